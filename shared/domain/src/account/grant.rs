@@ -1,0 +1,132 @@
+//! [`Grant`], credits that came in together.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+
+use minicbor::{Decode, Encode};
+
+use super::OperationId;
+use crate::{Credits, Timestamp};
+
+/// Where credits come from.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+#[cbor(index_only)]
+pub enum Source {
+    /// Bought: a payment stands behind them.
+    #[n(0)]
+    Paid,
+    /// A plan's credits for one period.
+    #[n(1)]
+    Plan,
+    /// Given away.
+    #[n(2)]
+    Promo,
+    /// Given for trying the product.
+    #[n(3)]
+    Trial,
+    /// Left over from an earlier period.
+    #[n(4)]
+    Rollover,
+    /// Given back for a charge.
+    #[n(5)]
+    Refund,
+    /// Brought along from another system.
+    #[n(6)]
+    Migration,
+}
+
+impl Source {
+    /// The burn priority of a grant that names none: bought credits go last.
+    pub const fn default_priority(self) -> u8 {
+        match self {
+            Self::Paid => 100,
+            _ => 50,
+        }
+    }
+
+    /// Whether grants of this source merge when there are too many, instead of being refused.
+    pub(super) const fn merges(self) -> bool {
+        matches!(self, Self::Paid | Self::Refund)
+    }
+
+    /// The name, as in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Paid => "paid",
+            Self::Plan => "plan",
+            Self::Promo => "promo",
+            Self::Trial => "trial",
+            Self::Rollover => "rollover",
+            Self::Refund => "refund",
+            Self::Migration => "migration",
+        }
+    }
+}
+
+/// Names a grant by the operation that opened it: `gr_<seq>_<position>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct GrantId(#[n(0)] pub OperationId);
+
+impl fmt::Display for GrantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "gr_{}_{}", self.0.seq, self.0.position)
+    }
+}
+
+impl FromStr for GrantId {
+    type Err = crate::ids::IdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        OperationId::parse_with_prefix(text, "gr_").map(Self)
+    }
+}
+
+/// What is left of credits that came in together, and on which terms.
+///
+/// It counts in `[effective_at, expires_at)`: before, it is pending and no part of the balance;
+/// from `expires_at` on it can't be spent, whether or not the expiry has been written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Grant {
+    /// Its name.
+    #[n(0)]
+    pub id: GrantId,
+    /// Where it comes from.
+    #[n(1)]
+    pub source: Source,
+    /// Lower burns first.
+    #[n(2)]
+    pub priority: u8,
+    /// From when on it counts.
+    #[n(3)]
+    pub effective_at: Timestamp,
+    /// From when on it is gone, if ever.
+    #[n(4)]
+    pub expires_at: Option<Timestamp>,
+    /// What is left of it, above zero.
+    #[n(5)]
+    pub remaining: Credits,
+}
+
+impl Grant {
+    /// Which of two grants is spent first: lower priority, sooner expiry (never is last), unpaid
+    /// before paid, earlier effective, lower id. A total order, as ids are unique.
+    pub fn burn_order(&self, other: &Self) -> Ordering {
+        self.burn_key().cmp(&other.burn_key())
+    }
+
+    fn burn_key(&self) -> (u8, bool, Option<Timestamp>, bool, Timestamp, GrantId) {
+        (
+            self.priority,
+            self.expires_at.is_none(),
+            self.expires_at,
+            self.source == Source::Paid,
+            self.effective_at,
+            self.id,
+        )
+    }
+}

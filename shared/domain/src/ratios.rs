@@ -1,0 +1,503 @@
+//! Ratio tables: what a unit of a dimension of a model costs, and under which conditions.
+//!
+//! A [`RatioTable`] that exists is complete and unambiguous: [`RatioTable::from_json`] refuses
+//! every other, with all its faults. So rating a request either finds exactly one row for each
+//! dimension or fails; nothing is free because a price is missing.
+
+mod amounts;
+mod choice;
+mod conditions;
+mod document;
+mod line;
+mod model;
+mod names;
+mod rate_card;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use self::conditions::Facts;
+use self::document::{Faults, Path, echo};
+use self::names::{Index, Names};
+use crate::{Credits, Quantity, Timestamp};
+
+pub use amounts::{Cost, CreditRule, Exact, Multiplier, Per, Ratio, Rounding, round};
+pub use conditions::{Conditions, ConditionsError, PROMPT_TOKENS};
+pub use document::{Fault, TableError};
+pub use line::{Line, Rate};
+pub use model::{MatchRule, Model, Row};
+pub use rate_card::{RateCardModel, RateCardRatio};
+
+/// How much of each dimension was used; disjoint: no unit counts in two dimensions.
+pub type Usage = BTreeMap<String, Quantity>;
+
+/// Parameters of the request that prices may depend on: `service_class`, `size`, `quality` ...
+pub type Parameters = BTreeMap<String, String>;
+
+/// Most lines of a rated request: dimensions with a quantity.
+pub const MAX_LINES: usize = 32;
+
+/// The price group of accounts that have no other; every table has it.
+pub const DEFAULT_GROUP: &str = "default";
+
+const MAX_MODELS: usize = 10_000;
+const MAX_GROUPS: usize = 64;
+const MAX_FEATURES: usize = 64;
+const MAX_FEATURE_DIMENSIONS: usize = 64;
+
+/// Whether `text` is a name of a dimension or parameter: 1 to 64 characters of `a-z 0-9 _`, a
+/// letter first.
+pub fn is_name(text: &str) -> bool {
+    text.len() <= 64
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+/// Whether `text` can be a parameter's value: 1 to 64 characters, none of them a control character.
+pub fn is_parameter_value(text: &str) -> bool {
+    text.len() <= 4 * 64
+        && (1..=64).contains(&text.chars().count())
+        && !text.chars().any(char::is_control)
+}
+
+/// Whether `text` can be a model's id, alias or prefix: 1 to 128 characters of
+/// `A-Z a-z 0-9 _ . : / @ + -`.
+pub fn is_model_name(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:/@+-".contains(&b))
+}
+
+/// Whether `text` can be the name of a price group or feature: 1 to 64 characters of
+/// `A-Z a-z 0-9 _ . -`.
+pub fn is_label(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+}
+
+const LABEL: &str = "a name has 1 to 64 characters of A-Z a-z 0-9 _ . -";
+
+/// A complete, unambiguous ratio table.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RatioTable {
+    credit: CreditRule,
+    groups: BTreeMap<String, Multiplier>,
+    features: BTreeMap<String, Feature>,
+    models: BTreeMap<String, Model>,
+    /// Follows from the models.
+    #[serde(skip)]
+    index: Index,
+}
+
+/// What every model of a feature must price.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Feature {
+    dimensions: Vec<String>,
+}
+
+/// The features of a table while it is read.
+struct Features {
+    /// `None` where the section could not be read: then every name may be right.
+    known: Option<BTreeMap<String, Option<Feature>>>,
+}
+
+impl Features {
+    fn is_known(&self, name: &str) -> bool {
+        self.known.as_ref().is_none_or(|known| known.contains_key(name))
+    }
+
+    /// The dimensions that a feature requires, where they could be read.
+    fn required(&self, name: &str) -> Option<&[String]> {
+        Some(&self.known.as_ref()?.get(name)?.as_ref()?.dimensions)
+    }
+}
+
+/// By what a name led to a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MatchedBy {
+    /// Its id.
+    Id,
+    /// One of its aliases.
+    Alias,
+    /// The longest `match` rule.
+    Prefix,
+}
+
+/// The model that a name means.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Resolved<'a> {
+    /// The model; enabled.
+    pub model: &'a Model,
+    /// By what it was found.
+    pub by: MatchedBy,
+}
+
+/// What is to be rated.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Id, alias or a name that a `match` rule knows.
+    pub model: &'a str,
+    /// How much of each dimension; what is zero needs no price.
+    pub usage: &'a Usage,
+    /// What equality conditions compare with. Others are of no consequence.
+    pub parameters: &'a Parameters,
+    /// What dates and times of day compare with.
+    pub at: Timestamp,
+    /// Of the account's price group.
+    pub multiplier: Multiplier,
+}
+
+/// What a request costs, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rated {
+    /// The model's id in the table.
+    pub model: String,
+    /// By what the request's name led to it.
+    pub matched_by: MatchedBy,
+    /// One a dimension with a quantity, in the order of the dimensions' names; at most 32.
+    pub lines: Vec<Line>,
+    /// The exact sum of the lines.
+    pub subtotal: Exact,
+    /// What is charged: the sum, rounded once, but at least the model's minimum in the price group
+    /// where anything was used; zero where nothing was.
+    pub credits: Credits,
+    /// Whether `credits` is the minimum because the sum is less.
+    pub minimum_applied: bool,
+}
+
+/// Why a request can't be rated. It is never rated as free instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RatingError {
+    /// No enabled model has this id, alias or prefix.
+    #[error("unknown model {name:?}")]
+    UnknownModel {
+        /// As the request named it, shortened.
+        name: String,
+    },
+    /// There is a quantity of a dimension, but no row whose conditions hold.
+    #[error("no ratio of model {model:?} prices {dimension:?} in this request")]
+    UnpricedDimension {
+        /// The model's id in the table.
+        model: String,
+        /// The dimension, shortened.
+        dimension: String,
+    },
+    /// [`PROMPT_TOKENS`] is a sum of dimensions and can't be given as one.
+    #[error("{PROMPT_TOKENS} is the sum of the input and cache tokens: give those instead")]
+    ReservedDimension,
+    /// Too many lines, or a line over 10^9 credits.
+    #[error("over the limit: {limit}")]
+    OverLimit {
+        /// The dimension whose line is over, where it is one line.
+        dimension: Option<String>,
+        /// The limit that was passed.
+        limit: &'static str,
+    },
+}
+
+impl RatioTable {
+    /// Reads a table. Repeated fields can't be seen in a [`Value`]: refuse them before.
+    ///
+    /// # Errors
+    /// [`TableError::Incomplete`] with every missing field, or [`TableError::Invalid`] with
+    /// everything that is wrong.
+    pub fn from_json(table: &Value) -> Result<Self, TableError> {
+        let mut faults = Faults::default();
+        let root = Path::ROOT;
+        faults.nulls(table, &root);
+        let read = Self::read(table, &root, &mut faults);
+        faults.into_result()?;
+        Ok(read.expect("what could not be read was reported"))
+    }
+
+    fn read(table: &Value, at: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+        let object = faults.object(table, at, &["credit", "groups", "features", "models"])?;
+        let credit = faults
+            .required(object, at, "credit")
+            .and_then(|credit| read_credit(credit, &at.key("credit"), faults));
+        let groups = faults
+            .required(object, at, "groups")
+            .and_then(|groups| read_groups(groups, &at.key("groups"), faults));
+        let features = Features {
+            known: faults
+                .required(object, at, "features")
+                .and_then(|features| read_features(features, &at.key("features"), faults)),
+        };
+        let at = at.key("models");
+        let bodies = faults
+            .required(object, &Path::ROOT, "models")
+            .and_then(|models| faults.any_object(models, &at))?;
+        if bodies.len() > MAX_MODELS {
+            faults.invalid(&at, format_args!("at most {MAX_MODELS} models"));
+            return None;
+        }
+        let is_id = |name: &str| bodies.contains_key(name);
+        let mut names = Names { is_id: &is_id, index: Index::default() };
+        let mut models = Some(Vec::with_capacity(bodies.len()));
+        for (id, body) in bodies {
+            let model = Model::read(id, body, &at.key(id), &features, &mut names, faults);
+            model::push(&mut models, model);
+        }
+        let features = features.known?.into_iter();
+        Some(Self {
+            credit: credit?,
+            groups: groups?,
+            features: features
+                .map(|(name, feature)| Some((name, feature?)))
+                .collect::<Option<_>>()?,
+            models: models?.into_iter().map(|model| (model.id().to_owned(), model)).collect(),
+            index: names.index,
+        })
+    }
+
+    /// The table in canonical form: without superfluous zeros and without optional fields that say
+    /// nothing. [`from_json`](Self::from_json) gives an equal table.
+    pub fn to_json(&self) -> Value {
+        serde_json::to_value(self).expect("keys are texts, and nothing else can fail")
+    }
+
+    /// One model's body in canonical form, by its id alone.
+    pub fn model_json(&self, id: &str) -> Option<Value> {
+        let model = self.models.get(id)?;
+        Some(serde_json::to_value(model).expect("keys are texts, and nothing else can fail"))
+    }
+
+    /// All models, disabled ones too, in the order of their ids.
+    pub fn models(&self) -> impl ExactSizeIterator<Item = &Model> {
+        self.models.values()
+    }
+
+    /// A model by its id alone, be it enabled or not.
+    pub fn model(&self, id: &str) -> Option<&Model> {
+        self.models.get(id)
+    }
+
+    /// This table with one model added or replaced.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json), with pointers into the model's body.
+    pub fn with_model(&self, id: &str, body: &Value) -> Result<Self, TableError> {
+        let mut faults = Faults::default();
+        let root = Path::ROOT;
+        faults.nulls(body, &root);
+
+        let mut table = self.clone();
+        if let Some(replaced) = table.models.remove(id) {
+            table.index.remove(&replaced);
+        } else if table.models.len() >= MAX_MODELS {
+            faults.invalid(&root, format_args!("at most {MAX_MODELS} models"));
+        }
+        if let Some(owner) = table.index.by_alias(id) {
+            faults.invalid(&root, format_args!("{:?} is an alias of {owner:?}", echo(id)));
+        }
+        let features = Features {
+            known: Some(self.features.iter().map(|(k, v)| (k.clone(), Some(v.clone()))).collect()),
+        };
+        let is_id = |name: &str| name == id || table.models.contains_key(name);
+        let mut names = Names { is_id: &is_id, index: std::mem::take(&mut table.index) };
+        let read = Model::read(id, body, &root, &features, &mut names, &mut faults);
+        table.index = names.index;
+        faults.into_result()?;
+        table.models.insert(id.to_owned(), read.expect("what could not be read was reported"));
+        Ok(table)
+    }
+
+    /// This table without one model, by its id alone; `None` where it has none.
+    pub fn without_model(&self, id: &str) -> Option<Self> {
+        let mut table = self.clone();
+        let removed = table.models.remove(id)?;
+        table.index.remove(&removed);
+        Some(table)
+    }
+
+    /// The model that a name means: the one with this id, else alias, else with the longest
+    /// `match` rule. A disabled model is unknown, and so are its names: they must not fall through
+    /// to the prices of another.
+    pub fn resolve(&self, name: &str) -> Option<Resolved<'_>> {
+        if !is_model_name(name) {
+            return None;
+        }
+        let found = if let Some(model) = self.models.get(name) {
+            Resolved { model, by: MatchedBy::Id }
+        } else {
+            let (id, by) = match self.index.by_alias(name) {
+                Some(id) => (id, MatchedBy::Alias),
+                None => (self.index.by_prefix(name)?, MatchedBy::Prefix),
+            };
+            Resolved { model: self.models.get(id)?, by }
+        };
+        found.model.enabled().then_some(found)
+    }
+
+    /// A price group's multiplier.
+    pub fn group(&self, name: &str) -> Option<Multiplier> {
+        self.groups.get(name).copied()
+    }
+
+    /// All price groups, in the order of their names.
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = (&str, Multiplier)> {
+        self.groups.iter().map(|(name, multiplier)| (name.as_str(), *multiplier))
+    }
+
+    /// All features and the dimensions that each requires, in the order of their names.
+    pub fn features(&self) -> impl ExactSizeIterator<Item = (&str, &[String])> {
+        self.features.iter().map(|(name, feature)| (name.as_str(), feature.dimensions.as_slice()))
+    }
+
+    /// How sums are rounded.
+    pub const fn credit_rule(&self) -> CreditRule {
+        self.credit
+    }
+
+    /// What a request costs.
+    ///
+    /// # Errors
+    /// See [`RatingError`]; a request is rated wholly or not at all.
+    pub fn rate(&self, request: &Request<'_>) -> Result<Rated, RatingError> {
+        if request.usage.contains_key(PROMPT_TOKENS) {
+            return Err(RatingError::ReservedDimension);
+        }
+        let Resolved { model, by } = self
+            .resolve(request.model)
+            .ok_or_else(|| RatingError::UnknownModel { name: echo(request.model) })?;
+        let used = || request.usage.iter().filter(|(_, quantity)| !quantity.is_zero());
+        if used().count() > MAX_LINES {
+            return Err(RatingError::OverLimit { dimension: None, limit: "at most 32 dimensions" });
+        }
+
+        let facts = Facts { usage: request.usage, parameters: request.parameters, at: request.at };
+        let mut lines = Vec::with_capacity(used().count());
+        let mut subtotal = Exact::ZERO;
+        for (dimension, quantity) in used() {
+            let row =
+                model.row(dimension, &facts).ok_or_else(|| RatingError::UnpricedDimension {
+                    model: model.id().to_owned(),
+                    dimension: echo(dimension),
+                })?;
+            let line = Line::new(
+                model.id().to_owned(),
+                dimension.clone(),
+                *quantity,
+                row.rate().clone(),
+                request.multiplier,
+            )
+            .ok_or_else(|| RatingError::OverLimit {
+                dimension: Some(dimension.clone()),
+                limit: "at most 10^9 credits a line",
+            })?;
+            subtotal = subtotal.checked_add(line.credits()).expect("32 lines of 10^9 are in range");
+            lines.push(line);
+        }
+
+        let sum = round(subtotal, self.credit).expect("32 lines of 10^9 are in range");
+        let minimum =
+            if lines.is_empty() { Credits::ZERO } else { self.minimum(model, request.multiplier) };
+        Ok(Rated {
+            model: model.id().to_owned(),
+            matched_by: by,
+            lines,
+            subtotal,
+            credits: sum.max(minimum),
+            minimum_applied: sum < minimum,
+        })
+    }
+
+    /// A model's minimum in a price group, rounded as sums are.
+    fn minimum(&self, model: &Model, multiplier: Multiplier) -> Credits {
+        Exact::of_credits(model.minimum(), multiplier)
+            .and_then(|exact| round(exact, self.credit))
+            .expect("a minimum is at most 10^9 and a multiplier below 10")
+    }
+}
+
+fn read_credit(value: &Value, at: &Path<'_>, faults: &mut Faults) -> Option<CreditRule> {
+    let object = faults.object(value, at, &["scale", "rounding"])?;
+    let scale = faults.required(object, at, "scale").and_then(|value| {
+        let at = at.key("scale");
+        if !value.is_u64() && !value.is_i64() {
+            faults.wrong_type(&at, value, "an integer from 0 to 6");
+            return None;
+        }
+        let scale = value.as_u64().and_then(|scale| u8::try_from(scale).ok());
+        let scale = scale.filter(|scale| CreditRule::new(*scale, Rounding::Up).is_some());
+        if scale.is_none() {
+            faults.invalid(&at, "an integer from 0 to 6");
+        }
+        scale
+    });
+    let rounding = faults.required(object, at, "rounding").and_then(|value| {
+        let at = at.key("rounding");
+        let rounding = Rounding::from_name(faults.text(value, &at)?);
+        if rounding.is_none() {
+            faults.invalid(&at, "one of \"up\", \"down\", \"half_up\", \"half_even\"");
+        }
+        rounding
+    });
+    CreditRule::new(scale?, rounding?)
+}
+
+fn read_groups(
+    value: &Value,
+    at: &Path<'_>,
+    faults: &mut Faults,
+) -> Option<BTreeMap<String, Multiplier>> {
+    let object = faults.any_object(value, at)?;
+    faults.required(object, at, DEFAULT_GROUP);
+    if object.len() > MAX_GROUPS {
+        faults.invalid(at, format_args!("at most {MAX_GROUPS} price groups"));
+        return None;
+    }
+    let mut groups = Some(Vec::with_capacity(object.len()));
+    for (name, multiplier) in object {
+        let at = at.key(name);
+        if !is_label(name) {
+            faults.invalid(&at, LABEL);
+        }
+        let multiplier = faults.parse(multiplier, &at);
+        model::push(&mut groups, multiplier.map(|multiplier| (name.clone(), multiplier)));
+    }
+    groups.map(|groups| groups.into_iter().collect())
+}
+
+/// Inside `Some`: the features, those that could not be read as `None`.
+fn read_features(
+    value: &Value,
+    at: &Path<'_>,
+    faults: &mut Faults,
+) -> Option<BTreeMap<String, Option<Feature>>> {
+    let object = faults.any_object(value, at)?;
+    if object.len() > MAX_FEATURES {
+        faults.invalid(at, format_args!("at most {MAX_FEATURES} features"));
+        return None;
+    }
+    let mut features = BTreeMap::new();
+    for (name, feature) in object {
+        let at = at.key(name);
+        if !is_label(name) {
+            faults.invalid(&at, LABEL);
+        }
+        features.insert(name.clone(), read_feature(feature, &at, faults));
+    }
+    Some(features)
+}
+
+fn read_feature(value: &Value, at: &Path<'_>, faults: &mut Faults) -> Option<Feature> {
+    let object = faults.object(value, at, &["dimensions"])?;
+    let value = faults.required(object, at, "dimensions")?;
+    let at = at.key("dimensions");
+    let items = faults.array(value, &at, MAX_FEATURE_DIMENSIONS)?;
+    let mut dimensions: Option<Vec<String>> = Some(Vec::with_capacity(items.len()));
+    for (index, item) in items.iter().enumerate() {
+        let at = at.index(index);
+        let mut dimension = model::read_dimension(item, &at, faults);
+        if dimension.as_ref().is_some_and(|name| dimensions.iter().flatten().any(|d| d == name)) {
+            faults.invalid(&at, "this dimension is listed twice");
+            dimension = None;
+        }
+        model::push(&mut dimensions, dimension);
+    }
+    dimensions.map(|dimensions| Feature { dimensions })
+}

@@ -1,0 +1,111 @@
+//! [`Line`]: one dimension of a request, and what it came to.
+
+use serde::Serialize;
+use serde::ser::SerializeStruct as _;
+
+use super::{Conditions, Exact, Multiplier, Per, Ratio};
+use crate::Quantity;
+
+/// The row of a table that priced a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Rate {
+    credits: Ratio,
+    per: Per,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    when: Option<Conditions>,
+}
+
+impl Rate {
+    /// `None` where the ratio's decimal places and `per`'s exponent are together more than 18:
+    /// then a line could not be exact.
+    pub fn new(credits: Ratio, per: Per, when: Option<Conditions>) -> Option<Self> {
+        let (_, scale) = credits.parts();
+        (scale + per.exponent() <= Ratio::PLACES).then_some(Self { credits, per, when })
+    }
+
+    /// Credits for `per` units.
+    pub const fn credits(&self) -> Ratio {
+        self.credits
+    }
+
+    /// The number of units that the credits are for.
+    pub const fn per(&self) -> Per {
+        self.per
+    }
+
+    /// The conditions under which the row applies; `None` is always.
+    pub const fn when(&self) -> Option<&Conditions> {
+        self.when.as_ref()
+    }
+}
+
+/// One dimension of a rated request: everything that its credits follow from, so that it can be
+/// explained for good, whatever the table says by then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    model: String,
+    dimension: String,
+    quantity: Quantity,
+    rate: Rate,
+    multiplier: Multiplier,
+    /// Follows from the others; kept so that reading it can't fail.
+    credits: Exact,
+}
+
+impl Line {
+    /// Rates one dimension. `None` where that comes to more than 10^9 credits.
+    pub fn new(
+        model: String,
+        dimension: String,
+        quantity: Quantity,
+        rate: Rate,
+        multiplier: Multiplier,
+    ) -> Option<Self> {
+        let credits = Exact::product(quantity, rate.credits, rate.per, multiplier)
+            .filter(|credits| *credits <= Exact::MAX_LINE)?;
+        Some(Self { model, dimension, quantity, rate, multiplier, credits })
+    }
+
+    /// The model's id in the table.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// What was counted.
+    pub fn dimension(&self) -> &str {
+        &self.dimension
+    }
+
+    /// How much of it.
+    pub const fn quantity(&self) -> Quantity {
+        self.quantity
+    }
+
+    /// The row that priced it.
+    pub const fn rate(&self) -> &Rate {
+        &self.rate
+    }
+
+    /// The price group's multiplier.
+    pub const fn multiplier(&self) -> Multiplier {
+        self.multiplier
+    }
+
+    /// `quantity * credits / per * multiplier`, not rounded; at most 10^9 credits.
+    pub const fn credits(&self) -> Exact {
+        self.credits
+    }
+}
+
+impl Serialize for Line {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut line = serializer.serialize_struct("Line", 6)?;
+        line.serialize_field("model", &self.model)?;
+        line.serialize_field("dimension", &self.dimension)?;
+        line.serialize_field("quantity", &self.quantity)?;
+        line.serialize_field("rate", &self.rate)?;
+        line.serialize_field("multiplier", &self.multiplier)?;
+        line.serialize_field("credits", &self.credits)?;
+        line.end()
+    }
+}
