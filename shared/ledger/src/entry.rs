@@ -1,0 +1,131 @@
+//! A journal entry as an item, and the chain of hashes over them.
+
+use aws_sdk_dynamodb::primitives::Blob;
+use uc_domain::AccountId;
+use uc_domain::journal::Entry;
+
+use crate::LedgerError;
+use crate::private::{self, Private, sha256};
+use crate::store::{AttributeValue, Condition, Item, Key, Put, SK, bytes, text};
+use crate::{keys, store};
+
+/// The body.
+const BODY: &str = "b";
+/// The hash over the previous hash and the body.
+const HASH: &str = "h";
+/// The personal data, which may be erased.
+const PRIVATE: &str = "x";
+
+/// An entry as it is stored, read and checked in itself.
+#[derive(Debug, Clone)]
+pub struct StoredEntry {
+    /// The entry.
+    pub entry: Entry,
+    /// `SHA-256(previous hash, body)`.
+    pub hash: [u8; 32],
+    body: Vec<u8>,
+    sealed: Option<Vec<u8>>,
+}
+
+/// The hash that the first entry of an account follows: binds a journal to its account.
+pub(crate) fn genesis(account: &AccountId) -> [u8; 32] {
+    sha256(&[b"unified-credits journal\n", account.as_str().as_bytes()])
+}
+
+impl StoredEntry {
+    /// Reads an item of `account`'s journal.
+    pub(crate) fn from_item(account: &AccountId, item: &Item) -> Result<Self, LedgerError> {
+        let sk = text(item, SK).unwrap_or_default();
+        let corrupt =
+            |detail: String| LedgerError::Corrupt(format!("entry {sk} of {account}: {detail}"));
+        let body = bytes(item, BODY).ok_or_else(|| corrupt("no body".into()))?;
+        let hash = bytes(item, HASH)
+            .and_then(|hash| hash.try_into().ok())
+            .ok_or_else(|| corrupt("no hash".into()))?;
+        let entry = Entry::decode(body).map_err(|error| corrupt(error.to_string()))?;
+        if keys::parse_seq(sk) != Some(entry.state.seq()) {
+            return Err(corrupt(format!("the body says {}", entry.state.seq())));
+        }
+        let sealed = bytes(item, PRIVATE).map(<[u8]>::to_vec);
+        Ok(Self { entry, hash, body: body.to_vec(), sealed })
+    }
+
+    /// The entry that follows `previous` (a hash), with the private data of its operation at
+    /// `position`; and the put that writes it if nobody was faster.
+    pub(crate) fn compose(
+        account: &AccountId,
+        previous: [u8; 32],
+        mut entry: Entry,
+        position: u8,
+        private: &Private,
+    ) -> (Self, Put) {
+        let sealed = private::seal(position, private);
+        entry.private_digest = sealed.as_deref().map(private::digest);
+        let body = entry.encode();
+        let hash = sha256(&[&previous, &body]);
+        let blob = |bytes: &[u8]| AttributeValue::B(Blob::new(bytes));
+        let mut item = Key::new(keys::journal(account), keys::seq(entry.state.seq())).item();
+        item.insert(BODY.to_owned(), blob(&body));
+        item.insert(HASH.to_owned(), blob(&hash));
+        if let Some(sealed) = &sealed {
+            item.insert(PRIVATE.to_owned(), blob(sealed));
+        }
+        let put = Put { item, condition: Condition::NotExists };
+        (Self { entry, hash, body, sealed }, put)
+    }
+
+    /// The private data of the operation at `position`: empty where there never were any, or
+    /// where they were erased.
+    pub fn private(&self, position: u8) -> Result<Private, LedgerError> {
+        let Some(sealed) = &self.sealed else { return Ok(Private::default()) };
+        private::open(sealed, position).map_err(|error| {
+            LedgerError::Corrupt(format!("private data of entry {}: {error}", self.seq()))
+        })
+    }
+
+    /// Its sequence number.
+    pub fn seq(&self) -> u64 {
+        self.entry.state.seq()
+    }
+
+    /// Its size in the store, in bytes.
+    pub fn size(&self, account: &AccountId) -> usize {
+        let keys = Key::new(keys::journal(account), keys::seq(self.seq())).item();
+        let private = self.sealed.as_ref().map_or(0, |sealed| PRIVATE.len() + sealed.len());
+        let (body, hash) = (BODY.len() + self.body.len(), HASH.len() + self.hash.len());
+        store::item_size(&keys) + body + hash + private
+    }
+
+    /// Checks what this entry says of itself and of the one before: the sequence has no gap, the
+    /// hash chains, private data that are there are those that were written, the postings account
+    /// for the change of the balance.
+    pub(crate) fn verify(
+        &self,
+        account: &AccountId,
+        previous: Option<&Self>,
+    ) -> Result<(), &'static str> {
+        let previous_hash = previous.map_or_else(|| genesis(account), |previous| previous.hash);
+        let previous_seq = previous.map_or(0, Self::seq);
+        if self.seq() != previous_seq + 1 {
+            return Err("the sequence has a gap");
+        }
+        if self.hash != sha256(&[&previous_hash, &self.body]) {
+            return Err("the hash does not follow from the entry before and the body");
+        }
+        match (&self.sealed, self.entry.private_digest) {
+            (Some(sealed), Some(digest)) if private::digest(sealed) == digest => {}
+            // Erased, or never there.
+            (None, _) => {}
+            (Some(_), _) => return Err("the private data are not those that were written"),
+        }
+        let before = previous.map_or(0, |p| p.entry.state.balance().posted.micros());
+        let postings = self.entry.operations.iter().map(|o| o.credits().micros()).sum::<i128>();
+        if before + postings != self.entry.state.balance().posted.micros() {
+            return Err("the postings do not account for the balance");
+        }
+        if previous.is_some_and(|previous| previous.entry.time > self.entry.time) {
+            return Err("time runs backwards");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! The keys of every item in the table. `#` is in no id, so parts can be joined with it.
+
+use ring::digest;
+use uc_domain::account::Origin;
+use uc_domain::{AccountId, Timestamp};
+
+use crate::store::Key;
+
+/// Shards of the account directory.
+pub const DIRECTORY_SHARDS: u8 = 8;
+/// Shards of the due index and of each day's expiries.
+pub const DUE_SHARDS: u8 = 8;
+/// Digits of an entry's sequence number: with zeros in front, text compares like numbers.
+const SEQ_DIGITS: usize = 12;
+
+/// The partition of an account's journal.
+pub fn journal(account: &AccountId) -> String {
+    format!("A#{account}")
+}
+
+/// The sort key of a journal entry.
+pub fn seq(seq: u64) -> String {
+    format!("E#{seq:0SEQ_DIGITS$}")
+}
+
+/// The lowest and the highest sort key an entry can have.
+pub fn seq_range() -> (String, String) {
+    (seq(0), "E#9".to_owned() + &"9".repeat(SEQ_DIGITS - 1))
+}
+
+/// The sequence number in an entry's sort key.
+pub fn parse_seq(sk: &str) -> Option<u64> {
+    sk.strip_prefix("E#")?.parse().ok()
+}
+
+/// The operation item of an origin; none for what the ledger does by itself.
+pub fn operation(account: &AccountId, origin: &Origin) -> Option<Key> {
+    let path = match origin {
+        Origin::Client { key } => format!("c#{key}"),
+        Origin::Subscription { id, period } => format!("sub:{id}#{period}"),
+        Origin::Payment { provider, payment } => format!("pay:{provider}#{payment}"),
+        Origin::System => return None,
+    };
+    Some(Key::new(format!("O#{account}#{path}"), "O"))
+}
+
+/// The one item of a payment, whatever account it is said to be for.
+pub fn payment(provider: &str, mode: &str, payment: &str) -> Key {
+    Key::new(format!("P#{provider}#{mode}#{payment}"), "P")
+}
+
+/// A partition of the account directory.
+pub fn directory_shard(shard: u8) -> String {
+    format!("D#{shard}")
+}
+
+/// The directory item of an account.
+pub fn directory(account: &AccountId) -> Key {
+    Key::new(directory_shard(shard(account, DIRECTORY_SHARDS)), account.as_str())
+}
+
+/// The expiry item of an account for the UTC day in which a grant ends.
+pub fn expiry(account: &AccountId, expires_at: Timestamp) -> Key {
+    let day = expires_at.to_utc().date();
+    Key::new(format!("X#{day}#{}", shard(account, DUE_SHARDS)), account.as_str())
+}
+
+/// The partition of an account's subscriptions.
+pub fn subscriptions(account: &AccountId) -> String {
+    format!("S#{account}")
+}
+
+/// A subscription.
+pub fn subscription(account: &AccountId, id: &str) -> Key {
+    Key::new(subscriptions(account), format!("S#{id}"))
+}
+
+/// A subscription's copy of its plan.
+pub fn snapshot(account: &AccountId, id: &str) -> Key {
+    Key::new(subscriptions(account), format!("P#{id}"))
+}
+
+/// The shard of the due index that an account's subscriptions are in.
+pub fn due_shard(account: &AccountId) -> String {
+    shard(account, DUE_SHARDS).to_string()
+}
+
+/// A time as the due index sorts it: milliseconds since 1970, 15 digits.
+pub fn due_at(at: Timestamp) -> String {
+    format!("{:015}", at.millis())
+}
+
+/// The partition of all plans.
+pub const PLANS: &str = "N#plans";
+/// The partition of all API keys.
+pub const API_KEYS: &str = "K#api";
+/// The partition of the public keys that verify account tokens.
+pub const TOKEN_KEYS: &str = "K#token";
+
+/// A small fixed number from a hash of the account's id.
+fn shard(account: &AccountId, shards: u8) -> u8 {
+    digest::digest(&digest::SHA256, account.as_str().as_bytes()).as_ref()[0] % shards
+}

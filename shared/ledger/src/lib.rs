@@ -1,0 +1,30 @@
+//! The journal of every account, on `DynamoDB`.
+//!
+//! An account is a chain of entries; the highest one is the account. A write is one conditional
+//! transaction: the next entry, the operation item that makes it happen once, and what else must
+//! be true together with them. In the journal nothing is updated and nothing deleted, but the
+//! personal data beside an entry.
+
+pub mod aws;
+mod clock;
+mod credentials;
+mod dynamo;
+mod entry;
+mod journal;
+pub mod keys;
+mod plans;
+mod private;
+pub mod store;
+
+pub use clock::{Clock, SystemClock};
+pub use credentials::{ApiKey, CredentialItems};
+pub use dynamo::{Counters, Counts, DynamoStore};
+pub use entry::StoredEntry;
+pub use journal::{
+    AccountPage, Ask, Asked, Extra, Happened, Ledger, LedgerError, Outcome, TransactionsPage,
+    Verified, VerifyError,
+};
+pub use plans::{
+    DueOutcome, NewSubscription, PlanItem, Plans, Subscribed, Subscription, SubscriptionError,
+};
+pub use private::Private;
