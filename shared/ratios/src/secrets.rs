@@ -1,0 +1,153 @@
+//! [`SecretReader`]: the stack's secrets, which are secure strings on SSM.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use uc_domain::Timestamp;
+use uc_ledger::Clock;
+
+use crate::parameters::{ParameterError, ParameterStore};
+
+/// How long, in milliseconds, a secret is not asked for again.
+const FRESH: i64 = 60_000;
+/// How long, in milliseconds, it is used while SSM gives no answer.
+const USED_WITHOUT_ANSWER: i64 = 300_000;
+
+/// A text that must not be seen: it is not printed by mistake.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text. Not to be logged or stored.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// Why there is no secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// The parameter is not there: the stack is not set up.
+    #[error("the parameter {0} is missing")]
+    Missing(String),
+    /// Its value is not what it should be.
+    #[error("the parameter {name} is not readable: {reason}")]
+    Malformed {
+        /// The parameter.
+        name: String,
+        /// What is wrong, without the value.
+        reason: &'static str,
+    },
+    /// SSM gives no answer; later it will go.
+    #[error("a secret can't be read now: {0}")]
+    Unavailable(String),
+    /// SSM refused: permissions.
+    #[error("reading a secret was refused: {0}")]
+    Refused(String),
+}
+
+impl From<ParameterError> for SecretError {
+    fn from(error: ParameterError) -> Self {
+        match error {
+            ParameterError::Refused(_) => Self::Refused(error.to_string()),
+            ParameterError::Throttled | ParameterError::NoAnswer(_) => {
+                Self::Unavailable(error.to_string())
+            }
+        }
+    }
+}
+
+/// Reads a stack's secrets and keeps them for 60 seconds; made once a process.
+pub struct SecretReader {
+    parameters: Arc<dyn ParameterStore>,
+    clock: Arc<dyn Clock>,
+    /// `/<stack>/secrets/`.
+    prefix: String,
+    webhook: Kept<Arc<[Secret]>>,
+    token_key: Kept<Secret>,
+}
+
+/// A value and when it was read.
+type Kept<T> = Mutex<Option<(Timestamp, T)>>;
+
+impl SecretReader {
+    /// Reads the secrets of a stack from `parameters`, best a patient one.
+    pub fn new(parameters: Arc<dyn ParameterStore>, clock: Arc<dyn Clock>, stack: &str) -> Self {
+        Self {
+            parameters,
+            clock,
+            prefix: format!("/{stack}/secrets/"),
+            webhook: Mutex::default(),
+            token_key: Mutex::default(),
+        }
+    }
+
+    /// The secrets that payment webhooks may be signed with: `webhook/current` and, while they are
+    /// being rotated, `webhook/previous`.
+    ///
+    /// # Errors
+    /// See [`SecretError`]; missing only where there is no current one.
+    pub async fn webhook_secrets(&self) -> Result<Arc<[Secret]>, SecretError> {
+        let names = ["webhook/current", "webhook/previous"];
+        self.read(&self.webhook, &names, |values| {
+            Ok(values.into_iter().flatten().map(Secret).collect())
+        })
+        .await
+    }
+
+    /// The key that signs account tokens: `token-key`, as the one who uses it wrote it.
+    ///
+    /// # Errors
+    /// See [`SecretError`].
+    pub async fn token_signing_key(&self) -> Result<Secret, SecretError> {
+        self.read(&self.token_key, &["token-key"], |values| {
+            values.into_iter().flatten().next().map(Secret).ok_or("no value")
+        })
+        .await
+    }
+
+    /// Reads parameters, of which the first must be there, unless what was read before will do.
+    async fn read<T: Clone>(
+        &self,
+        kept: &Kept<T>,
+        names: &[&str],
+        parse: impl Fn(Vec<Option<String>>) -> Result<T, &'static str> + Send,
+    ) -> Result<T, SecretError> {
+        let now = self.clock.now();
+        let kept_for = |millis: i64| {
+            let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let age = |at: Timestamp| now.millis() - at.millis();
+            kept.as_ref()
+                .filter(|(at, _)| (0..millis).contains(&age(*at)))
+                .map(|(_, value)| value.clone())
+        };
+        if let Some(value) = kept_for(FRESH) {
+            return Ok(value);
+        }
+        let names: Vec<String> =
+            names.iter().map(|name| format!("{}{name}", self.prefix)).collect();
+        let found = match self.parameters.get(&names, true).await {
+            Ok(found) => found,
+            Err(error) => return kept_for(USED_WITHOUT_ANSWER).ok_or_else(|| error.into()),
+        };
+        let values: Vec<Option<String>> = names
+            .iter()
+            .map(|name| found.iter().find(|there| there.name == *name))
+            .map(|there| there.map(|there| there.value.clone()))
+            .collect();
+        let first = names.first().cloned().unwrap_or_default();
+        if values.first().is_none_or(Option::is_none) {
+            return Err(SecretError::Missing(first));
+        }
+        let value =
+            parse(values).map_err(|reason| SecretError::Malformed { name: first, reason })?;
+        *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, value.clone()));
+        Ok(value)
+    }
+}
