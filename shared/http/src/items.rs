@@ -1,0 +1,175 @@
+//! What is to be priced, in the body of an estimate or a charge.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+use uc_domain::providers::usage_from_response;
+use uc_domain::ratios::{
+    Multiplier, Parameters, Rated, RatioTable, Request, Usage, is_model_name, is_name,
+    is_parameter_value,
+};
+use uc_domain::{Quantity, Timestamp};
+use utoipa::ToSchema;
+
+use crate::openapi;
+use crate::problem::{Code, FieldError, Problem};
+use crate::refusals;
+
+/// Dimensions or parameters of one item at most.
+const MAX_NAMES: usize = 32;
+
+/// One item of usage: either `model` and `usage`, or a provider's response that tells them.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Item {
+    /// The model's id, an alias of it, or a name that one of its match rules knows. With a
+    /// provider's response it counts before the model that the response names.
+    #[schema(example = "openai/gpt-5.1")]
+    pub model: Option<String>,
+    /// How much of each dimension was used.
+    #[schema(value_type = Option<BTreeMap<String, openapi::Quantity>>)]
+    pub usage: Option<BTreeMap<String, Quantity>>,
+    /// What prices may depend on: `service_class`, `size`, `quality` ...
+    pub parameters: Option<BTreeMap<String, String>>,
+    /// Whose response it is: `openai`, `anthropic`.
+    pub provider: Option<String>,
+    /// The response, whole or cut down to model and usage. It is read and not kept.
+    #[schema(value_type = Option<BTreeMap<String, Value>>)]
+    pub provider_response: Option<Value>,
+}
+
+/// An [`Item`] that says what was used of what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageOf {
+    model: String,
+    /// A second name to look for: the provider's with the model it names.
+    qualified: Option<String>,
+    usage: Usage,
+    parameters: Parameters,
+    pointer: String,
+}
+
+impl Item {
+    /// Reads the item; `pointer` is where it stands in the body.
+    ///
+    /// # Errors
+    /// `invalid_request`, or what is wrong with the provider's response.
+    pub fn read(self, pointer: String) -> Result<UsageOf, Problem> {
+        let parameters = self.parameters.unwrap_or_default();
+        check_names(&parameters, &format!("{pointer}/parameters"))?;
+        for (name, value) in &parameters {
+            if !is_parameter_value(value) {
+                let detail = "A parameter's value has 1 to 64 printable characters.";
+                return Err(Problem::invalid_field(format!("{pointer}/parameters/{name}"), detail));
+            }
+        }
+        if self.model.as_deref().is_some_and(|model| !is_model_name(model)) {
+            let detail = "A model's name has 1 to 128 characters of A-Z a-z 0-9 _ . : / @ + -.";
+            return Err(Problem::invalid_field(format!("{pointer}/model"), detail));
+        }
+        match (self.usage, self.provider, self.provider_response) {
+            (Some(usage), None, None) => {
+                check_names(&usage, &format!("{pointer}/usage"))?;
+                let model = self.model.ok_or_else(|| {
+                    Problem::invalid_field(format!("{pointer}/model"), "Usage is of a model.")
+                })?;
+                Ok(UsageOf { model, qualified: None, usage, parameters, pointer })
+            }
+            (None, Some(provider), Some(response)) => {
+                let read = usage_from_response(&provider, &response)
+                    .map_err(|error| refusals::provider(&error, &pointer))?;
+                let qualified = read.model.as_ref().map(|model| format!("{provider}/{model}"));
+                let (model, qualified) = match (self.model, read.model) {
+                    (Some(model), _) => (model, None),
+                    (None, Some(model)) => (model, qualified),
+                    (None, None) => {
+                        let detail = "The response names no model: name it in the request.";
+                        return Err(Problem::new(Code::UsageMissing, detail).with_error(
+                            FieldError {
+                                pointer: format!("{pointer}/model"),
+                                detail: detail.to_owned(),
+                            },
+                        ));
+                    }
+                };
+                // The caller knows more than the response tells.
+                let mut all = read.parameters;
+                all.extend(parameters);
+                Ok(UsageOf { model, qualified, usage: read.usage, parameters: all, pointer })
+            }
+            _ => Err(Problem::invalid_field(
+                pointer,
+                "An item is model and usage, or provider and provider_response.",
+            )),
+        }
+    }
+}
+
+impl UsageOf {
+    /// An item whose usage is already checked, such as one bound of an estimate.
+    pub fn with_usage(&self, usage: Usage) -> Self {
+        Self { usage, ..self.clone() }
+    }
+
+    /// How much of each dimension.
+    pub fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// What it costs.
+    ///
+    /// # Errors
+    /// `unknown_model`, `unpriced_dimension`, `limit_exceeded`, `invalid_request`.
+    pub fn rate(
+        &self,
+        table: &RatioTable,
+        multiplier: Multiplier,
+        at: Timestamp,
+    ) -> Result<Rated, Problem> {
+        let qualified = self.qualified.as_deref();
+        let model = match qualified.filter(|_| table.resolve(&self.model).is_none()) {
+            Some(qualified) if table.resolve(qualified).is_some() => qualified,
+            _ => &self.model,
+        };
+        let request =
+            Request { model, usage: &self.usage, parameters: &self.parameters, at, multiplier };
+        table.rate(&request).map_err(|error| refusals::rating(&error, &self.pointer))
+    }
+}
+
+/// The multiplier of an account's price group.
+///
+/// # Errors
+/// `conflict` where the table has no such group: usage is never priced by another one in silence.
+pub fn multiplier(table: &RatioTable, group: &str) -> Result<Multiplier, Problem> {
+    table.group(group).ok_or_else(|| {
+        let detail = format!(
+            "The account's price group {group} is not in the ratio table: publish it, or change \
+             the account's settings."
+        );
+        Problem::new(Code::Conflict, detail)
+    })
+}
+
+/// Checks the names of dimensions or parameters.
+///
+/// # Errors
+/// `invalid_request`, `limit_exceeded`.
+pub fn check_names<T>(names: &BTreeMap<String, T>, pointer: &str) -> Result<(), Problem> {
+    if names.len() > MAX_NAMES {
+        let detail = format!("at most {MAX_NAMES} entries");
+        return Err(Problem::new(Code::LimitExceeded, format!("{pointer}: {detail}."))
+            .with_error(FieldError { pointer: pointer.to_owned(), detail }));
+    }
+    match names.keys().find(|name| !is_name(name)) {
+        Some(name) => {
+            let shown: String = name.chars().take(64).collect();
+            Err(Problem::invalid_field(
+                pointer,
+                format!("{shown:?} is no name: a to z, 0 to 9 and _, from a letter, at most 64"),
+            ))
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,105 @@
+//! What the ledger, the rating and the ratio tables refuse, as problems.
+
+use uc_domain::AccountId;
+use uc_domain::account::Rejection;
+use uc_domain::providers::ProviderError;
+use uc_domain::ratios::RatingError;
+use uc_ledger::{Asked, LedgerError};
+
+use crate::problem::{Code, FieldError, Problem};
+
+/// What `Retry-After` says when the store gives no answer, in seconds.
+const RETRY_SECONDS: u32 = 2;
+
+impl From<LedgerError> for Problem {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Unavailable(_) | LedgerError::Busy | LedgerError::ClockSkew(_) => {
+                Self::unavailable(&error, RETRY_SECONDS)
+            }
+            LedgerError::Refused(_) | LedgerError::Corrupt(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Invalid(detail) => Self::invalid_request(detail),
+            Rejection::InsufficientCredits { available, required, shortfall } => {
+                Self::insufficient_credits(available, required, shortfall)
+            }
+            Rejection::LimitExceeded(detail) => Self::new(Code::LimitExceeded, detail),
+            Rejection::PriceGroupChanged(_) => Self::internal(&rejection),
+        }
+    }
+}
+
+/// No such account, said to those who may see every account.
+pub fn account_not_found(account: &AccountId) -> Problem {
+    let detail = format!(
+        "There is no account {account}. It opens with its first grant, top-up or subscription, or \
+         with PUT."
+    );
+    Problem::new(Code::AccountNotFound, detail)
+}
+
+/// Why an asked operation did not happen, where its further puts had no conditions.
+pub fn asked(error: Asked<Problem>, account: &AccountId) -> Problem {
+    match error {
+        Asked::Decided(problem) => problem,
+        Asked::Rejected(rejection) => rejection.into(),
+        Asked::KeyReused => Problem::new(
+            Code::IdempotencyKeyReused,
+            "This Idempotency-Key was used for a request with another body: use a new key.",
+        ),
+        Asked::AccountNotFound => account_not_found(account),
+        Asked::Prevented(..) => {
+            Problem::new(Code::Conflict, "What is there already contradicts the request.")
+        }
+        Asked::Ledger(error) => error.into(),
+    }
+}
+
+/// Why an item can't be rated; `pointer` is where the item stands in the body.
+pub fn rating(error: &RatingError, pointer: &str) -> Problem {
+    let at = |code, field: String| {
+        let error = FieldError { pointer: field, detail: error.to_string() };
+        Problem::new(code, error.detail.clone()).with_error(error)
+    };
+    let dimension = |name: &str| format!("{pointer}/usage/{}", escape(name));
+    match error {
+        RatingError::UnknownModel { .. } => at(Code::UnknownModel, format!("{pointer}/model")),
+        RatingError::UnpricedDimension { dimension: name, .. } => {
+            at(Code::UnpricedDimension, dimension(name))
+        }
+        RatingError::ReservedDimension => {
+            at(Code::InvalidRequest, dimension(uc_domain::ratios::PROMPT_TOKENS))
+        }
+        RatingError::OverLimit { dimension: Some(name), .. } => {
+            at(Code::LimitExceeded, dimension(name))
+        }
+        RatingError::OverLimit { dimension: None, .. } => {
+            at(Code::LimitExceeded, format!("{pointer}/usage"))
+        }
+    }
+}
+
+/// Why a provider's response tells no usage; `pointer` is where the item stands in the body.
+pub fn provider(error: &ProviderError, pointer: &str) -> Problem {
+    let (code, field) = match error {
+        ProviderError::UnknownProvider { .. } => (Code::ProviderUnknown, "/provider".to_owned()),
+        ProviderError::UsageMissing { .. } => (Code::UsageMissing, "/provider_response".to_owned()),
+        ProviderError::Contradictory { pointer, .. } => {
+            (Code::UsageContradictory, format!("/provider_response{pointer}"))
+        }
+    };
+    let detail = error.to_string();
+    Problem::new(code, detail.clone())
+        .with_error(FieldError { pointer: format!("{pointer}{field}"), detail })
+}
+
+/// A name as one step of a JSON pointer (RFC 6901).
+fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}

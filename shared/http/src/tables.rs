@@ -1,0 +1,58 @@
+//! The ratio table that prices a request.
+
+use std::sync::Arc;
+
+use uc_domain::Timestamp;
+use uc_ratios::{ReadError, Reader, Versioned};
+
+use crate::observe::{Metric, RequestLog};
+use crate::problem::{Code, Problem};
+
+/// What `Retry-After` says when the tables can't be reached, in seconds.
+const RETRY_SECONDS: u32 = 2;
+
+/// The table in force; or the version that the request names, as long as its prices are honoured.
+///
+/// # Errors
+/// `conflict` where nothing was published yet or the version's prices hold no more, `unavailable`.
+pub async fn for_request(
+    reader: &Reader,
+    version: Option<u64>,
+    now: Timestamp,
+    log: &RequestLog,
+) -> Result<Arc<Versioned>, Problem> {
+    let table = match version {
+        None => reader.current().await?,
+        Some(version) => {
+            if !reader.honoured(version, now).await? {
+                let detail = format!(
+                    "The prices of version {version} hold no more, or not yet: estimate again, or \
+                     leave ratio_version out."
+                );
+                return Err(Problem::new(Code::Conflict, detail));
+            }
+            let newest = reader.at_least(version).await?;
+            if newest.version == version { newest } else { reader.version(version).await? }
+        }
+    };
+    log.ratio_version(table.version);
+    if let Some(age) = reader.age_millis() {
+        log.count(Metric::RatiosAge, age);
+    }
+    Ok(table)
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::NotPublished => {
+                Self::new(Code::Conflict, "No ratio table was published yet: PUT /v1/ratios.")
+            }
+            ReadError::UnknownVersion(version) => {
+                Self::new(Code::Conflict, format!("There is no ratio version {version}."))
+            }
+            ReadError::Unavailable(_) => Self::unavailable(&error, RETRY_SECONDS),
+            ReadError::Corrupt(_) => Self::internal(&error),
+        }
+    }
+}

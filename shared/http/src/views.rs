@@ -1,0 +1,433 @@
+//! How the ledger's things look in answers, the same from every function.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use uc_domain::account::{
+    AccountState, Balance, Detail, Grant, Money, Operation, Origin, Posting, Settings, Source,
+    Target,
+};
+use uc_domain::ratios::{Exact, Line};
+use uc_domain::{Credits, Timestamp};
+use uc_ledger::Happened;
+use utoipa::ToSchema;
+
+use crate::openapi;
+
+/// An account's balance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Balance)]
+pub struct BalanceView {
+    /// Remaining of live grants minus debt; may be negative.
+    #[schema(value_type = openapi::Decimal)]
+    pub posted: Credits,
+    /// Posted minus what is held.
+    #[schema(value_type = openapi::Decimal)]
+    pub available: Credits,
+    /// What open holds reserve.
+    #[schema(value_type = openapi::Decimal)]
+    pub held: Credits,
+    /// Overuse not yet paid back.
+    #[schema(value_type = openapi::Decimal)]
+    pub debt: Credits,
+}
+
+impl From<Balance> for BalanceView {
+    fn from(balance: Balance) -> Self {
+        let Balance { posted, available, held, debt } = balance;
+        Self { posted, available, held, debt }
+    }
+}
+
+/// An amount of money, as a label.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Money)]
+pub struct MoneyView {
+    /// How much.
+    #[schema(value_type = openapi::Decimal)]
+    pub amount: Credits,
+    /// ISO 4217.
+    #[schema(example = "USD")]
+    pub currency: String,
+}
+
+impl From<Money> for MoneyView {
+    fn from(money: Money) -> Self {
+        Self { amount: money.amount, currency: money.currency }
+    }
+}
+
+/// The change that an operation made to one grant, or to the debt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Posting)]
+pub struct PostingView {
+    /// A grant's id, or `debt`.
+    #[schema(example = "gr_1_0")]
+    pub target: String,
+    /// The change of the posted balance.
+    #[schema(value_type = openapi::Decimal)]
+    pub credits: Credits,
+}
+
+impl From<&Posting> for PostingView {
+    fn from(posting: &Posting) -> Self {
+        let target = match posting.target {
+            Target::Grant(grant) => grant.to_string(),
+            Target::Debt => "debt".to_owned(),
+        };
+        Self { target, credits: posting.credits }
+    }
+}
+
+/// What an operation of kind `grant` brought, on which terms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = GrantTerms)]
+pub struct GrantTermsView {
+    /// The grant that holds the credits.
+    pub id: String,
+    /// Where they come from.
+    #[schema(value_type = GrantSource)]
+    pub source: Source,
+    /// Lower is spent first.
+    pub priority: u8,
+    /// What came in, before debt was paid from it.
+    #[schema(value_type = openapi::Decimal)]
+    pub credits: Credits,
+    /// From when on they count.
+    #[schema(value_type = openapi::Instant)]
+    pub effective_at: Timestamp,
+    /// From when on they are gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<openapi::Instant>)]
+    pub expires_at: Option<Timestamp>,
+    /// What was paid for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paid: Option<MoneyView>,
+}
+
+/// Where credits come from. For `#[schema(value_type = ...)]`.
+#[derive(Debug, Clone, Copy, ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum GrantSource {
+    /// Bought.
+    Paid,
+    /// A plan's, for one period.
+    Plan,
+    /// Given away.
+    Promo,
+    /// Given for trying.
+    Trial,
+    /// Left over from a period.
+    Rollover,
+    /// Given back for a charge.
+    Refund,
+    /// Brought along from another system.
+    Migration,
+}
+
+/// What one dimension of a request cost. For `#[schema(value_type = ...)]`.
+#[derive(Debug, Clone, ToSchema)]
+#[schema(as = Line)]
+pub struct LineSchema {
+    /// The model in the ratio table.
+    pub model: String,
+    /// What was counted.
+    pub dimension: String,
+    /// How much of it.
+    #[schema(value_type = openapi::Quantity)]
+    pub quantity: String,
+    /// The ratio that priced it.
+    #[schema(inline)]
+    pub rate: RateSchema,
+    /// The price group's multiplier.
+    #[schema(value_type = openapi::Decimal)]
+    pub multiplier: String,
+    /// `quantity * credits / per * multiplier`, exactly.
+    #[schema(value_type = openapi::Decimal)]
+    pub credits: String,
+}
+
+/// The row of the ratio table that priced a line.
+#[derive(Debug, Clone, ToSchema)]
+pub struct RateSchema {
+    /// Credits for `per` units.
+    #[schema(value_type = openapi::Decimal)]
+    pub credits: String,
+    /// A power of ten.
+    pub per: u64,
+    /// The conditions of the row.
+    pub when: Option<BTreeMap<String, serde_json::Value>>,
+}
+
+/// How an account is treated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Settings)]
+pub struct SettingsView {
+    /// What happens to a charge that is larger than what is there.
+    #[schema(value_type = OveruseSchema)]
+    pub overuse: uc_domain::account::Overuse,
+    /// How far below zero refused charges may go, and how far new work stays allowed.
+    #[schema(value_type = openapi::Decimal)]
+    pub credit_line: Credits,
+    /// The group of the ratio table that prices the account's usage.
+    pub price_group: String,
+    /// Whether account tokens see the metadata of operations.
+    pub metadata_visible: bool,
+}
+
+/// What happens to a charge that is larger than what is there.
+#[derive(Debug, Clone, Copy, ToSchema)]
+#[schema(as = Overuse, rename_all = "snake_case")]
+pub enum OveruseSchema {
+    /// The rest becomes debt.
+    Record,
+    /// The charge is refused.
+    Refuse,
+    /// The rest is forgiven.
+    Forgive,
+}
+
+impl From<&Settings> for SettingsView {
+    fn from(settings: &Settings) -> Self {
+        Self {
+            overuse: settings.overuse,
+            credit_line: settings.credit_line,
+            price_group: settings.price_group.clone(),
+            metadata_visible: settings.metadata_visible,
+        }
+    }
+}
+
+/// One movement of an account.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = Operation)]
+pub struct OperationView {
+    /// Its id, `op_<seq>_<position>`.
+    #[schema(example = "op_3_0")]
+    pub id: String,
+    /// What it is.
+    #[schema(example = "charge")]
+    pub kind: &'static str,
+    /// The change of the posted balance; a charge is negative.
+    #[schema(value_type = openapi::Decimal)]
+    pub credits: Credits,
+    /// When it took effect.
+    #[schema(value_type = openapi::Instant)]
+    pub at: Timestamp,
+    /// When the usage happened, where that was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<openapi::Instant>)]
+    pub occurred_at: Option<Timestamp>,
+    /// The balance right after it.
+    pub balance_after: BalanceView,
+    /// The ratio table's version that priced it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio_version: Option<u64>,
+    /// What each dimension cost, before rounding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<LineSchema>>)]
+    pub lines: Option<Vec<Line>>,
+    /// The exact sum of the lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<openapi::Decimal>)]
+    pub subtotal: Option<Exact>,
+    /// Whether a model's minimum counted instead of the sum of its lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minimum_applied: Option<bool>,
+    /// What was asked but not taken: above `max_credits`, or overuse that is forgiven.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<openapi::Decimal>)]
+    pub forgiven: Option<Credits>,
+    /// What a grant brought.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantTermsView>,
+    /// The grant that became effective or expired.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant_id: Option<String>,
+    /// The settings from then on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<SettingsView>,
+    /// The caller's key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// The subscription whose period it grants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<String>,
+    /// The payment that brought it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payment: Option<String>,
+    /// Who in the account caused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// What was said about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The caller's labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+    /// Which grants it changed, and the debt.
+    pub postings: Vec<PostingView>,
+}
+
+impl OperationView {
+    /// As a reader sees it; `with_metadata` where that reader may see metadata.
+    pub fn new(happened: Happened, with_metadata: bool) -> Self {
+        let Happened { operation, balance_after, private } = happened;
+        let credits = operation.credits();
+        let postings = operation.postings.iter().map(PostingView::from).collect();
+        let Operation { id, origin, at, detail, .. } = operation;
+        let mut view = Self {
+            id: id.to_string(),
+            kind: detail.kind(),
+            credits,
+            at,
+            occurred_at: None,
+            balance_after: balance_after.into(),
+            ratio_version: None,
+            lines: None,
+            subtotal: None,
+            minimum_applied: None,
+            forgiven: None,
+            grant: None,
+            grant_id: None,
+            settings: None,
+            idempotency_key: None,
+            subscription: None,
+            payment: None,
+            actor: private.actor,
+            description: private.description,
+            metadata: if with_metadata { private.metadata } else { BTreeMap::new() },
+            postings,
+        };
+        match origin {
+            Origin::Client { key } => view.idempotency_key = Some(key),
+            Origin::Subscription { id, .. } => view.subscription = Some(id),
+            Origin::Payment { payment, .. } => view.payment = Some(payment),
+            Origin::System => {}
+        }
+        view.describe(detail);
+        view
+    }
+
+    fn describe(&mut self, detail: Detail) {
+        match detail {
+            Detail::Grant { grant, source, priority, amount, effective_at, expires_at, paid } => {
+                self.grant = Some(GrantTermsView {
+                    id: grant.to_string(),
+                    source,
+                    priority,
+                    credits: amount,
+                    effective_at,
+                    expires_at,
+                    paid: paid.map(MoneyView::from),
+                });
+            }
+            Detail::Activation { grant } | Detail::Expiry { grant } => {
+                self.grant_id = Some(grant.to_string());
+            }
+            Detail::Charge { requested, items, ratio_version, occurred_at } => {
+                self.occurred_at = occurred_at;
+                self.ratio_version = ratio_version;
+                self.forgiven = requested.checked_add(self.credits).filter(|c| c.is_positive());
+                if !items.is_empty() {
+                    self.minimum_applied = Some(items.iter().any(|item| item.minimum_applied));
+                    let lines: Vec<Line> = items.into_iter().flat_map(|i| i.lines).collect();
+                    let sum: i128 = lines.iter().map(|line| line.credits().scaled()).sum();
+                    self.subtotal = Exact::from_scaled(sum);
+                    self.lines = Some(lines);
+                }
+            }
+            Detail::Settings(settings) => self.settings = Some(SettingsView::from(&settings)),
+        }
+    }
+}
+
+/// One grant of an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Grant)]
+pub struct GrantView {
+    /// Its id.
+    #[schema(example = "gr_1_0")]
+    pub id: String,
+    /// Where it comes from.
+    #[schema(value_type = GrantSource)]
+    pub source: Source,
+    /// Lower is spent first.
+    pub priority: u8,
+    /// What is left of it.
+    #[schema(value_type = openapi::Decimal)]
+    pub remaining: Credits,
+    /// Whether it is still to come, and no part of the balance.
+    pub pending: bool,
+    /// From when on it counts.
+    #[schema(value_type = openapi::Instant)]
+    pub effective_at: Timestamp,
+    /// From when on it is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<openapi::Instant>)]
+    pub expires_at: Option<Timestamp>,
+}
+
+impl GrantView {
+    /// All grants of an account, in the order in which they are spent.
+    pub fn all(state: &AccountState) -> Vec<Self> {
+        state.grants().iter().map(|grant| Self::new(state, grant)).collect()
+    }
+
+    fn new(state: &AccountState, grant: &Grant) -> Self {
+        Self {
+            id: grant.id.to_string(),
+            source: grant.source,
+            priority: grant.priority,
+            remaining: grant.remaining,
+            pending: state.is_pending(grant),
+            effective_at: grant.effective_at,
+            expires_at: grant.expires_at,
+        }
+    }
+}
+
+/// What an operation that moved credits is answered with.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Moved {
+    /// The operation.
+    pub operation: OperationView,
+    /// The balance after it.
+    pub balance: BalanceView,
+    /// Whether new work should start.
+    pub allowed: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "debt")]
+    pub reason: Option<&'static str>,
+}
+
+impl From<uc_ledger::Outcome> for Moved {
+    fn from(outcome: uc_ledger::Outcome) -> Self {
+        let allowed = outcome.state.allowed().reason();
+        Self {
+            balance: outcome.happened.balance_after.into(),
+            operation: OperationView::new(outcome.happened, true),
+            allowed: allowed.is_none(),
+            reason: allowed,
+        }
+    }
+}
+
+/// 201 for an operation that moved credits; a replay says so in a header.
+pub fn moved(outcome: uc_ledger::Outcome) -> Response {
+    let replayed = outcome.replayed;
+    created(replayed, Moved::from(outcome))
+}
+
+/// 201 with `body`; a replay says so in a header.
+pub fn created(replayed: bool, body: impl Serialize) -> Response {
+    let mut response = (StatusCode::CREATED, Json(body)).into_response();
+    if replayed {
+        response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
+    }
+    response
+}
