@@ -1,0 +1,10 @@
+//! The Lambda function `estimate`.
+
+use uc_http::Deployment;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    uc_http::init_tracing();
+    let deployment = Deployment::from_environment().await?;
+    uc_http::run(estimate::router(&deployment)).await
+}

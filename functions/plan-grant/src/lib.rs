@@ -1,0 +1,495 @@
+//! Plans, subscriptions, and the schedule that grants what is due.
+
+use std::time::Duration;
+
+use axum::extract::{Extension, State};
+use axum::response::Response;
+use axum::{Json, Router};
+use lambda_http::LambdaEvent;
+use lambda_http::request::LambdaRequest;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uc_domain::plans::{Interval, Plan, PlanId};
+use uc_domain::{AccountId, Credits, Timestamp};
+use uc_http::scope::{Grant, PlansAdmin, Read};
+use uc_http::views::{self, BalanceView, MoneyView, OperationView};
+use uc_http::{
+    Access, AccountAccess, Code, Deployment, IdempotencyKey, Metric, Metrics, Page, PageQuery,
+    PathParams, Problem, RequestLog, StrictJson, StrictQuery, fingerprint, labels, openapi,
+    page_of, problems, refusals,
+};
+use uc_ledger::store::DueKey;
+use uc_ledger::{Ledger, NewSubscription, PlanItem, Plans, Subscription, SubscriptionError, keys};
+use utoipa::ToSchema;
+
+/// Subscriptions that one query of the schedule reads.
+const PAGE: u32 = 50;
+/// What the schedule leaves of the function's time, so that it can say what it did.
+const RESERVE: Duration = Duration::from_secs(10);
+/// How far a subscription's beginning may lie from now, in milliseconds: 366 days.
+const FURTHEST_START: i64 = 366 * 86_400_000;
+
+/// What the function works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// The accounts.
+    pub ledger: Ledger,
+}
+
+impl Deps {
+    fn plans(&self) -> Plans {
+        Plans::new(self.ledger.clone())
+    }
+}
+
+/// How often something happens.
+#[derive(ToSchema)]
+#[schema(as = Interval, rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes the domain's type in the OpenAPI document")]
+enum IntervalSchema {
+    Month,
+    Year,
+}
+
+/// What is sold: so many credits at each renewal.
+#[derive(ToSchema)]
+#[schema(as = Plan)]
+#[expect(dead_code, reason = "describes the domain's type in the OpenAPI document")]
+struct PlanSchema {
+    /// What buyers read, 1 to 128 characters.
+    name: String,
+    /// How often it is billed.
+    interval: IntervalSchema,
+    /// How often credits come; at least as often as it is billed.
+    credits_interval: IntervalSchema,
+    /// How many come each time, above zero, at most 10^12.
+    #[schema(value_type = openapi::Decimal)]
+    credits: String,
+    /// What one billing interval costs. A label.
+    price: Option<MoneyView>,
+}
+
+/// A plan as it is kept.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PlanItem)]
+pub struct PlanView {
+    /// Its id.
+    id: String,
+    /// What buyers read.
+    name: String,
+    /// How often it is billed.
+    #[schema(value_type = IntervalSchema)]
+    interval: Interval,
+    /// How often credits come.
+    #[schema(value_type = IntervalSchema)]
+    credits_interval: Interval,
+    /// How many come each time.
+    #[schema(value_type = openapi::Decimal)]
+    credits: Credits,
+    /// What one billing interval costs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    price: Option<MoneyView>,
+    /// When it was last edited.
+    #[schema(value_type = openapi::Instant)]
+    updated_at: Timestamp,
+}
+
+impl From<PlanItem> for PlanView {
+    fn from(item: PlanItem) -> Self {
+        let Plan { name, interval, credits_interval, credits, price } = item.plan;
+        Self {
+            id: item.id.to_string(),
+            name,
+            interval,
+            credits_interval,
+            credits,
+            price: price.map(MoneyView::from),
+            updated_at: item.updated_at,
+        }
+    }
+}
+
+problems!(PlanProblems = NotFound);
+
+/// One plan.
+#[utoipa::path(
+    get,
+    path = "/v1/plans/{plan}",
+    operation_id = "get_plan",
+    tag = "plans",
+    params(("plan" = String, Path)),
+    security(("bearer" = ["read"])),
+    responses((status = 200, description = "The plan", body = PlanView), PlanProblems)
+)]
+async fn get_plan(
+    _: Access<Read>,
+    State(deps): State<Deps>,
+    path: PathParams,
+) -> Result<Json<PlanView>, Problem> {
+    let id: PlanId = path.get("plan")?;
+    let plan = deps.plans().plan(&id).await?.ok_or_else(|| no_plan(&id))?;
+    Ok(Json(plan.into()))
+}
+
+problems!(PlanListProblems =);
+
+/// All plans.
+#[utoipa::path(
+    get,
+    path = "/v1/plans",
+    operation_id = "list_plans",
+    tag = "plans",
+    params(PageQuery),
+    security(("bearer" = ["read"])),
+    responses((status = 200, description = "A page, by id", body = Page<PlanView>), PlanListProblems)
+)]
+async fn list_plans(
+    _: Access<Read>,
+    State(deps): State<Deps>,
+    StrictQuery(query): StrictQuery<PageQuery>,
+) -> Result<Json<Page<PlanView>>, Problem> {
+    let all = deps.plans().plans().await?.into_iter().map(PlanView::from).collect();
+    page_of("plans", all, &query, |plan| &plan.id).map(Json)
+}
+
+problems!(PutPlanProblems = PayloadTooLarge);
+
+/// Makes a plan, or edits it: for subscriptions from then on; those that are there keep the plan
+/// they were made with.
+#[utoipa::path(
+    put,
+    path = "/v1/plans/{plan}",
+    operation_id = "put_plan",
+    tag = "plans",
+    params(("plan" = String, Path)),
+    security(("bearer" = ["plans:admin"])),
+    request_body = PlanSchema,
+    responses((status = 200, description = "Kept", body = PlanView), PutPlanProblems)
+)]
+async fn put_plan(
+    _: Access<PlansAdmin>,
+    State(deps): State<Deps>,
+    path: PathParams,
+    request: StrictJson<Plan>,
+) -> Result<Json<PlanView>, Problem> {
+    let id: PlanId = path.get("plan")?;
+    let plan = request.body;
+    plan.check().map_err(|error| Problem::invalid_field(error.pointer, error.detail))?;
+    Ok(Json(deps.plans().put_plan(&id, plan).await?.into()))
+}
+
+/// A subscription to make.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubscriptionRequest {
+    /// The plan's id.
+    #[schema(example = "starter")]
+    plan: String,
+    /// When its first period begins, at most 366 days from now in either direction; now where not
+    /// given. Periods that are over by then are granted and expire visibly.
+    #[schema(value_type = Option<openapi::Instant>)]
+    starts_at: Option<Timestamp>,
+    /// Who did it: 1 to 128 characters.
+    actor: Option<String>,
+}
+
+/// `[begin, end)` of a period.
+#[derive(Debug, Serialize, ToSchema)]
+struct PeriodView {
+    /// From then on.
+    #[schema(value_type = openapi::Instant)]
+    starts_at: Timestamp,
+    /// Until before then.
+    #[schema(value_type = openapi::Instant)]
+    ends_at: Timestamp,
+}
+
+/// One account's subscription, with the plan as it was when it was taken.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Subscription)]
+pub struct SubscriptionView {
+    /// Its id.
+    #[schema(example = "sub_1f0c9b7a2e4d68315c0f")]
+    id: String,
+    /// The plan's id.
+    plan: String,
+    /// What it brings each time.
+    #[schema(value_type = openapi::Decimal)]
+    credits: Credits,
+    /// How often it is billed.
+    #[schema(value_type = IntervalSchema)]
+    interval: Interval,
+    /// How often credits come.
+    #[schema(value_type = IntervalSchema)]
+    credits_interval: Interval,
+    /// When its first period began.
+    #[schema(value_type = openapi::Instant)]
+    starts_at: Timestamp,
+    /// The period that now lies in; the first one where it is still to come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    period: Option<PeriodView>,
+    /// How many periods are granted.
+    periods_granted: u32,
+}
+
+impl SubscriptionView {
+    fn new(subscription: Subscription, now: Timestamp) -> Self {
+        let period = subscription
+            .current_period(now)
+            .map(|(starts_at, ends_at)| PeriodView { starts_at, ends_at });
+        Self {
+            plan: subscription.plan_id.to_string(),
+            credits: subscription.plan.credits,
+            interval: subscription.plan.interval,
+            credits_interval: subscription.plan.credits_interval,
+            starts_at: subscription.anchor,
+            period,
+            periods_granted: subscription.next_period,
+            id: subscription.id,
+        }
+    }
+}
+
+/// A subscription that was made.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SubscribedView {
+    /// The subscription.
+    subscription: SubscriptionView,
+    /// The grant of its first period.
+    operation: OperationView,
+    /// The balance after it.
+    balance: BalanceView,
+}
+
+problems!(
+    SubscribeProblems = IdempotencyKeyMissing,
+    NotFound,
+    PayloadTooLarge,
+    IdempotencyKeyReused,
+    LimitExceeded
+);
+
+/// Subscribes an account to a plan and grants its first period, at once. The account opens where
+/// it is new. The periods that follow are granted by the schedule, ahead of their beginning.
+#[utoipa::path(
+    post,
+    path = "/v1/accounts/{account}/subscriptions",
+    operation_id = "create_subscription",
+    tag = "plans",
+    params(
+        ("account" = openapi::Account, Path),
+        ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters"),
+    ),
+    security(("bearer" = ["grant"])),
+    request_body = SubscriptionRequest,
+    responses(
+        (status = 201, description = "Subscribed", body = SubscribedView),
+        SubscribeProblems
+    )
+)]
+async fn create_subscription(
+    access: AccountAccess<Grant>,
+    State(deps): State<Deps>,
+    Extension(log): Extension<RequestLog>,
+    key: IdempotencyKey,
+    request: StrictJson<SubscriptionRequest>,
+) -> Result<Response, Problem> {
+    let account = &access.account;
+    let path = format!("/v1/accounts/{account}/subscriptions");
+    let fingerprint = fingerprint("POST", &path, &request.value);
+    let SubscriptionRequest { plan, starts_at, actor } = request.body;
+    let private = labels::private(None, actor.as_deref(), None, None)?;
+    let plan_id: PlanId =
+        plan.parse().map_err(|error| Problem::invalid_field("/plan", format!("{error}")))?;
+    let now = deps.ledger.now();
+    let plans = deps.plans();
+    let id = subscription_id(account, &key);
+    // What the first request decided stands: the plan may have been edited since, and now is
+    // later.
+    let earlier = plans.subscription(account, &id).await?;
+    let (plan, anchor) = match earlier {
+        Some(earlier) => (earlier.plan, earlier.anchor),
+        None => {
+            let plan = plans.plan(&plan_id).await?.ok_or_else(|| no_plan(&plan_id))?;
+            (plan.plan, starts_at.unwrap_or(now))
+        }
+    };
+    if starts_at.is_some_and(|at| (at.millis() - now.millis()).abs() > FURTHEST_START) {
+        return Err(Problem::invalid_field("/starts_at", "at most 366 days from now"));
+    }
+    let new = NewSubscription { id, plan_id, plan, anchor, fingerprint, private };
+    let subscribed = plans.subscribe(account, new).await.map_err(|error| match error {
+        SubscriptionError::Grant(error) => {
+            refusals::asked(error.map_decided(|never| match never {}), account)
+        }
+        SubscriptionError::OutOfRange => {
+            Problem::invalid_field("/starts_at", "the periods end before the year 3000")
+        }
+        SubscriptionError::Ledger(error) => error.into(),
+    })?;
+    let outcome = subscribed.outcome;
+    log.retries(outcome.retries, outcome.retries);
+    let body = SubscribedView {
+        subscription: SubscriptionView::new(subscribed.subscription, now),
+        balance: outcome.happened.balance_after.into(),
+        operation: OperationView::new(outcome.happened, true),
+    };
+    Ok(views::created(outcome.replayed, body))
+}
+
+/// The same request makes the same subscription, whoever runs it.
+fn subscription_id(account: &AccountId, key: &IdempotencyKey) -> String {
+    let named = Value::from(key.as_str());
+    let digest = fingerprint("SUBSCRIPTION", account.as_str(), &named);
+    let hex: String = digest[..10].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sub_{hex}")
+}
+
+problems!(SubscriptionListProblems = AccountNotFound);
+
+/// An account's subscriptions.
+#[utoipa::path(
+    get,
+    path = "/v1/accounts/{account}/subscriptions",
+    operation_id = "list_subscriptions",
+    tag = "plans",
+    params(("account" = openapi::Account, Path), PageQuery),
+    security(("bearer" = ["read"])),
+    responses(
+        (status = 200, description = "A page, by id", body = Page<SubscriptionView>),
+        SubscriptionListProblems
+    )
+)]
+async fn list_subscriptions(
+    access: AccountAccess<Read>,
+    State(deps): State<Deps>,
+    StrictQuery(query): StrictQuery<PageQuery>,
+) -> Result<Json<Page<SubscriptionView>>, Problem> {
+    let account = &access.account;
+    let subscriptions = deps.plans().subscriptions(account).await?;
+    if subscriptions.is_empty() && deps.ledger.head(account).await?.is_none() {
+        return Err(refusals::account_not_found(account));
+    }
+    let now = deps.ledger.now();
+    let all = subscriptions.into_iter().map(|s| SubscriptionView::new(s, now)).collect();
+    page_of(&format!("subscriptions/{account}"), all, &query, |item| &item.id).map(Json)
+}
+
+fn no_plan(id: &PlanId) -> Problem {
+    Problem::new(Code::NotFound, format!("There is no plan {id}."))
+}
+
+/// What one run of the schedule did.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Report {
+    /// Periods granted.
+    pub granted: u64,
+    /// Subscriptions whose period could not be granted; they stay due.
+    pub failed: u64,
+    /// Whether everything that was due was looked at.
+    pub complete: bool,
+}
+
+/// Grants every period that is due. A subscription that fails is logged, stays due and holds
+/// nobody else up; what is not reached within `time` is left for the next run.
+///
+/// # Errors
+/// The store is unavailable, so that nothing could be looked at.
+pub async fn grant_all_due(deps: &Deps, time: Duration) -> Result<Report, uc_ledger::LedgerError> {
+    let started = std::time::Instant::now();
+    let plans = deps.plans();
+    let mut report = Report::default();
+    let mut metrics = Metrics::default();
+    for shard in 0..keys::DUE_SHARDS {
+        let mut after: Option<DueKey> = None;
+        loop {
+            let page = plans.due(shard, after.as_ref(), PAGE).await?;
+            let Some(last) = page.last().cloned() else { break };
+            for due in &page {
+                if started.elapsed() + RESERVE > time {
+                    emit(deps, &metrics);
+                    return Ok(report);
+                }
+                grant_one(&plans, due, deps.ledger.now(), &mut report, &mut metrics).await;
+            }
+            after = Some(last);
+        }
+    }
+    report.complete = true;
+    emit(deps, &metrics);
+    Ok(report)
+}
+
+async fn grant_one(
+    plans: &Plans,
+    due: &DueKey,
+    now: Timestamp,
+    report: &mut Report,
+    metrics: &mut Metrics,
+) {
+    match plans.grant_due(&due.key).await {
+        Ok(outcome) => {
+            report.granted += u64::from(outcome.granted);
+            if outcome.granted > 0
+                && let Some(lag) = due.due_at.parse().ok().map(|at: i64| now.millis() - at)
+            {
+                metrics.add(Metric::ScheduleLag, u64::try_from(lag).unwrap_or_default());
+            }
+        }
+        Err(error) => {
+            report.failed += 1;
+            tracing::error!(subscription = %due.key.sk, account = %due.key.pk, %error,
+                "a period was not granted and stays due");
+        }
+    }
+}
+
+fn emit(deps: &Deps, metrics: &Metrics) {
+    metrics.emit("plan-grant", deps.ledger.now());
+}
+
+uc_http::operations!(
+    Deps;
+    get_plan, list_plans, put_plan, create_subscription, list_subscriptions
+);
+
+/// The whole function: the schedule's event and HTTP requests.
+#[derive(Clone)]
+pub struct Function {
+    deps: Deps,
+    router: Router,
+}
+
+impl Function {
+    /// The function in a deployment.
+    pub fn new(deployment: &Deployment) -> Self {
+        let deps = Deps { ledger: deployment.ledger() };
+        let router =
+            uc_http::wrap("plan-grant", routes().with_state(deps.clone()), deployment.auth());
+        Self { deps, router }
+    }
+
+    /// Handles one event within `time`: a request that came through the gateway, else the
+    /// schedule's.
+    ///
+    /// # Errors
+    /// The event is neither, or the store is unavailable; then Lambda tries the schedule again.
+    pub async fn handle(
+        self,
+        event: LambdaEvent<Value>,
+        time: Duration,
+    ) -> Result<Value, lambda_http::Error> {
+        let LambdaEvent { payload, context } = event;
+        if payload.get("requestContext").is_some() {
+            let request: LambdaRequest = serde_json::from_value(payload)?;
+            let Ok(answer) = uc_http::invoke(self.router, LambdaEvent::new(request, context)).await;
+            return Ok(serde_json::to_value(answer)?);
+        }
+        if payload.get("source").and_then(Value::as_str) != Some("aws.events") {
+            return Err("neither a request nor the schedule's event".into());
+        }
+        let report = grant_all_due(&self.deps, time).await?;
+        tracing::info!(?report, "the schedule ran");
+        Ok(serde_json::to_value(report)?)
+    }
+}

@@ -1,0 +1,18 @@
+//! The Lambda function `plan-grant`: the schedule's event, and HTTP.
+
+use std::time::{Duration, SystemTime};
+
+use lambda_http::{LambdaEvent, lambda_runtime};
+use uc_http::Deployment;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    uc_http::init_tracing();
+    let deployment = Deployment::from_environment().await?;
+    let function = plan_grant::Function::new(&deployment);
+    let handle = |event: LambdaEvent<serde_json::Value>| {
+        let time = event.context.deadline().duration_since(SystemTime::now());
+        function.clone().handle(event, time.unwrap_or(Duration::ZERO))
+    };
+    lambda_runtime::run(lambda_runtime::service_fn(handle)).await
+}
