@@ -1,0 +1,151 @@
+//! What the commands do to the running stack, over its own API.
+
+use hyper::{Method, StatusCode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+use crate::client::{ClientError, send};
+use crate::gateway::CLOCK;
+use crate::run_file::{RunFile, RunFileError};
+use crate::webhook::{self, SecretError};
+
+/// Why a command did nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// No stack has left its keys.
+    #[error(transparent)]
+    RunFile(#[from] RunFileError),
+    /// The stack does not answer.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The stack's webhook secret is no such secret.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The stack refuses.
+    #[error("{status}: {body}")]
+    Refused {
+        /// The answer's status.
+        status: StatusCode,
+        /// The answer's body.
+        body: String,
+    },
+    /// The stack's answer lacks what every version of it has.
+    #[error("the answer has no {0}")]
+    Answer(&'static str),
+}
+
+/// Moves the clock by so many seconds, or only reads it, and returns the time it then shows.
+///
+/// # Errors
+/// [`CommandError`].
+pub async fn clock(port: u16, by: Option<i64>) -> Result<String, CommandError> {
+    let answer = match by {
+        None => get(port, CLOCK).await?,
+        Some(seconds) => post(port, CLOCK, &[], &json!({"advance_seconds": seconds})).await?,
+    };
+    text(&answer, "now")
+}
+
+/// Fires the schedule's function once, at the stack's time, and returns what it answers.
+///
+/// # Errors
+/// [`CommandError`].
+pub async fn schedule(port: u16) -> Result<String, CommandError> {
+    let answer = post(port, CLOCK, &[], &json!({"advance_seconds": 0})).await?;
+    Ok(answer["schedule"].to_string())
+}
+
+/// What a credential may do, and for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Such as `charge` and `read`.
+    pub scopes: Vec<String>,
+    /// The account of an account token; `None` makes an API key.
+    pub account: Option<String>,
+    /// The label of who is acting, in an account token.
+    pub actor: Option<String>,
+    /// How long an account token is good; `None` leaves it to the API.
+    pub ttl_seconds: Option<i64>,
+}
+
+/// Makes a credential that the running stack accepts and returns it.
+///
+/// # Errors
+/// [`CommandError`].
+pub async fn token(port: u16, grant: &Grant) -> Result<String, CommandError> {
+    let authorization = format!("Bearer {}", RunFile::read(port)?.api_key);
+    let headers = [("authorization", authorization.as_str())];
+    let mut body = json!({"scopes": grant.scopes});
+    let Some(account) = &grant.account else {
+        body["name"] = json!("cargo local token");
+        return text(&post(port, "/v1/api-keys", &headers, &body).await?, "key");
+    };
+    if let Some(actor) = &grant.actor {
+        body["actor"] = json!(actor);
+    }
+    if let Some(seconds) = grant.ttl_seconds {
+        body["ttl_seconds"] = json!(seconds);
+    }
+    let account = utf8_percent_encode(account, NON_ALPHANUMERIC);
+    let path = format!("/v1/accounts/{account}/tokens");
+    text(&post(port, &path, &headers, &body).await?, "token")
+}
+
+/// Sends a signed `payment.succeeded` webhook and returns the answer.
+///
+/// # Errors
+/// [`CommandError`].
+pub async fn pay(
+    port: u16,
+    account: &str,
+    credits: &str,
+    payment: Option<String>,
+) -> Result<String, CommandError> {
+    let secret = RunFile::read(port)?.webhook_secret;
+    let payment = payment.unwrap_or_else(|| format!("pay_{}", Uuid::new_v4().simple()));
+    let body = json!({
+        "type": "payment.succeeded",
+        "data": {"account": account, "payment": payment, "credits": credits},
+    });
+    // The functions judge the timestamp by their clock, which may have been moved.
+    let now = text(&get(port, CLOCK).await?, "now")?;
+    let now = OffsetDateTime::parse(&now, &Rfc3339).map_err(|_| CommandError::Answer("time"))?;
+    let timestamp = now.unix_timestamp();
+    let id = format!("msg_{}", Uuid::new_v4().simple());
+    let signature = webhook::sign(&secret, &id, timestamp, body.to_string().as_bytes())?;
+    let headers = [
+        ("webhook-id", id.as_str()),
+        ("webhook-timestamp", &timestamp.to_string()),
+        ("webhook-signature", &signature),
+    ];
+    Ok(post(port, "/v1/webhooks/payments", &headers, &body).await?.to_string())
+}
+
+async fn get(port: u16, path: &str) -> Result<Value, CommandError> {
+    accepted(send(port, Method::GET, path, &[], "").await?)
+}
+
+async fn post(
+    port: u16,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &Value,
+) -> Result<Value, CommandError> {
+    accepted(send(port, Method::POST, path, headers, body.to_string()).await?)
+}
+
+/// The JSON of an answer that is not an error; an empty body is `null`.
+fn accepted((status, body): (StatusCode, bytes::Bytes)) -> Result<Value, CommandError> {
+    if status.is_success() {
+        return Ok(serde_json::from_slice(&body).unwrap_or_default());
+    }
+    let body = String::from_utf8_lossy(&body).into_owned();
+    Err(CommandError::Refused { status, body })
+}
+
+fn text(answer: &Value, name: &'static str) -> Result<String, CommandError> {
+    answer[name].as_str().map(str::to_owned).ok_or(CommandError::Answer(name))
+}

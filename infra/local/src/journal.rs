@@ -1,0 +1,85 @@
+//! An account's journal, readable.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use uc_domain::AccountId;
+use uc_domain::account::Settings;
+use uc_http::views::OperationView;
+use uc_ledger::store::Store;
+use uc_ledger::{
+    DynamoStore, Happened, Ledger, LedgerError, StoredEntry, SystemClock, VerifyError,
+};
+
+use crate::aws::Endpoints;
+use crate::seed::TABLE;
+
+/// Why a journal can't be printed.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The store does not answer, or an entry can't be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// An entry does not follow from the one before.
+    #[error("the journal does not verify: {0}")]
+    Verify(#[from] VerifyError),
+    /// There is nothing to print.
+    #[error("{0} has no such entry")]
+    Missing(AccountId),
+}
+
+/// The entries of an account as JSON, one a line; the last line says that all hashes verify. With
+/// `seq` that entry alone.
+///
+/// # Errors
+/// [`JournalError`].
+pub async fn print(
+    dynamodb: &str,
+    account: &AccountId,
+    seq: Option<u64>,
+) -> Result<String, JournalError> {
+    let endpoints = Endpoints { dynamodb: dynamodb.to_owned(), ssm: String::new() };
+    let clock = Arc::new(SystemClock);
+    let store = DynamoStore::new(&endpoints.dynamodb_config(), TABLE.to_owned(), clock.clone());
+    let ledger = Ledger::new(Arc::new(store) as Arc<dyn Store>, clock, Settings::default());
+    let missing = || JournalError::Missing(account.clone());
+    if let Some(seq) = seq {
+        let stored = ledger.entry(account, seq).await?.ok_or_else(missing)?;
+        return Ok(line(account, &stored)?.to_string());
+    }
+    let head = ledger.head(account).await?.ok_or_else(missing)?;
+    let mut lines = Vec::new();
+    for seq in 1..=head.seq() {
+        let stored = ledger.entry(account, seq).await?.ok_or_else(missing)?;
+        lines.push(line(account, &stored)?.to_string());
+    }
+    let verified = ledger.verify(account).await?;
+    let hash = verified.hash.map(hex);
+    lines.push(json!({"verified": verified.entries, "hash": hash}).to_string());
+    Ok(lines.join("\n"))
+}
+
+fn line(account: &AccountId, stored: &StoredEntry) -> Result<Value, LedgerError> {
+    let operations = stored
+        .entry
+        .operations
+        .iter()
+        .zip(stored.entry.balances())
+        .map(|(operation, balance_after)| {
+            let private = stored.private(operation.id.position)?;
+            let happened = Happened { operation: operation.clone(), balance_after, private };
+            Ok(OperationView::new(happened, true))
+        })
+        .collect::<Result<Vec<_>, LedgerError>>()?;
+    Ok(json!({
+        "seq": stored.seq(),
+        "time": stored.entry.time,
+        "bytes": stored.size(account),
+        "operations": operations,
+        "hash": hex(stored.hash),
+    }))
+}
+
+fn hex(hash: [u8; 32]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}

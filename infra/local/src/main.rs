@@ -1,0 +1,115 @@
+//! `cargo local`: reads the command line and does what it says.
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use uc_http::Config;
+use uc_ledger::SystemClock;
+use uc_local::aws::Endpoints;
+use uc_local::cli::{Cli, Command, Run};
+use uc_local::gateway::AllowedOrigins;
+use uc_local::run_file::RunFile;
+use uc_local::stack::{self, Options};
+use uc_local::{banner, commands, journal, schema, seed, ssm, wiring};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let done = runtime.map_err(Into::into).and_then(|runtime| {
+        runtime.block_on(async {
+            match cli.command {
+                None => run(cli.run).await,
+                Some(command) => act(command).await,
+            }
+        })
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the stack until it is interrupted.
+async fn run(run: Run) -> Result<(), Box<dyn Error>> {
+    let origins = if run.origins.is_empty() {
+        AllowedOrigins::Any
+    } else {
+        AllowedOrigins::Only(run.origins)
+    };
+    let options = Options { port: run.port, data: run.data, origins };
+    let (stack, access, _) = wiring::start(&options, wiring::config()).await?;
+    let run_file = RunFile {
+        port: stack.address().port(),
+        api_key: access.api_key,
+        webhook_secret: access.webhook_secret,
+        dynamodb: stack.endpoints().dynamodb.clone(),
+    };
+    let published = run_file.publish()?;
+    println!("{}", banner::text(&stack.url(), &run_file, options.data.as_deref()));
+    stack::interrupted().await?;
+    drop(published);
+    stack.shutdown().await?;
+    Ok(())
+}
+
+async fn act(command: Command) -> Result<(), Box<dyn Error>> {
+    let printed = match command {
+        Command::Token { scope, account, actor, ttl, target } => {
+            let grant = commands::Grant { scopes: scope, account, actor, ttl_seconds: ttl };
+            commands::token(target.port, &grant).await?
+        }
+        Command::Pay { account, credits, payment, target } => {
+            commands::pay(target.port, &account, &credits, payment).await?
+        }
+        Command::Clock { by, target } => commands::clock(target.port, by).await?,
+        Command::Schedule { target } => commands::schedule(target.port).await?,
+        Command::Journal { account, seq, store } => {
+            let dynamodb = match store.dynamodb {
+                Some(url) => url,
+                None => RunFile::read(store.target.port)?.dynamodb,
+            };
+            journal::print(&dynamodb, &account.parse()?, seq).await?
+        }
+        Command::Bootstrap => {
+            let deployment = uc_http::Deployment::from_environment().await?;
+            seed::bootstrap(&deployment).await?.api_key
+        }
+        Command::Seed { dynamodb, ssm, target } => seed(dynamodb, ssm, target.port).await?,
+        Command::Ssm { port, data } => {
+            let _lock = data.as_deref().map(stack::claim).transpose()?;
+            let ssm = ssm::start(port, data.as_deref())?;
+            println!("SSM listens on {}", ssm.url());
+            stack::interrupted().await?;
+            ssm.shutdown().await?;
+            return Ok(());
+        }
+    };
+    println!("{printed}");
+    Ok(())
+}
+
+async fn seed(dynamodb: String, ssm: String, port: u16) -> Result<String, Box<dyn Error>> {
+    let endpoints = Endpoints { dynamodb, ssm };
+    let config = Config::from_environment().unwrap_or_else(|_| wiring::config());
+    schema::create_table(&endpoints.dynamodb_client(), &config.table).await?;
+    let deployment = uc_http::Deployment::new(
+        config,
+        &endpoints.dynamodb_config(),
+        endpoints.ssm_config(),
+        Arc::new(SystemClock),
+    );
+    let access = seed::bootstrap(&deployment).await?;
+    seed::examples(&deployment).await?;
+    let run_file = RunFile {
+        port,
+        api_key: access.api_key,
+        webhook_secret: access.webhook_secret,
+        dynamodb: endpoints.dynamodb,
+    };
+    Ok(format!("ready; the keys are in {}", run_file.write()?.display()))
+}
