@@ -1,0 +1,9 @@
+//! What tests of several packages share: stands-in for the services, a clock to move.
+
+mod manual_clock;
+mod memory_parameters;
+mod memory_store;
+
+pub use manual_clock::ManualClock;
+pub use memory_parameters::{Call, CallFault, MemoryParameters};
+pub use memory_store::{MemoryStore, Operation, StoreFault};
