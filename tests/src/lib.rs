@@ -1,5 +1,6 @@
 //! What tests of several packages share: stands-in for the services, a clock to move.
 
+pub mod client;
 mod manual_clock;
 mod memory_parameters;
 mod memory_store;

@@ -296,8 +296,14 @@ async fn state_of(
         return Ok(None);
     };
     caller.require_account(Scope::Estimate, account)?;
-    let state = deps.ledger.account(account).await?;
-    state.map(Some).ok_or_else(|| refusals::account_not_found(account))
+    match deps.ledger.account(account).await? {
+        Some(state) => Ok(Some(state)),
+        // Somebody who has just signed up: no credits yet, but prices to see.
+        None if caller.token_account().is_some() => {
+            Ok(Some(AccountState::new(deps.ledger.defaults().clone())))
+        }
+        None => Err(refusals::account_not_found(account)),
+    }
 }
 
 impl EstimateItem {

@@ -1,6 +1,6 @@
 //! Plans, subscriptions, and the schedule that grants what is due.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Extension, State};
 use axum::response::Response;
@@ -26,6 +26,9 @@ use utoipa::ToSchema;
 const PAGE: u32 = 50;
 /// What the schedule leaves of the function's time, so that it can say what it did.
 const RESERVE: Duration = Duration::from_secs(10);
+/// Days before today whose expiries are still looked for, and a day in milliseconds.
+const EXPIRY_DAYS: i64 = 35;
+const DAY_MILLIS: i64 = 86_400_000;
 /// How far a subscription's beginning may lie from now, in milliseconds: 366 days.
 const FURTHEST_START: i64 = 366 * 86_400_000;
 
@@ -384,19 +387,23 @@ fn no_plan(id: &PlanId) -> Problem {
 pub struct Report {
     /// Periods granted.
     pub granted: u64,
-    /// Subscriptions whose period could not be granted; they stay due.
+    /// Accounts in which a grant had ended or begun, and that is written now.
+    pub settled: u64,
+    /// Subscriptions whose period could not be granted, and accounts that could not be settled;
+    /// they stay due.
     pub failed: u64,
     /// Whether everything that was due was looked at.
     pub complete: bool,
 }
 
-/// Grants every period that is due. A subscription that fails is logged, stays due and holds
-/// nobody else up; what is not reached within `time` is left for the next run.
+/// Grants every period that is due, then settles the accounts in which a grant has ended, so that
+/// those that sleep show it too. What fails is logged, stays due and holds nobody else up; what is
+/// not reached within `time` is left for the next run.
 ///
 /// # Errors
 /// The store is unavailable, so that nothing could be looked at.
 pub async fn grant_all_due(deps: &Deps, time: Duration) -> Result<Report, uc_ledger::LedgerError> {
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let plans = deps.plans();
     let mut report = Report::default();
     let mut metrics = Metrics::default();
@@ -415,9 +422,58 @@ pub async fn grant_all_due(deps: &Deps, time: Duration) -> Result<Report, uc_led
             after = Some(last);
         }
     }
-    report.complete = true;
     emit(deps, &metrics);
+    report.complete = settle_expired(deps, started, time, &mut report).await?;
     Ok(report)
+}
+
+/// Settles accounts with a grant that ended today or on one of the days before. Returns whether
+/// all were looked at.
+async fn settle_expired(
+    deps: &Deps,
+    started: Instant,
+    time: Duration,
+    report: &mut Report,
+) -> Result<bool, uc_ledger::LedgerError> {
+    let now = deps.ledger.now();
+    for days_ago in (0..=EXPIRY_DAYS).rev() {
+        let day = now.saturating_add_millis(-days_ago * DAY_MILLIS);
+        for shard in 0..keys::DUE_SHARDS {
+            let mut after = None;
+            loop {
+                let accounts = deps.ledger.expiring(day, shard, after.as_ref()).await?;
+                let Some(last) = accounts.last().cloned() else { break };
+                for account in &accounts {
+                    if started.elapsed() + RESERVE > time {
+                        return Ok(false);
+                    }
+                    let settled = settle_one(deps, account, day, days_ago > 0).await;
+                    match settled {
+                        Ok(settled) => report.settled += u64::from(settled),
+                        Err(error) => {
+                            report.failed += 1;
+                            tracing::error!(%account, %error, "an account was not settled");
+                        }
+                    }
+                }
+                after = Some(last);
+            }
+        }
+    }
+    Ok(true)
+}
+
+async fn settle_one(
+    deps: &Deps,
+    account: &AccountId,
+    day: Timestamp,
+    is_over: bool,
+) -> Result<bool, uc_ledger::LedgerError> {
+    let settled = deps.ledger.settle(account).await?;
+    if is_over {
+        deps.ledger.forget_expiry(day, account).await?;
+    }
+    Ok(settled)
 }
 
 async fn grant_one(

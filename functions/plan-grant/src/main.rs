@@ -8,7 +8,7 @@ use uc_http::Deployment;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
     uc_http::init_tracing();
-    let deployment = Deployment::from_environment().await?;
+    let deployment = Deployment::from_environment()?;
     let function = plan_grant::Function::new(&deployment);
     let handle = |event: LambdaEvent<serde_json::Value>| {
         let time = event.context.deadline().duration_since(SystemTime::now());

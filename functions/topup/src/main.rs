@@ -5,6 +5,6 @@ use uc_http::Deployment;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
     uc_http::init_tracing();
-    let deployment = Deployment::from_environment().await?;
+    let deployment = Deployment::from_environment()?;
     uc_http::run(topup::router(&deployment)).await
 }

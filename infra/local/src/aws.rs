@@ -1,7 +1,9 @@
 //! Configurations and clients of the real AWS SDKs, pointed at emulators.
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::BehaviorVersion;
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use aws_types::SdkConfig;
+use aws_types::region::Region;
 
 /// The emulators check that a request is signed, not by whom.
 const KEY: &str = "local";

@@ -1,4 +1,5 @@
 //! The command line: `cargo local` and its commands.
+#![expect(clippy::doc_markdown, reason = "doc comments here are the help text")]
 
 use std::path::PathBuf;
 
@@ -52,7 +53,8 @@ pub struct Target {
 /// Which table a command reads.
 #[derive(Debug, Args)]
 pub struct Store {
-    /// Where `DynamoDB` is; the running local stack's, where it is not said
+    /// Where the DynamoDB emulator is. Without it the table UC_TABLE of the environment's AWS
+    /// account, or the running local stack's
     #[arg(long, value_name = "URL")]
     pub dynamodb: Option<String>,
     /// Which stack
@@ -99,7 +101,7 @@ pub enum Command {
     /// Move the clock forward by +30s, +15m, +2h or +31d, fire the schedule, print the new time
     Clock {
         /// How far; without it, print the time
-        #[arg(value_name = "TIME", value_parser = seconds)]
+        #[arg(value_name = "TIME", value_parser = seconds, allow_hyphen_values = true)]
         by: Option<i64>,
         /// Which stack
         #[command(flatten)]
@@ -128,7 +130,7 @@ pub enum Command {
     Bootstrap,
     /// Make the table, what a deployment lacks, and the example data, on other emulators
     Seed {
-        /// Where `DynamoDB` is, such as http://127.0.0.1:8000
+        /// Where the DynamoDB is, such as http://127.0.0.1:8000
         #[arg(long, value_name = "URL")]
         dynamodb: String,
         /// Where SSM is, such as http://127.0.0.1:4583

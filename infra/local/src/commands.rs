@@ -46,7 +46,11 @@ pub async fn clock(port: u16, by: Option<i64>) -> Result<String, CommandError> {
         None => get(port, CLOCK).await?,
         Some(seconds) => post(port, CLOCK, &[], &json!({"advance_seconds": seconds})).await?,
     };
-    text(&answer, "now")
+    let now = text(&answer, "now")?;
+    Ok(match &answer["schedule"] {
+        Value::Null => now,
+        schedule => format!("{now}\nthe schedule ran: {schedule}"),
+    })
 }
 
 /// Fires the schedule's function once, at the stack's time, and returns what it answers.

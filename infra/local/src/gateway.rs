@@ -28,6 +28,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+use uc_ledger::DynamoStore;
+
 use crate::clock::{ClockError, MovableClock};
 use crate::functions::{Function, TIMEOUT};
 use crate::schedule::Schedule;
@@ -44,6 +46,8 @@ const PREFLIGHT_AGE: &str = "600";
 
 /// Where the local clock is read (`GET`) and moved (`POST`).
 pub(crate) const CLOCK: &str = "/_local/clock";
+/// Where it is read what the store has cost since the stack began (`GET`).
+pub const COUNTS: &str = "/_local/counts";
 
 type Answer = Response<Full<Bytes>>;
 
@@ -101,6 +105,7 @@ pub struct Gateway {
     openapi: Bytes,
     clock: Arc<MovableClock>,
     schedule: Option<Schedule>,
+    store: Option<Arc<DynamoStore>>,
 }
 
 impl Gateway {
@@ -134,13 +139,28 @@ impl Gateway {
                 });
             }
         }
-        Ok(Self { functions, routes, origins: AllowedOrigins::Any, openapi, clock, schedule: None })
+        Ok(Self {
+            functions,
+            routes,
+            origins: AllowedOrigins::Any,
+            openapi,
+            clock,
+            schedule: None,
+            store: None,
+        })
     }
 
     /// Restricts the origins that a browser may call from.
     #[must_use]
     pub fn with_origins(mut self, origins: AllowedOrigins) -> Self {
         self.origins = origins;
+        self
+    }
+
+    /// The same gateway, with a store whose cost it tells.
+    #[must_use]
+    pub fn with_store(mut self, store: Arc<DynamoStore>) -> Self {
+        self.store = Some(store);
         self
     }
 
@@ -230,7 +250,7 @@ impl Gateway {
         let invoked = path
             .strip_prefix("/2015-03-31/functions/")
             .and_then(|rest| rest.strip_suffix("/invocations"));
-        if invoked.is_none() && path != CLOCK {
+        if invoked.is_none() && path != CLOCK && path != COUNTS {
             return None;
         }
         // A web page in the developer's browser can reach this port, but must not play operator.
@@ -238,8 +258,12 @@ impl Gateway {
             return Some(message(StatusCode::FORBIDDEN, "Not for browsers"));
         }
         Some(match (&parts.method, invoked) {
+            (&Method::GET, None) if path == COUNTS => {
+                let counts = self.store.as_ref().map(|store| store.counters().read());
+                json_answer(StatusCode::OK, json!(counts).to_string())
+            }
             (&Method::POST, Some(name)) => self.invoke(name, body.clone()).await,
-            (&Method::POST, None) => self.move_clock(body).await,
+            (&Method::POST, None) if path == CLOCK => self.move_clock(body).await,
             (&Method::GET, None) => {
                 json_answer(StatusCode::OK, json!({"now": rfc3339(self.clock.now())}).to_string())
             }

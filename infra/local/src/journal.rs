@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aws_types::SdkConfig;
 use serde_json::{Value, json};
 use uc_domain::AccountId;
 use uc_domain::account::Settings;
@@ -10,9 +11,6 @@ use uc_ledger::store::Store;
 use uc_ledger::{
     DynamoStore, Happened, Ledger, LedgerError, StoredEntry, SystemClock, VerifyError,
 };
-
-use crate::aws::Endpoints;
-use crate::seed::TABLE;
 
 /// Why a journal can't be printed.
 #[derive(Debug, thiserror::Error)]
@@ -34,13 +32,13 @@ pub enum JournalError {
 /// # Errors
 /// [`JournalError`].
 pub async fn print(
-    dynamodb: &str,
+    config: &SdkConfig,
+    table: String,
     account: &AccountId,
     seq: Option<u64>,
 ) -> Result<String, JournalError> {
-    let endpoints = Endpoints { dynamodb: dynamodb.to_owned(), ssm: String::new() };
     let clock = Arc::new(SystemClock);
-    let store = DynamoStore::new(&endpoints.dynamodb_config(), TABLE.to_owned(), clock.clone());
+    let store = DynamoStore::new(config, table, clock.clone());
     let ledger = Ledger::new(Arc::new(store) as Arc<dyn Store>, clock, Settings::default());
     let missing = || JournalError::Missing(account.clone());
     if let Some(seq) = seq {

@@ -16,6 +16,11 @@ use uc_local::{banner, commands, journal, schema, seed, ssm, wiring};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // What a function logs as an error is worth a line; the embedded store's warnings are not.
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::ERROR)
+        .with_writer(std::io::stderr)
+        .init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime.map_err(Into::into).and_then(|runtime| {
         runtime.block_on(async {
@@ -69,14 +74,19 @@ async fn act(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Clock { by, target } => commands::clock(target.port, by).await?,
         Command::Schedule { target } => commands::schedule(target.port).await?,
         Command::Journal { account, seq, store } => {
-            let dynamodb = match store.dynamodb {
-                Some(url) => url,
-                None => RunFile::read(store.target.port)?.dynamodb,
+            let account = account.parse()?;
+            let table = std::env::var("UC_TABLE").ok();
+            let emulated = |dynamodb| Endpoints { dynamodb, ssm: String::new() }.dynamodb_config();
+            let config = match (store.dynamodb, &table) {
+                (Some(url), _) => emulated(url),
+                (None, Some(_)) => uc_ledger::aws::sdk_config(uc_ledger::aws::Service::DynamoDb),
+                (None, None) => emulated(RunFile::read(store.target.port)?.dynamodb),
             };
-            journal::print(&dynamodb, &account.parse()?, seq).await?
+            let table = table.unwrap_or_else(|| seed::TABLE.to_owned());
+            journal::print(&config, table, &account, seq).await?
         }
         Command::Bootstrap => {
-            let deployment = uc_http::Deployment::from_environment().await?;
+            let deployment = uc_http::Deployment::from_environment()?;
             seed::bootstrap(&deployment).await?.api_key
         }
         Command::Seed { dynamodb, ssm, target } => seed(dynamodb, ssm, target.port).await?,

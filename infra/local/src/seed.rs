@@ -87,7 +87,6 @@ async fn secret(
     name: &str,
     make: impl FnOnce() -> Result<String, SeedError>,
 ) -> Result<String, SeedError> {
-    let display = aws_sdk_ssm::error::DisplayErrorContext::<aws_sdk_ssm::Error>;
     let existing = ssm.get_parameter().name(name).with_decryption(true).send().await;
     match existing {
         Ok(output) => {
@@ -95,7 +94,7 @@ async fn secret(
             return value.ok_or_else(|| failed("read a secret")("it has no value"));
         }
         Err(error) if error.as_service_error().is_some_and(|e| e.is_parameter_not_found()) => {}
-        Err(error) => return Err(failed("read a secret")(display(error.into()))),
+        Err(error) => return Err(failed("read a secret")(reasons(&error))),
     }
     let value = make()?;
     ssm.put_parameter()
@@ -104,8 +103,14 @@ async fn secret(
         .r#type(ParameterType::SecureString)
         .send()
         .await
-        .map_err(|error| failed("keep a secret")(display(error.into())))?;
+        .map_err(|error| failed("keep a secret")(reasons(&error)))?;
     Ok(value)
+}
+
+/// An error and what caused it, in one sentence.
+fn reasons(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(Some(error), |error| error.source());
+    sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Publishes the example ratio table where there is none yet, and puts the example plans.

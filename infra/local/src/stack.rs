@@ -13,6 +13,8 @@ use tokio::signal::unix::SignalKind;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use uc_ledger::DynamoStore;
+
 use crate::aws::Endpoints;
 use crate::clock::{ClockError, MovableClock};
 use crate::emulator::{Emulator, EmulatorError, listen};
@@ -43,6 +45,8 @@ pub struct Deployment {
     pub scheduled: Function,
     /// The API's description, in JSON.
     pub openapi: Bytes,
+    /// The store behind the functions, for what it has cost.
+    pub store: Option<Arc<DynamoStore>>,
 }
 
 /// Why a stack did not start, or did not end well.
@@ -103,7 +107,7 @@ impl Stack {
             .await
             .map_err(|error| StackError::Deployment(error.to_string()))?;
         let schedule = Schedule::new(deployment.scheduled, Arc::clone(&clock));
-        let gateway = Gateway::new(
+        let mut gateway = Gateway::new(
             deployment.functions,
             deployment.routes,
             deployment.openapi,
@@ -111,6 +115,9 @@ impl Stack {
         )?
         .with_origins(options.origins.clone())
         .with_schedule(schedule.clone());
+        if let Some(store) = deployment.store {
+            gateway = gateway.with_store(store);
+        }
         let gateway = Arc::new(gateway);
 
         let (stop, stopped) = oneshot::channel::<()>();

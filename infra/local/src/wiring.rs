@@ -111,7 +111,9 @@ pub async fn deploy(
         scheduled.clone(),
     ];
     let openapi = Bytes::from(description().map_err(|error| error.to_string())?);
-    Ok((Deployment { functions, routes: routes(), scheduled, openapi }, access, deployment))
+    let store = Some(Arc::clone(deployment.dynamo()));
+    let behind = Deployment { functions, routes: routes(), scheduled, openapi, store };
+    Ok((behind, access, deployment))
 }
 
 /// Starts the whole stack.

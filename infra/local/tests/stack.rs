@@ -33,6 +33,7 @@ async fn deploy(_: Endpoints, _: Arc<MovableClock>) -> Result<Deployment, Infall
         routes: vec![route],
         scheduled: slow,
         openapi: Bytes::from_static(b"{}"),
+        store: None,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Who pays: a workspace, team or user of the SaaS, as a pseudonymous id of 1 to 128 characters of
+/// Who pays: a workspace, team or user of a customer, as a pseudonymous id of 1 to 128 characters of
 /// `A-Z a-z 0-9 _ . : | @ + -`, not only dots. `#` is in no id, so that store keys can be joined
 /// with it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]

@@ -33,6 +33,9 @@ impl Timestamp {
     const DAY: i64 = 86_400_000;
 
     /// From milliseconds since 1970.
+    ///
+    /// # Errors
+    /// Outside the years 2000 to 2999.
     pub const fn from_millis(millis: i64) -> Result<Self, TimestampError> {
         if millis < Self::MIN.0 || millis > Self::MAX.0 {
             return Err(TimestampError::OutOfRange);
@@ -58,17 +61,12 @@ impl Timestamp {
         }
     }
 
-    /// Days since 1970: the UTC calendar day this instant is in.
-    pub const fn day(self) -> i64 {
-        self.0.div_euclid(Self::DAY)
-    }
-
     /// Minutes since UTC midnight, 0 to 1439.
     pub const fn minute_of_day(self) -> u16 {
-        // Lossless: the remainder is below 1,440.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0..1440")]
-        let minute = (self.0.rem_euclid(Self::DAY) / 60_000) as u16;
-        minute
+        let minutes = self.0.rem_euclid(Self::DAY) / 60_000;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 1,440")]
+        let minutes = minutes as u16;
+        minutes
     }
 
     /// As calendar date and time of day.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use uc_domain::account::{Overuse, Settings};
-use uc_ledger::aws::SdkConfig;
+use uc_ledger::aws::{SdkConfig, Service, sdk_config};
 use uc_ledger::store::Store;
 use uc_ledger::{Clock, CredentialItems, DynamoStore, Ledger, SystemClock};
 use uc_ratios::{Reader, SecretReader, SsmParameters};
@@ -88,10 +88,10 @@ impl Deployment {
     ///
     /// # Errors
     /// The environment lacks something.
-    pub async fn from_environment() -> Result<Self, ConfigError> {
+    pub fn from_environment() -> Result<Self, ConfigError> {
         let config = Config::from_environment()?;
-        let aws = uc_ledger::aws::sdk_config().await;
-        Ok(Self::new(config, &aws, aws.clone(), Arc::new(SystemClock)))
+        let (tables, parameters) = (sdk_config(Service::DynamoDb), sdk_config(Service::Ssm));
+        Ok(Self::new(config, &tables, parameters, Arc::new(SystemClock)))
     }
 
     /// With a configuration for each service and a clock.

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::io::{self, Write};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
@@ -35,6 +35,8 @@ const REQUEST_ID_LIMIT: usize = 128;
 
 /// Whether metrics go to standard output: only where something reads them there.
 static EMITTING: AtomicBool = AtomicBool::new(false);
+/// The stack's name: several may share an AWS account, and so a namespace.
+static STACK: OnceLock<String> = OnceLock::new();
 
 /// Starts logging as JSON and metrics in embedded metric format, both to standard output, where
 /// Lambda takes them. For a function's `main`; the level is `AWS_LAMBDA_LOG_LEVEL`, else `info`.
@@ -47,6 +49,7 @@ pub fn init_tracing() {
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panic")));
     }
+    let _ = STACK.set(std::env::var("UC_STACK").unwrap_or_default());
     EMITTING.store(true, Ordering::Relaxed);
 }
 
@@ -80,6 +83,8 @@ pub enum Metric {
     ScheduleLag,
     /// Webhooks that were refused or failed.
     WebhookFailures,
+    /// Writes that were refused because this machine's clock is wrong.
+    ClockSkewed,
 }
 
 impl Metric {
@@ -91,6 +96,7 @@ impl Metric {
             Self::RatiosAge => ("RatiosAge", "Milliseconds"),
             Self::ScheduleLag => ("ScheduleLag", "Milliseconds"),
             Self::WebhookFailures => ("WebhookFailures", "Count"),
+            Self::ClockSkewed => ("ClockSkewed", "Count"),
         }
     }
 }
@@ -136,12 +142,13 @@ impl Metrics {
                 .map(|(name, unit)| json!({"Name": name, "Unit": unit}))
                 .collect();
             directives.push(json!({
-                "Namespace": NAMESPACE, "Dimensions": [["function"]], "Metrics": named,
+                "Namespace": NAMESPACE, "Dimensions": [["Stack", "function"], ["Stack"]],
+                "Metrics": named,
             }));
         }
         if let Some(code) = self.refusal {
             directives.push(json!({
-                "Namespace": NAMESPACE, "Dimensions": [["function", "code"]],
+                "Namespace": NAMESPACE, "Dimensions": [["Stack", "function", "code"]],
                 "Metrics": [{"Name": "Refusals", "Unit": "Count"}],
             }));
             line.insert("code".to_owned(), json!(code));
@@ -154,6 +161,7 @@ impl Metrics {
             line.insert(metric.name_and_unit().0.to_owned(), json!(value));
         }
         line.insert("function".to_owned(), json!(function));
+        line.insert("Stack".to_owned(), json!(STACK.get().map_or("", String::as_str)));
         let about = json!({"Timestamp": now.millis(), "CloudWatchMetrics": directives});
         line.insert("_aws".to_owned(), about);
         Some(Value::Object(line))
@@ -255,7 +263,7 @@ pub(crate) async fn observe(
 
     let code = response.extensions().get::<Code>().copied();
     let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let metrics = log.with(|facts| {
+    let mut metrics = log.with(|facts| {
         tracing::info!(
             request_id = id,
             invocation,
@@ -271,6 +279,9 @@ pub(crate) async fn observe(
         );
         std::mem::take(&mut facts.metrics)
     });
+    if let Some(metric) = response.extensions().get::<Metric>() {
+        metrics.add(*metric, 1);
+    }
     let metrics = Metrics { refusal: code, ..metrics };
     metrics.emit(observer.function, (observer.clock)());
 
@@ -405,15 +416,15 @@ mod tests {
         };
         let expected = json!({
             "_aws": {"Timestamp": 946_684_800_000_i64, "CloudWatchMetrics": [
-                {"Namespace": "UnifiedCredits", "Dimensions": [["function"]], "Metrics": [
+                {"Namespace": "UnifiedCredits", "Dimensions": [["Stack", "function"], ["Stack"]], "Metrics": [
                     {"Name": "Retries", "Unit": "Count"}, {"Name": "Conflicts", "Unit": "Count"},
                     {"Name": "DebtMade", "Unit": "None"},
                 ]},
-                {"Namespace": "UnifiedCredits", "Dimensions": [["function", "code"]], "Metrics": [
+                {"Namespace": "UnifiedCredits", "Dimensions": [["Stack", "function", "code"]], "Metrics": [
                     {"Name": "Refusals", "Unit": "Count"},
                 ]},
             ]},
-            "function": "charge", "code": "insufficient_credits", "Refusals": 1, "Retries": 2,
+            "function": "charge", "Stack": "", "code": "insufficient_credits", "Refusals": 1, "Retries": 2,
             "Conflicts": 1, "DebtMade": 500_000,
         });
         assert_eq!(metrics.line("charge", Timestamp::MIN), Some(expected));

@@ -13,6 +13,8 @@ use serde_json::Value;
 use uc_domain::Credits;
 use utoipa::ToSchema;
 
+use crate::observe::Metric;
+
 /// The media type of a problem.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -133,13 +135,22 @@ pub struct Problem {
     retry_after: Option<u32>,
     /// Members of their own of some codes, such as `shortfall`.
     extensions: Vec<(&'static str, Value)>,
+    /// What the layer that logs counts for it.
+    metric: Option<Metric>,
 }
 
 impl Problem {
     /// A problem of this code; `detail` says what is wrong in this case and how to mend it.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let detail = detail.into();
-        Self { code, detail, errors: Vec::new(), retry_after: None, extensions: Vec::new() }
+        Self {
+            code,
+            detail,
+            errors: Vec::new(),
+            retry_after: None,
+            extensions: Vec::new(),
+            metric: None,
+        }
     }
 
     /// `invalid_request`, for what is wrong outside the body: a header, a parameter.
@@ -211,6 +222,13 @@ impl Problem {
         self
     }
 
+    /// Counts a metric once when this is answered.
+    #[must_use]
+    pub(crate) fn counted(mut self, metric: Metric) -> Self {
+        self.metric = Some(metric);
+        self
+    }
+
     /// The code.
     pub fn code(&self) -> Code {
         self.code
@@ -265,6 +283,9 @@ impl IntoResponse for Problem {
         let mut response = (self.code.status(), body).into_response();
         // For the layer that logs and counts.
         response.extensions_mut().insert(self.code);
+        if let Some(metric) = self.metric {
+            response.extensions_mut().insert(metric);
+        }
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if let Some(seconds) = self.retry_after {

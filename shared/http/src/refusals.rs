@@ -6,6 +6,7 @@ use uc_domain::providers::ProviderError;
 use uc_domain::ratios::RatingError;
 use uc_ledger::{Asked, LedgerError};
 
+use crate::observe::Metric;
 use crate::problem::{Code, FieldError, Problem};
 
 /// What `Retry-After` says when the store gives no answer, in seconds.
@@ -14,8 +15,11 @@ const RETRY_SECONDS: u32 = 2;
 impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
         match error {
-            LedgerError::Unavailable(_) | LedgerError::Busy | LedgerError::ClockSkew(_) => {
+            LedgerError::Unavailable(_) | LedgerError::Busy => {
                 Self::unavailable(&error, RETRY_SECONDS)
+            }
+            LedgerError::ClockSkew(_) => {
+                Self::unavailable(&error, RETRY_SECONDS).counted(Metric::ClockSkewed)
             }
             LedgerError::Refused(_) | LedgerError::Corrupt(_) => Self::internal(&error),
         }
@@ -51,7 +55,7 @@ pub fn asked(error: Asked<Problem>, account: &AccountId) -> Problem {
         Asked::Rejected(rejection) => rejection.into(),
         Asked::KeyReused => Problem::new(
             Code::IdempotencyKeyReused,
-            "This Idempotency-Key was used for a request with another body: use a new key.",
+            "This Idempotency-Key was used for another request of this account: use a new key.",
         ),
         Asked::AccountNotFound => account_not_found(account),
         Asked::Prevented(..) => {

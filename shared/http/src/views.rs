@@ -7,8 +7,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use uc_domain::account::{
-    AccountState, Balance, Detail, Grant, Money, Operation, Origin, Posting, Settings, Source,
-    Target,
+    AccountState, Balance, Detail, Grant, Money, Operation, Origin, Posting, RatedItem, Settings,
+    Source, Target,
 };
 use uc_domain::ratios::{Exact, Line};
 use uc_domain::{Credits, Timestamp};
@@ -201,6 +201,25 @@ impl From<&Settings> for SettingsView {
     }
 }
 
+/// What one of several items of a charge cost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ChargedItem {
+    /// Its lines' sum, rounded, or the model's minimum.
+    #[schema(value_type = openapi::Decimal)]
+    pub credits: Credits,
+    /// Whether it is the minimum.
+    pub minimum_applied: bool,
+    /// How many of the operation's lines are its own.
+    pub lines: usize,
+}
+
+impl From<&RatedItem> for ChargedItem {
+    fn from(item: &RatedItem) -> Self {
+        let RatedItem { credits, minimum_applied, ref lines } = *item;
+        Self { credits, minimum_applied, lines: lines.len() }
+    }
+}
+
 /// One movement of an account.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[schema(as = Operation)]
@@ -226,7 +245,10 @@ pub struct OperationView {
     /// The ratio table's version that priced it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio_version: Option<u64>,
-    /// What each dimension cost, before rounding.
+    /// What each item cost, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<ChargedItem>,
+    /// What each dimension cost, before rounding; in the items' order.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<LineSchema>>)]
     pub lines: Option<Vec<Line>>,
@@ -287,6 +309,7 @@ impl OperationView {
             occurred_at: None,
             balance_after: balance_after.into(),
             ratio_version: None,
+            items: Vec::new(),
             lines: None,
             subtotal: None,
             minimum_applied: None,
@@ -332,6 +355,9 @@ impl OperationView {
                 self.occurred_at = occurred_at;
                 self.ratio_version = ratio_version;
                 self.forgiven = requested.checked_add(self.credits).filter(|c| c.is_positive());
+                if items.len() > 1 {
+                    self.items = items.iter().map(ChargedItem::from).collect();
+                }
                 if !items.is_empty() {
                     self.minimum_applied = Some(items.iter().any(|item| item.minimum_applied));
                     let lines: Vec<Line> = items.into_iter().flat_map(|i| i.lines).collect();

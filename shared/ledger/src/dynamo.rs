@@ -141,7 +141,7 @@ impl Intercept for Watch {
 
 impl DynamoStore {
     /// Opens `table` with the configuration of the environment: region, credentials, endpoint.
-    pub fn new(config: &aws_config::SdkConfig, table: String, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(config: &aws_types::SdkConfig, table: String, clock: Arc<dyn Clock>) -> Self {
         let watch = Watch { counters: Arc::default(), skew_seconds: Arc::default(), clock };
         let config = aws_sdk_dynamodb::config::Builder::from(config)
             // The SDK repeats what failed on the way, with jitter; conflicts are the ledger's.

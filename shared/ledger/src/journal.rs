@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::primitives::Blob;
 use uc_domain::account::{
-    AccountState, Balance, Command, Draft, Operation, OperationId, Origin, Rejection, Settings,
+    AccountState, Applied, Balance, Command, Draft, Operation, OperationId, Origin, Rejection,
+    Settings,
 };
 use uc_domain::journal::Entry;
 use uc_domain::{AccountId, Timestamp};
@@ -314,6 +315,69 @@ impl Ledger {
         }
     }
 
+    /// Writes what time has brought to an account and nobody has written yet: expiries and
+    /// activations. Returns whether there was anything.
+    ///
+    /// # Errors
+    /// The store is unavailable, or what it holds is corrupt.
+    pub async fn settle(&self, account: &AccountId) -> Result<bool, LedgerError> {
+        let Some(head) = self.head(account).await? else { return Ok(false) };
+        let draft = Draft::open(&head.entry.state, self.clock.now());
+        if draft.is_empty() {
+            return Ok(false);
+        }
+        let skew = self.store.clock_skew_seconds();
+        if skew > MAX_SKEW_SECONDS {
+            return Err(LedgerError::ClockSkew(skew));
+        }
+        let entry = entry_of(draft);
+        let (_, put) = StoredEntry::compose(account, head.hash, entry, 0, &Private::default());
+        match self.store.transact(vec![put]).await {
+            Ok(()) => Ok(true),
+            // Whoever was faster has settled as well.
+            Err(TransactError::Failed(_)) => Ok(false),
+            // Who was in the way may have failed: another run will tell.
+            Err(TransactError::Conflict) => Err(LedgerError::Busy),
+            Err(TransactError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    /// Accounts with a grant that ends within a UTC day, after `after` if given, at most 100.
+    ///
+    /// # Errors
+    /// The store is unavailable, or what it holds is corrupt.
+    pub async fn expiring(
+        &self,
+        day: Timestamp,
+        shard: u8,
+        after: Option<&AccountId>,
+    ) -> Result<Vec<AccountId>, LedgerError> {
+        let query = Query {
+            pk: keys::expiry_day(day, shard),
+            from: after.map_or_else(|| " ".to_owned(), |after| format!("{after} ")),
+            to: "~".to_owned(),
+            descending: false,
+            limit: MAX_PAGE,
+        };
+        let parse = |item: &Item| {
+            let id = text(item, SK).unwrap_or_default();
+            id.parse().map_err(|_| LedgerError::Corrupt(format!("expiry item {id:?}")))
+        };
+        self.store.query(&query).await?.iter().map(parse).collect()
+    }
+
+    /// Forgets that an account has a grant that ends within a day that is over.
+    ///
+    /// # Errors
+    /// The store is unavailable.
+    pub async fn forget_expiry(
+        &self,
+        day: Timestamp,
+        account: &AccountId,
+    ) -> Result<(), LedgerError> {
+        Ok(self.store.delete(&keys::expiry(account, day)).await?)
+    }
+
     /// The next entry, and the operation in it that was asked for.
     fn compose<E>(
         &self,
@@ -334,13 +398,7 @@ impl Ledger {
         let mut draft = Draft::open(state, self.clock.now());
         let command = decide(draft.state()).map_err(Asked::Decided)?;
         let id = draft.apply(ask.origin.clone(), &command)?;
-        let applied = draft.finish();
-        let entry = Entry {
-            time: applied.state.settled_at(),
-            operations: applied.operations,
-            state: applied.state,
-            private_digest: None,
-        };
+        let entry = entry_of(draft);
         let previous = head.map_or_else(|| genesis(ask.account), |head| head.hash);
         let (stored, entry_put) =
             StoredEntry::compose(ask.account, previous, entry, id.position, &ask.private);
@@ -683,6 +741,11 @@ impl Ledger {
             }
         }
     }
+}
+
+fn entry_of(draft: Draft) -> Entry {
+    let Applied { state, operations } = draft.finish();
+    Entry { time: state.settled_at(), operations, state, private_digest: None }
 }
 
 /// An entry that was sent to the store.

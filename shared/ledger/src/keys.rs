@@ -59,10 +59,14 @@ pub fn directory(account: &AccountId) -> Key {
     Key::new(directory_shard(shard(account, DIRECTORY_SHARDS)), account.as_str())
 }
 
+/// A partition of the accounts with a grant that ends within the UTC day of `expires_at`.
+pub fn expiry_day(expires_at: Timestamp, shard: u8) -> String {
+    format!("X#{}#{shard}", expires_at.to_utc().date())
+}
+
 /// The expiry item of an account for the UTC day in which a grant ends.
 pub fn expiry(account: &AccountId, expires_at: Timestamp) -> Key {
-    let day = expires_at.to_utc().date();
-    Key::new(format!("X#{day}#{}", shard(account, DUE_SHARDS)), account.as_str())
+    Key::new(expiry_day(expires_at, shard(account, DUE_SHARDS)), account.as_str())
 }
 
 /// The partition of an account's subscriptions.

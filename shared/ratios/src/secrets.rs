@@ -36,14 +36,6 @@ pub enum SecretError {
     /// The parameter is not there: the stack is not set up.
     #[error("the parameter {0} is missing")]
     Missing(String),
-    /// Its value is not what it should be.
-    #[error("the parameter {name} is not readable: {reason}")]
-    Malformed {
-        /// The parameter.
-        name: String,
-        /// What is wrong, without the value.
-        reason: &'static str,
-    },
     /// SSM gives no answer; later it will go.
     #[error("a secret can't be read now: {0}")]
     Unavailable(String),
@@ -69,12 +61,12 @@ pub struct SecretReader {
     clock: Arc<dyn Clock>,
     /// `/<stack>/secrets/`.
     prefix: String,
-    webhook: Kept<Arc<[Secret]>>,
-    token_key: Kept<Secret>,
+    webhook: Kept,
+    token_key: Kept,
 }
 
-/// A value and when it was read.
-type Kept<T> = Mutex<Option<(Timestamp, T)>>;
+/// Secrets and when they were read.
+type Kept = Mutex<Option<(Timestamp, Arc<[Secret]>)>>;
 
 impl SecretReader {
     /// Reads the secrets of a stack from `parameters`, best a patient one.
@@ -94,11 +86,7 @@ impl SecretReader {
     /// # Errors
     /// See [`SecretError`]; missing only where there is no current one.
     pub async fn webhook_secrets(&self) -> Result<Arc<[Secret]>, SecretError> {
-        let names = ["webhook/current", "webhook/previous"];
-        self.read(&self.webhook, &names, |values| {
-            Ok(values.into_iter().flatten().map(Secret).collect())
-        })
-        .await
+        self.read(&self.webhook, &["webhook/current", "webhook/previous"]).await
     }
 
     /// The key that signs account tokens: `token-key`, as the one who uses it wrote it.
@@ -106,29 +94,22 @@ impl SecretReader {
     /// # Errors
     /// See [`SecretError`].
     pub async fn token_signing_key(&self) -> Result<Secret, SecretError> {
-        self.read(&self.token_key, &["token-key"], |values| {
-            values.into_iter().flatten().next().map(Secret).ok_or("no value")
-        })
-        .await
+        let secrets = self.read(&self.token_key, &["token-key"]).await?;
+        Ok(secrets.first().expect("the first is there").clone())
     }
 
-    /// Reads parameters, of which the first must be there, unless what was read before will do.
-    async fn read<T: Clone>(
-        &self,
-        kept: &Kept<T>,
-        names: &[&str],
-        parse: impl Fn(Vec<Option<String>>) -> Result<T, &'static str> + Send,
-    ) -> Result<T, SecretError> {
+    /// Reads secrets, of which the first must be there, unless what was read before will do.
+    async fn read(&self, kept: &Kept, names: &[&str]) -> Result<Arc<[Secret]>, SecretError> {
         let now = self.clock.now();
         let kept_for = |millis: i64| {
             let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             let age = |at: Timestamp| now.millis() - at.millis();
             kept.as_ref()
                 .filter(|(at, _)| (0..millis).contains(&age(*at)))
-                .map(|(_, value)| value.clone())
+                .map(|(_, secrets)| Arc::clone(secrets))
         };
-        if let Some(value) = kept_for(FRESH) {
-            return Ok(value);
+        if let Some(secrets) = kept_for(FRESH) {
+            return Ok(secrets);
         }
         let names: Vec<String> =
             names.iter().map(|name| format!("{}{name}", self.prefix)).collect();
@@ -136,18 +117,15 @@ impl SecretReader {
             Ok(found) => found,
             Err(error) => return kept_for(USED_WITHOUT_ANSWER).ok_or_else(|| error.into()),
         };
-        let values: Vec<Option<String>> = names
+        let mut values = names
             .iter()
             .map(|name| found.iter().find(|there| there.name == *name))
-            .map(|there| there.map(|there| there.value.clone()))
-            .collect();
-        let first = names.first().cloned().unwrap_or_default();
-        if values.first().is_none_or(Option::is_none) {
-            return Err(SecretError::Missing(first));
-        }
-        let value =
-            parse(values).map_err(|reason| SecretError::Malformed { name: first, reason })?;
-        *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, value.clone()));
-        Ok(value)
+            .map(|there| there.map(|there| Secret(there.value.clone())));
+        let Some(first) = values.next().flatten() else {
+            return Err(SecretError::Missing(names.first().cloned().unwrap_or_default()));
+        };
+        let secrets: Arc<[Secret]> = std::iter::once(first).chain(values.flatten()).collect();
+        *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, Arc::clone(&secrets)));
+        Ok(secrets)
     }
 }

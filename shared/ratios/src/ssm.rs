@@ -19,17 +19,17 @@ pub struct SsmParameters {
 
 impl SsmParameters {
     /// For those who have another way when SSM is slow: one attempt of at most 250 ms.
-    pub fn new(config: &aws_config::SdkConfig) -> Self {
+    pub fn new(config: &aws_types::SdkConfig) -> Self {
         Self::with(config, 1, Duration::from_millis(250))
     }
 
     /// For those who have no other way, publishing and secrets: three attempts of at most 3
     /// seconds.
-    pub fn patient(config: &aws_config::SdkConfig) -> Self {
+    pub fn patient(config: &aws_types::SdkConfig) -> Self {
         Self::with(config, 3, Duration::from_secs(3))
     }
 
-    fn with(config: &aws_config::SdkConfig, attempts: u32, timeout: Duration) -> Self {
+    fn with(config: &aws_types::SdkConfig, attempts: u32, timeout: Duration) -> Self {
         let config = aws_sdk_ssm::config::Builder::from(config)
             .retry_config(RetryConfig::standard().with_max_attempts(attempts))
             .timeout_config(
@@ -86,6 +86,7 @@ impl ParameterStore for SsmParameters {
 }
 
 /// Whether to wait, to give up waiting, or to mend the request.
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
 fn parameter_error<E>(error: SdkError<E>) -> ParameterError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,

@@ -1,0 +1,218 @@
+//! Builds the functions for release on this machine and prints what Lambda would load: the size of
+//! each binary, the time from its start to its first poll of the runtime API, and the memory that
+//! it keeps once it has answered a request with the example table.
+
+use std::error::Error;
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use uc_local::gateway::AllowedOrigins;
+use uc_local::stack::Options;
+use uc_local::{seed, wiring};
+
+/// Starts of each function that are measured.
+const STARTS: usize = 11;
+/// A function that does not poll within this time has failed.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The bars: bytes, and milliseconds, and kilobytes.
+const LIMITS: (u64, u128, u64) = (6_000_000, 10, 15 * 1_024);
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let names: Vec<&str> = wiring::descriptions().iter().map(|(name, _)| *name).collect();
+    let mut build = Command::new("cargo");
+    build.args(["build", "--release"]);
+    for name in &names {
+        build.args(["--package", name]);
+    }
+    if !build.status()?.success() {
+        return Err("the release build failed".into());
+    }
+
+    let options = Options { port: 0, data: None, origins: AllowedOrigins::Any };
+    let (stack, access, _) = wiring::start(&options, wiring::config()).await?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!(
+        "{:<14} {:>10} {:>22} {:>14}",
+        "function", "bytes", "ms to poll: med (max)", "resident KiB"
+    );
+    let mut results = Vec::new();
+    for name in names {
+        let binary = format!("{}/release/{name}", target());
+        let bytes = fs::metadata(&binary)?.len();
+        let mut starts = Vec::new();
+        let mut resident = 0;
+        for round in 0..STARTS {
+            let started = Instant::now();
+            let mut child = spawn(&binary, &stack, &listener)?;
+            let polled = timeout(PATIENCE, next_request(&listener)).await;
+            starts.push(started.elapsed().as_millis());
+            let (mut poll, _) = polled??;
+            if round == 0 {
+                serve(&mut poll, &listener, name, &access).await?;
+                resident = resident_kib(child.id())?;
+            }
+            child.kill()?;
+            child.wait()?;
+        }
+        starts.sort_unstable();
+        let (median, worst) = (starts[STARTS / 2], starts[STARTS - 1]);
+        println!("{name:<14} {bytes:>10} {:>22} {resident:>14}", format!("{median} ({worst})"));
+        results.push((name, bytes, median, worst, resident));
+    }
+    let rows: Vec<Value> = results
+        .iter()
+        .map(|(name, bytes, median, worst, resident)| {
+            json!({"function": name, "bytes": bytes, "start_ms": median, "start_ms_max": worst,
+                "resident_kib": resident})
+        })
+        .collect();
+    println!("{}", json!(rows));
+    stack.shutdown().await?;
+    let (bytes, start, resident) = LIMITS;
+    let over = results.iter().any(|r| r.1 > bytes || r.2 > start || r.4 > resident);
+    if over { Err("a figure is over its bar".into()) } else { Ok(()) }
+}
+
+/// The directory that cargo builds into.
+fn target() -> String {
+    std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned())
+}
+
+/// Starts a function as Lambda does, with the stack's emulators behind it.
+fn spawn(
+    binary: &str,
+    stack: &uc_local::stack::Stack,
+    runtime: &TcpListener,
+) -> Result<Child, Failure> {
+    let child = Command::new(binary)
+        .env_clear()
+        .env("AWS_LAMBDA_RUNTIME_API", runtime.local_addr()?.to_string())
+        .env("AWS_LAMBDA_FUNCTION_NAME", "measured")
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+        .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", "local")
+        .env("AWS_SECRET_ACCESS_KEY", "local")
+        .env("AWS_ENDPOINT_URL_DYNAMODB", &stack.endpoints().dynamodb)
+        .env("AWS_ENDPOINT_URL_SSM", &stack.endpoints().ssm)
+        .env("UC_TABLE", seed::TABLE)
+        .env("UC_STACK", seed::STACK)
+        .stdout(Stdio::null())
+        .spawn()?;
+    Ok(child)
+}
+
+/// The next request to the runtime API: its connection and its text, whole.
+async fn next_request(listener: &TcpListener) -> Result<(TcpStream, String), Failure> {
+    let (mut connection, _) = listener.accept().await?;
+    let text = read_request(&mut connection).await?;
+    Ok((connection, text))
+}
+
+async fn read_request(connection: &mut TcpStream) -> Result<String, Failure> {
+    let mut text = Vec::new();
+    let mut buffer = [0; 65_536];
+    loop {
+        let read = connection.read(&mut buffer).await?;
+        if read == 0 {
+            return Err("the function closed its connection".into());
+        }
+        text.extend_from_slice(&buffer[..read]);
+        let shown = String::from_utf8_lossy(&text);
+        if let Some((head, body)) = shown.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+            });
+            let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+            let whole = if chunked {
+                body.ends_with("0\r\n\r\n")
+            } else {
+                body.len() >= length.unwrap_or(0)
+            };
+            if whole {
+                return Ok(shown.into_owned());
+            }
+        }
+    }
+}
+
+/// Gives the function one event, and waits until it has answered.
+async fn serve(
+    poll: &mut TcpStream,
+    listener: &TcpListener,
+    name: &str,
+    access: &seed::Access,
+) -> Result<(), Failure> {
+    let event = event(name, access)?;
+    let deadline = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         lambda-runtime-aws-request-id: 1\r\nlambda-runtime-deadline-ms: {}\r\n\
+         lambda-runtime-invoked-function-arn: arn:aws:lambda:us-east-1:0:function:f\r\n\r\n",
+        event.len(),
+        deadline + 30_000,
+    );
+    poll.write_all(head.as_bytes()).await?;
+    poll.write_all(event.as_bytes()).await?;
+    // The answer comes on the same connection or on another one.
+    let answer = tokio::select! {
+        text = read_request(poll) => text?,
+        other = next_request(listener) => other?.1,
+    };
+    if name == "plan-grant" || answer.contains(r#""statusCode":20"#) {
+        return Ok(());
+    }
+    Err(format!("{name} answered {answer}").into())
+}
+
+/// A request that makes the function load what it needs.
+fn event(name: &str, access: &seed::Access) -> Result<String, Failure> {
+    if name == "plan-grant" {
+        return Ok(include_str!("../../../events/schedule.json").to_owned());
+    }
+    let mut event: Value =
+        serde_json::from_str(include_str!("../../../events/apigw/estimate.json"))?;
+    let (method, path, body) = match name {
+        "estimate" => (
+            "POST",
+            "/v1/estimates",
+            json!({"items": [{"model": "openai/gpt-5.1",
+            "usage": {"input_tokens": 1, "output_tokens": 1}}]}),
+        ),
+        "charge" => (
+            "POST",
+            "/v1/accounts/measured/charges",
+            json!({"model": "openai/gpt-5.1",
+            "usage": {"input_tokens": 1, "output_tokens": 1}}),
+        ),
+        "topup" => (
+            "POST",
+            "/v1/accounts/measured/grants",
+            json!({"credits": "1", "source": "promo", "reason": "measured"}),
+        ),
+        "ratios-admin" => ("GET", "/v1/ratios", Value::Null),
+        _ => ("PUT", "/v1/accounts/measured", json!({"price_group": "pro"})),
+    };
+    event["rawPath"] = json!(path);
+    event["requestContext"]["http"]["path"] = json!(path);
+    event["requestContext"]["http"]["method"] = json!(method);
+    event["headers"]["authorization"] = json!(format!("Bearer {}", access.api_key));
+    event["headers"]["idempotency-key"] = json!("measured");
+    event["body"] = if body.is_null() { Value::Null } else { json!(body.to_string()) };
+    Ok(event.to_string())
+}
+
+fn resident_kib(process: u32) -> Result<u64, Failure> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse()?)
+}
