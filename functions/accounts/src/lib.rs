@@ -11,10 +11,10 @@ use uc_domain::{AccountId, Credits, Timestamp};
 use uc_http::scope::{Grant, KeysAdmin, Read};
 use uc_http::views::{BalanceView, GrantView, OperationView, OveruseSchema, SettingsView};
 use uc_http::{
-    Access, AccountAccess, Caller, Code, Deployment, IdempotencyKey, Identity, Limit, Page,
-    PageQuery, PathParams, Problem, RequestLog, Scope, Scopes, SigningKey, StrictJson, StrictQuery,
-    TokenRequest, decode_cursor, encode_cursor, generate_api_key, items, openapi, page_of,
-    problems, random_id, refusals, tables,
+    Access, AccountAccess, Caller, Code, Deployment, IdempotencyKey, Identity, Limit, MintError,
+    Page, PageQuery, PathParams, Problem, RequestLog, Scope, Scopes, SigningKey, StrictJson,
+    StrictQuery, TokenRequest, decode_cursor, encode_cursor, generate_api_key, items, openapi,
+    page_of, problems, random_id, refusals, tables,
 };
 use uc_ledger::{ApiKey, Ask, Asked, CredentialItems, Happened, Ledger, Private};
 use uc_ratios::{Reader, SecretReader};
@@ -90,6 +90,7 @@ struct Hold {}
 
 /// An account.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the API's names")]
 pub struct Account {
     /// Its id.
     #[schema(value_type = openapi::Account)]
@@ -396,17 +397,18 @@ async fn create_account_token(
     caller: Caller,
     State(deps): State<Deps>,
     path: PathParams,
-    request: StrictJson<MintRequest>,
+    request: Result<StrictJson<MintRequest>, Problem>,
 ) -> Result<(StatusCode, Json<Minted>), Problem> {
+    // Who mints is known before anything that the request says.
+    if !matches!(caller.identity(), Identity::ApiKey { .. }) {
+        caller.require(Scope::Read)?;
+    }
     let account: AccountId = path.get("account")?;
-    let MintRequest { scopes, actor, ttl_seconds } = request.body;
+    let MintRequest { scopes, actor, ttl_seconds } = request?.body;
     let scopes: Scopes = scopes.into_iter().collect();
     // Over every account: an API key, which hands on what it has and no more.
     for scope in scopes.iter() {
         caller.require(scope)?;
-    }
-    if !matches!(caller.identity(), Identity::ApiKey { .. }) {
-        caller.require(Scope::Read)?;
     }
     let ttl_seconds = ttl_seconds.unwrap_or(DEFAULT_TTL);
     let secret =
@@ -417,8 +419,15 @@ async fn create_account_token(
     let id = random_id("tok");
     let request =
         TokenRequest { account: &account, actor: actor.as_deref(), scopes, ttl_seconds, id: &id };
-    let token =
-        key.mint(&request, now).map_err(|error| Problem::invalid_request(error.to_string()))?;
+    let token = key.mint(&request, now).map_err(|error| {
+        let pointer = match error {
+            MintError::Ttl => "/ttl_seconds",
+            MintError::Scopes => "/scopes",
+            MintError::Actor => "/actor",
+            MintError::Key => return Problem::internal(&error),
+        };
+        Problem::invalid_field(pointer, error.to_string())
+    })?;
     let expires_at = now.saturating_add_millis(i64::from(ttl_seconds) * 1_000);
     Ok((StatusCode::CREATED, Json(Minted { token, expires_at, scopes: scopes.iter().collect() })))
 }

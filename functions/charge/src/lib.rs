@@ -129,7 +129,7 @@ async fn create_charge(
     let private = labels::private(
         access.caller.token_actor(),
         request.actor.as_deref(),
-        request.description.as_deref(),
+        request.description.as_deref().map(|text| ("/description", text)),
         request.metadata.as_ref(),
     )?;
     check_times(&request, deps.ledger.now())?;
@@ -184,7 +184,7 @@ async fn create_charge(
         }
     };
     let outcome = outcome.map_err(|error| refusals::asked(error, account))?;
-    log.retries(outcome.retries, outcome.retries);
+    log.retries(outcome.retries, outcome.conflicts);
     if !outcome.replayed {
         log.debt_made(outcome.happened.operation.debt_change());
     }
@@ -214,7 +214,7 @@ fn rate(
 fn check_times(request: &ChargeRequest, now: Timestamp) -> Result<(), Problem> {
     let Some(at) = request.occurred_at else { return Ok(()) };
     let behind = now.millis() - at.millis();
-    if behind > OLDEST_MILLIS || behind < -AHEAD_MILLIS {
+    if !(-AHEAD_MILLIS..=OLDEST_MILLIS).contains(&behind) {
         let detail = "at most 7 days ago, and not ahead of now";
         return Err(Problem::invalid_field("/occurred_at", detail));
     }

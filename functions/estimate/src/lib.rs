@@ -98,7 +98,7 @@ struct BoundsFields {
     max: Quantity,
 }
 
-/// Describes [`Bounds`] in the OpenAPI document.
+/// Describes [`Bounds`] in the `OpenAPI` document.
 enum QuantityOrBounds {}
 
 impl ToSchema for QuantityOrBounds {
@@ -245,9 +245,11 @@ async fn create_estimate(
     caller: Caller,
     State(deps): State<Deps>,
     Extension(log): Extension<RequestLog>,
-    request: StrictJson<EstimateRequest>,
+    request: Result<StrictJson<EstimateRequest>, Problem>,
 ) -> Result<Json<Estimate>, Problem> {
-    let EstimateRequest { account, items, ratio_version } = request.body;
+    // Asked before anything that the request says.
+    caller.require_any(Scope::Estimate)?;
+    let EstimateRequest { account, items, ratio_version } = request?.body;
     let account = account.or_else(|| caller.token_account().cloned());
     let state = state_of(&caller, &deps, account.as_ref()).await?;
     if let Some(account) = &account {
@@ -482,16 +484,16 @@ async fn list_rates(
         .filter(|model| after.as_deref().is_none_or(|after| model.id().as_bytes() > after))
         .peekable();
     let mut items = Vec::new();
-    let mut last = None;
+    let mut shown = None;
     while items.len() < query.limit.get()
         && let Some(model) = models.next()
     {
         let card = table.table.rate_card_model(model.id(), multiplier);
         items.push(serde_json::to_value(card).map_err(|error| Problem::internal(&error))?);
-        last = Some(model.id());
+        shown = Some(model.id());
     }
     let next_cursor =
-        last.filter(|_| models.peek().is_some()).map(|last| encode_cursor(list, last.as_bytes()));
+        shown.filter(|_| models.peek().is_some()).map(|last| encode_cursor(list, last.as_bytes()));
     let card = RateCard { ratio_version: table.version, page: Page { items, next_cursor } };
     Ok((caching, Json(card)).into_response())
 }

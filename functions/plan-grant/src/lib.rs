@@ -22,6 +22,9 @@ use uc_ledger::store::DueKey;
 use uc_ledger::{Ledger, NewSubscription, PlanItem, Plans, Subscription, SubscriptionError, keys};
 use utoipa::ToSchema;
 
+/// Plans of one deployment, and subscriptions of one account, at most.
+const MAX_PLANS: usize = 200;
+const MAX_SUBSCRIPTIONS: usize = 100;
 /// Subscriptions that one query of the schedule reads.
 const PAGE: u32 = 50;
 /// What the schedule leaves of the function's time, so that it can say what it did.
@@ -155,7 +158,7 @@ async fn list_plans(
     page_of("plans", all, &query, |plan| &plan.id).map(Json)
 }
 
-problems!(PutPlanProblems = PayloadTooLarge);
+problems!(PutPlanProblems = PayloadTooLarge, LimitExceeded);
 
 /// Makes a plan, or edits it: for subscriptions from then on; those that are there keep the plan
 /// they were made with.
@@ -178,6 +181,10 @@ async fn put_plan(
     let id: PlanId = path.get("plan")?;
     let plan = request.body;
     plan.check().map_err(|error| Problem::invalid_field(error.pointer, error.detail))?;
+    let all = deps.plans().plans().await?;
+    if all.len() >= MAX_PLANS && all.iter().all(|other| other.id != id) {
+        return Err(Problem::new(Code::LimitExceeded, "There are 200 plans: edit one of them."));
+    }
     Ok(Json(deps.plans().put_plan(&id, plan).await?.into()))
 }
 
@@ -310,16 +317,19 @@ async fn create_subscription(
     // What the first request decided stands: the plan may have been edited since, and now is
     // later.
     let earlier = plans.subscription(account, &id).await?;
-    let (plan, anchor) = match earlier {
-        Some(earlier) => (earlier.plan, earlier.anchor),
-        None => {
-            let plan = plans.plan(&plan_id).await?.ok_or_else(|| no_plan(&plan_id))?;
-            (plan.plan, starts_at.unwrap_or(now))
+    let (plan, anchor) = if let Some(earlier) = earlier {
+        (earlier.plan, earlier.anchor)
+    } else {
+        if starts_at.is_some_and(|at| (at.millis() - now.millis()).abs() > FURTHEST_START) {
+            return Err(Problem::invalid_field("/starts_at", "at most 366 days from now"));
         }
+        if plans.subscriptions(account).await?.len() >= MAX_SUBSCRIPTIONS {
+            let detail = "The account has 100 subscriptions.";
+            return Err(Problem::new(Code::LimitExceeded, detail));
+        }
+        let plan = plans.plan(&plan_id).await?.ok_or_else(|| no_plan(&plan_id))?;
+        (plan.plan, starts_at.unwrap_or(now))
     };
-    if starts_at.is_some_and(|at| (at.millis() - now.millis()).abs() > FURTHEST_START) {
-        return Err(Problem::invalid_field("/starts_at", "at most 366 days from now"));
-    }
     let new = NewSubscription { id, plan_id, plan, anchor, fingerprint, private };
     let subscribed = plans.subscribe(account, new).await.map_err(|error| match error {
         SubscriptionError::Grant(error) => {
@@ -331,7 +341,7 @@ async fn create_subscription(
         SubscriptionError::Ledger(error) => error.into(),
     })?;
     let outcome = subscribed.outcome;
-    log.retries(outcome.retries, outcome.retries);
+    log.retries(outcome.retries, outcome.conflicts);
     let body = SubscribedView {
         subscription: SubscriptionView::new(subscribed.subscription, now),
         balance: outcome.happened.balance_after.into(),
@@ -344,8 +354,7 @@ async fn create_subscription(
 fn subscription_id(account: &AccountId, key: &IdempotencyKey) -> String {
     let named = Value::from(key.as_str());
     let digest = fingerprint("SUBSCRIPTION", account.as_str(), &named);
-    let hex: String = digest[..10].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sub_{hex}")
+    digest[..10].iter().fold("sub_".to_owned(), |id, byte| format!("{id}{byte:02x}"))
 }
 
 problems!(SubscriptionListProblems = AccountNotFound);

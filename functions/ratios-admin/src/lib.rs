@@ -537,6 +537,7 @@ fn faults(error: &TableError) -> Problem {
     Problem::new(code, detail).with_errors(errors)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn refusal(error: PublishError) -> Problem {
     match error {
         PublishError::PreconditionFailed { current } => Problem::new(

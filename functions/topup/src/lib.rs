@@ -164,7 +164,8 @@ async fn create_grant(
         actor,
         metadata,
     } = request.body;
-    let private = labels::private(None, actor.as_deref(), Some(&reason), metadata.as_ref())?;
+    let reason = Some(("/reason", reason.as_str()));
+    let private = labels::private(None, actor.as_deref(), reason, metadata.as_ref())?;
     check_credits(credits, "/credits")?;
     if paid.is_some() && source != Source::Paid {
         return Err(Problem::invalid_field("/paid", "goes with the source paid only"));
@@ -193,7 +194,7 @@ async fn create_grant(
     };
     let outcome = deps.ledger.execute(&ask, decide).await;
     let outcome = outcome.map_err(|error| refusals::asked(error, account))?;
-    log.retries(outcome.retries, outcome.retries);
+    log.retries(outcome.retries, outcome.conflicts);
     Ok(granted(outcome))
 }
 
@@ -374,7 +375,7 @@ async fn receive(
     });
     match deps.ledger.execute(&ask, |_| Ok(command.clone())).await {
         Ok(outcome) => {
-            log.retries(outcome.retries, outcome.retries);
+            log.retries(outcome.retries, outcome.conflicts);
             let status = if outcome.replayed { "duplicate" } else { "credited" };
             let balance = Some(outcome.happened.balance_after.into());
             let operation = Some(OperationView::new(outcome.happened, true));

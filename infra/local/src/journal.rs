@@ -79,5 +79,8 @@ fn line(account: &AccountId, stored: &StoredEntry) -> Result<Value, LedgerError>
 }
 
 fn hex(hash: [u8; 32]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    let (halves, _) = hash.as_chunks::<16>();
+    halves
+        .iter()
+        .fold(String::new(), |hex, half| format!("{hex}{:032x}", u128::from_be_bytes(*half)))
 }

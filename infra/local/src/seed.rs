@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aws_sdk_ssm::operation::get_parameter::GetParameterError;
 use aws_sdk_ssm::types::ParameterType;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -44,7 +45,8 @@ pub struct Access {
 }
 
 /// Makes what a new deployment lacks and nobody else makes: the secret of its payment webhooks, the
-/// keys of account tokens, and a first API key. Secrets that are there stay.
+/// keys of account tokens, and a first API key in place of an earlier one. Secrets that are there
+/// stay.
 ///
 /// # Errors
 /// [`SeedError`].
@@ -78,6 +80,11 @@ pub async fn bootstrap(deployment: &Deployment) -> Result<Access, SeedError> {
         created_at: deployment.clock().now(),
     };
     credentials.put_api_key(&key).await.map_err(failed("keep the first API key"))?;
+    // What an earlier run made is replaced: keys with every scope must not pile up.
+    let all = credentials.api_keys().await.map_err(failed("list the API keys"))?;
+    for earlier in all.iter().filter(|other| other.name == key.name && other.id != key.id) {
+        credentials.delete_api_key(&earlier.id).await.map_err(failed("withdraw an API key"))?;
+    }
     Ok(Access { api_key: made.key, webhook_secret })
 }
 
@@ -93,7 +100,8 @@ async fn secret(
             let value = output.parameter.and_then(|parameter| parameter.value);
             return value.ok_or_else(|| failed("read a secret")("it has no value"));
         }
-        Err(error) if error.as_service_error().is_some_and(|e| e.is_parameter_not_found()) => {}
+        Err(error)
+            if error.as_service_error().is_some_and(GetParameterError::is_parameter_not_found) => {}
         Err(error) => return Err(failed("read a secret")(reasons(&error))),
     }
     let value = make()?;

@@ -20,7 +20,7 @@ use crate::seed::{self, Access, STACK, TABLE};
 use crate::stack::{Deployment, Options, Stack, StackError};
 
 /// What the schedule has for one run; deployed, a function's time-out says it.
-const SCHEDULE_TIME: Duration = Duration::from_secs(60);
+const SCHEDULE_TIME: Duration = Duration::from_mins(1);
 
 impl Clock for MovableClock {
     fn now(&self) -> Timestamp {

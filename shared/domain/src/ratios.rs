@@ -18,7 +18,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use self::conditions::Facts;
 use self::document::{Faults, Path, echo};
@@ -29,7 +29,7 @@ pub use amounts::{Cost, CreditRule, Exact, Multiplier, Per, Ratio, Rounding, rou
 pub use conditions::{Conditions, ConditionsError, PROMPT_TOKENS};
 pub use document::{Fault, TableError};
 pub use line::{Line, Rate};
-pub use model::{MatchRule, Model, Row};
+pub use model::{MatchRule, Model, ModelParts, Row};
 pub use rate_card::{RateCardModel, RateCardRatio};
 
 /// How much of each dimension was used; disjoint: no unit counts in two dimensions.
@@ -112,6 +112,45 @@ impl Features {
     /// The dimensions that a feature requires, where they could be read.
     fn required(&self, name: &str) -> Option<&[String]> {
         Some(&self.known.as_ref()?.get(name)?.as_ref()?.dimensions)
+    }
+}
+
+/// What of a table is not of one model, while it is read.
+struct Head {
+    credit: Option<CreditRule>,
+    groups: Option<BTreeMap<String, Multiplier>>,
+    features: Features,
+}
+
+impl Head {
+    fn read(object: &Map<String, Value>, at: &Path<'_>, faults: &mut Faults) -> Self {
+        Self {
+            credit: faults
+                .required(object, at, "credit")
+                .and_then(|credit| read_credit(credit, &at.key("credit"), faults)),
+            groups: faults
+                .required(object, at, "groups")
+                .and_then(|groups| read_groups(groups, &at.key("groups"), faults)),
+            features: Features {
+                known: faults
+                    .required(object, at, "features")
+                    .and_then(|features| read_features(features, &at.key("features"), faults)),
+            },
+        }
+    }
+
+    /// The table, where everything could be read.
+    fn into_table(self, models: Vec<Model>, index: Index) -> Option<RatioTable> {
+        let features = self.features.known?.into_iter();
+        Some(RatioTable {
+            credit: self.credit?,
+            groups: self.groups?,
+            features: features
+                .map(|(name, feature)| Some((name, feature?)))
+                .collect::<Option<_>>()?,
+            models: models.into_iter().map(|model| (model.id().to_owned(), model)).collect(),
+            index,
+        })
     }
 }
 
@@ -215,17 +254,7 @@ impl RatioTable {
 
     fn read(table: &Value, at: &Path<'_>, faults: &mut Faults) -> Option<Self> {
         let object = faults.object(table, at, &["credit", "groups", "features", "models"])?;
-        let credit = faults
-            .required(object, at, "credit")
-            .and_then(|credit| read_credit(credit, &at.key("credit"), faults));
-        let groups = faults
-            .required(object, at, "groups")
-            .and_then(|groups| read_groups(groups, &at.key("groups"), faults));
-        let features = Features {
-            known: faults
-                .required(object, at, "features")
-                .and_then(|features| read_features(features, &at.key("features"), faults)),
-        };
+        let head = Head::read(object, at, faults);
         let at = at.key("models");
         let bodies = faults
             .required(object, &Path::ROOT, "models")
@@ -238,19 +267,37 @@ impl RatioTable {
         let mut names = Names { is_id: &is_id, index: Index::default() };
         let mut models = Some(Vec::with_capacity(bodies.len()));
         for (id, body) in bodies {
-            let model = Model::read(id, body, &at.key(id), &features, &mut names, faults);
+            let model = Model::read(id, body, &at.key(id), &head.features, &mut names, faults);
             model::push(&mut models, model);
         }
-        let features = features.known?.into_iter();
-        Some(Self {
-            credit: credit?,
-            groups: groups?,
-            features: features
-                .map(|(name, feature)| Some((name, feature?)))
-                .collect::<Option<_>>()?,
-            models: models?.into_iter().map(|model| (model.id().to_owned(), model)).collect(),
-            index: names.index,
-        })
+        head.into_table(models?, names.index)
+    }
+
+    /// Puts a table together that [`from_json`](Self::from_json) accepted when it was published,
+    /// and that was kept since in a form of the caller's own. Whether the models are complete and
+    /// unambiguous is not asked again: what was published stays readable when the rules for new
+    /// tables become stricter. `head` is the table's JSON without `models`.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json), for what is not of one model.
+    pub fn from_published(
+        head: &Value,
+        models: impl IntoIterator<Item = Model>,
+    ) -> Result<Self, TableError> {
+        let mut faults = Faults::default();
+        let root = Path::ROOT;
+        faults.nulls(head, &root);
+        let head = faults
+            .object(head, &root, &["credit", "groups", "features"])
+            .map(|object| Head::read(object, &root, &mut faults));
+        let models: Vec<Model> = models.into_iter().collect();
+        let mut index = Index::default();
+        for model in &models {
+            index.add(model);
+        }
+        faults.into_result()?;
+        let table = head.and_then(|head| head.into_table(models, index));
+        Ok(table.expect("what could not be read was reported"))
     }
 
     /// The table in canonical form: without superfluous zeros and without optional fields that say

@@ -108,6 +108,7 @@ impl Item {
 
 impl UsageOf {
     /// An item whose usage is already checked, such as one bound of an estimate.
+    #[must_use]
     pub fn with_usage(&self, usage: Usage) -> Self {
         Self { usage, ..self.clone() }
     }

@@ -255,7 +255,7 @@ impl Walk {
         if text.len() > STRING_LIMIT {
             return Err(self.refuse(format!("at most {STRING_LIMIT} bytes in a string")));
         }
-        if text.bytes().any(|byte| byte.is_ascii_control()) {
+        if text.chars().any(char::is_control) {
             return Err(self.refuse("no control characters"));
         }
         Ok(())

@@ -16,22 +16,24 @@ const MAX_ACTOR: usize = 128;
 const MAX_TEXT: usize = 512;
 
 /// Checks who caused an operation and what is said about it. An account token's own actor counts
-/// before the body's. The text is a `description` or a `reason`: `text` says where it stands.
+/// before the body's. `text` is a description or a reason, after the pointer of its field.
 ///
 /// # Errors
 /// `invalid_request`.
 pub fn private(
     token_actor: Option<&str>,
     actor: Option<&str>,
-    description: Option<&str>,
+    text: Option<(&'static str, &str)>,
     metadata: Option<&BTreeMap<String, String>>,
 ) -> Result<Private, Problem> {
     let within = |text: &str, most: usize| (1..=most).contains(&text.chars().count());
     if actor.is_some_and(|actor| !within(actor, MAX_ACTOR)) {
         return Err(Problem::invalid_field("/actor", "1 to 128 characters"));
     }
-    if description.is_some_and(|text| !within(text, MAX_TEXT)) {
-        return Err(Problem::invalid_request("A description or reason has 1 to 512 characters."));
+    if let Some((pointer, text)) = text
+        && !within(text, MAX_TEXT)
+    {
+        return Err(Problem::invalid_field(pointer, "1 to 512 characters"));
     }
     let metadata = metadata.cloned().unwrap_or_default();
     let bytes: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
@@ -41,7 +43,7 @@ pub fn private(
     }
     Ok(Private {
         actor: token_actor.or(actor).map(str::to_owned),
-        description: description.map(str::to_owned),
+        description: text.map(|(_, text)| text.to_owned()),
         metadata,
     })
 }

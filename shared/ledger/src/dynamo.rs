@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConsumedCapacity, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
@@ -176,7 +177,7 @@ impl Store for DynamoStore {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await
-            .map_err(store_error)?;
+            .map_err(|error| store_error(&error))?;
         Counters::add(&self.watch.counters.read_units_x10, output.consumed_capacity());
         Ok(output.item)
     }
@@ -198,7 +199,7 @@ impl Store for DynamoStore {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await
-            .map_err(store_error)?;
+            .map_err(|error| store_error(&error))?;
         Counters::add(&self.watch.counters.read_units_x10, output.consumed_capacity());
         Ok(output.items.unwrap_or_default())
     }
@@ -231,7 +232,7 @@ impl Store for DynamoStore {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await
-            .map_err(store_error)?;
+            .map_err(|error| store_error(&error))?;
         Counters::add(&self.watch.counters.read_units_x10, output.consumed_capacity());
         let due = |item: &Item| {
             Some(DueKey {
@@ -263,11 +264,11 @@ impl Store for DynamoStore {
             Err(error)
                 if error
                     .as_service_error()
-                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
             {
                 Err(StoreError::ConditionFailed)
             }
-            Err(error) => Err(store_error(error)),
+            Err(error) => Err(store_error(&error)),
         }
     }
 
@@ -280,7 +281,7 @@ impl Store for DynamoStore {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await
-            .map_err(store_error)?;
+            .map_err(|error| store_error(&error))?;
         Counters::add(&self.watch.counters.write_units_x10, output.consumed_capacity());
         Ok(())
     }
@@ -294,7 +295,7 @@ impl Store for DynamoStore {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await
-            .map_err(transact_error)?;
+            .map_err(|error| transact_error(&error))?;
         for capacity in output.consumed_capacity() {
             Counters::add(&self.watch.counters.write_units_x10, Some(capacity));
         }
@@ -348,7 +349,7 @@ impl Expression {
     }
 }
 
-fn transact_error(error: SdkError<TransactWriteItemsError>) -> TransactError {
+fn transact_error(error: &SdkError<TransactWriteItemsError>) -> TransactError {
     let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) =
         error.as_service_error()
     else {
@@ -377,7 +378,7 @@ fn transact_error(error: SdkError<TransactWriteItemsError>) -> TransactError {
 }
 
 /// Whether an error is an answer to trust (the request is at fault) or no answer at all.
-fn store_error<E>(error: SdkError<E>) -> StoreError
+fn store_error<E>(error: &SdkError<E>) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
@@ -393,6 +394,6 @@ where
         .as_service_error()
         .and_then(ProvideErrorMetadata::code)
         .is_some_and(|code| REFUSALS.contains(&code));
-    let text = aws_sdk_dynamodb::error::DisplayErrorContext(&error).to_string();
+    let text = aws_sdk_dynamodb::error::DisplayErrorContext(error).to_string();
     if refused { StoreError::Refused(text) } else { StoreError::NoAnswer(text) }
 }

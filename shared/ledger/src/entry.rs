@@ -76,6 +76,9 @@ impl StoredEntry {
 
     /// The private data of the operation at `position`: empty where there never were any, or
     /// where they were erased.
+    ///
+    /// # Errors
+    /// They are there, but not readable.
     pub fn private(&self, position: u8) -> Result<Private, LedgerError> {
         let Some(sealed) = &self.sealed else { return Ok(Private::default()) };
         private::open(sealed, position).map_err(|error| {

@@ -144,6 +144,8 @@ pub struct Outcome {
     pub replayed: bool,
     /// How often the write was tried again.
     pub retries: u32,
+    /// How often of that because somebody was faster.
+    pub conflicts: u32,
 }
 
 /// Operations, newest first.
@@ -205,9 +207,9 @@ impl std::fmt::Debug for Ledger {
 
 /// What an attempt to write came to.
 enum Attempt {
-    Written(Outcome),
+    Written(Box<Outcome>),
     /// Somebody was faster: this is the head now.
-    Behind(StoredEntry),
+    Behind(Box<StoredEntry>),
     /// Not known, or a passing obstacle.
     Again(String),
 }
@@ -259,6 +261,7 @@ impl Ledger {
         let started = Instant::now();
         let mut head = self.head(ask.account).await?;
         let mut retries = 0;
+        let mut conflicts = 0;
         let mut followed_conflict = false;
         // What was sent, but nobody knows whether it was written.
         let mut unknown = Vec::new();
@@ -278,18 +281,24 @@ impl Ledger {
             if skew > MAX_SKEW_SECONDS {
                 return Err(LedgerError::ClockSkew(skew).into());
             }
-            let obstacle = match self.attempt(ask, composed, retries, &unknown).await? {
-                Attempt::Written(outcome) => return Ok(outcome),
+            let obstacle = match self.attempt(ask, composed, &unknown).await? {
+                Attempt::Written(outcome) => {
+                    return Ok(Outcome { retries, conflicts, ..*outcome });
+                }
                 Attempt::Behind(faster) if !followed_conflict => {
                     followed_conflict = true;
-                    head = Some(faster);
+                    conflicts += 1;
+                    head = Some(*faster);
                     retries += 1;
                     if started.elapsed() > PATIENCE {
                         return Err(LedgerError::Busy.into());
                     }
                     continue;
                 }
-                Attempt::Behind(_) => None,
+                Attempt::Behind(_) => {
+                    conflicts += 1;
+                    None
+                }
                 Attempt::Again(text) => {
                     unknown.push(sent);
                     Some(text)
@@ -302,9 +311,9 @@ impl Ledger {
             pause(retries).await;
             followed_conflict = false;
             if ask.origin == Origin::System
-                && let Some(outcome) = self.written(ask.account, &unknown, retries).await?
+                && let Some(outcome) = self.written(ask.account, &unknown).await?
             {
-                return Ok(outcome);
+                return Ok(Outcome { retries, conflicts, ..outcome });
             }
             head = match self.head(ask.account).await {
                 Ok(head) => head,
@@ -415,13 +424,13 @@ impl Ledger {
         if id.seq == 1 {
             puts.push(directory_put(ask.account, stored.entry.time));
         }
-        puts.extend(self.expiry_puts(ask, &stored));
+        puts.extend(Self::expiry_put(ask, &stored));
         Ok(Composed { stored, id, puts, entry_index, extras })
     }
 
     /// A day on which a grant ends is noted, so that the schedule settles accounts that sleep.
     /// Not for a subscription's grants: its next period settles them.
-    fn expiry_puts(&self, ask: &Ask<'_>, stored: &StoredEntry) -> Option<Put> {
+    fn expiry_put(ask: &Ask<'_>, stored: &StoredEntry) -> Option<Put> {
         if matches!(ask.origin, Origin::Subscription { .. }) {
             return None;
         }
@@ -441,7 +450,6 @@ impl Ledger {
         &self,
         ask: &Ask<'_>,
         composed: Composed,
-        retries: u32,
         unknown: &[Sent],
     ) -> Result<Attempt, Asked<E>> {
         let Composed { stored, id, puts, entry_index, extras } = composed;
@@ -451,9 +459,10 @@ impl Ledger {
                     happened: happened(&stored, id.position)?,
                     state: stored.entry.state,
                     replayed: false,
-                    retries,
+                    retries: 0,
+                    conflicts: 0,
                 };
-                return Ok(Attempt::Written(outcome));
+                return Ok(Attempt::Written(outcome.into()));
             }
             Err(TransactError::Failed(in_the_way)) => in_the_way,
             Err(TransactError::Conflict) => return Ok(Attempt::Again("conflict".to_owned())),
@@ -467,10 +476,9 @@ impl Ledger {
             && let Some(operation) = take(0)
         {
             let mine = Sent { id, hash: stored.hash };
-            let mut outcome =
-                self.replay_from(ask, &operation, &[unknown, &[mine]].concat()).await?;
-            outcome.retries = retries;
-            return Ok(Attempt::Written(outcome));
+            let ours = [unknown, &[mine]].concat();
+            let outcome = self.replay_from(ask, &operation, &ours).await?;
+            return Ok(Attempt::Written(outcome.into()));
         }
         // The caller's conditions come before the race for the entry: if they fail, no later
         // entry will do.
@@ -489,11 +497,12 @@ impl Ledger {
                         happened: happened(&faster, id.position)?,
                         state: faster.entry.state,
                         replayed: false,
-                        retries,
+                        retries: 0,
+                        conflicts: 0,
                     };
-                    return Ok(Attempt::Written(outcome));
+                    return Ok(Attempt::Written(outcome.into()));
                 }
-                Ok(Attempt::Behind(faster))
+                Ok(Attempt::Behind(faster.into()))
             }
             None => Err(LedgerError::Refused("a condition that none was set for".into()).into()),
         }
@@ -504,7 +513,6 @@ impl Ledger {
         &self,
         account: &AccountId,
         unknown: &[Sent],
-        retries: u32,
     ) -> Result<Option<Outcome>, LedgerError> {
         for sent in unknown {
             let stored = self.entry(account, sent.id.seq).await?;
@@ -513,7 +521,8 @@ impl Ledger {
                     happened: happened(&stored, sent.id.position)?,
                     state: stored.entry.state,
                     replayed: false,
-                    retries,
+                    retries: 0,
+                    conflicts: 0,
                 }));
             }
         }
@@ -554,6 +563,7 @@ impl Ledger {
             replayed: !ours.contains(&Sent { id, hash: stored.hash }),
             state: stored.entry.state,
             retries: 0,
+            conflicts: 0,
         })
     }
 

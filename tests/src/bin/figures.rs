@@ -19,8 +19,9 @@ use uc_local::{seed, wiring};
 const STARTS: usize = 11;
 /// A function that does not poll within this time has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The bars: bytes, and milliseconds, and kilobytes.
-const LIMITS: (u64, u128, u64) = (6_000_000, 10, 15 * 1_024);
+/// The bars: milliseconds, and kilobytes. The size of what is deployed (arm64) has its bar in
+/// `.ci/run release`.
+const LIMITS: (u128, u64) = (10, 15 * 1_024);
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -76,8 +77,8 @@ async fn main() -> Result<(), Failure> {
         .collect();
     println!("{}", json!(rows));
     stack.shutdown().await?;
-    let (bytes, start, resident) = LIMITS;
-    let over = results.iter().any(|r| r.1 > bytes || r.2 > start || r.4 > resident);
+    let (start, resident) = LIMITS;
+    let over = results.iter().any(|r| r.2 > start || r.4 > resident);
     if over { Err("a figure is over its bar".into()) } else { Ok(()) }
 }
 
@@ -119,7 +120,7 @@ async fn next_request(listener: &TcpListener) -> Result<(TcpStream, String), Fai
 
 async fn read_request(connection: &mut TcpStream) -> Result<String, Failure> {
     let mut text = Vec::new();
-    let mut buffer = [0; 65_536];
+    let mut buffer = vec![0; 65_536];
     loop {
         let read = connection.read(&mut buffer).await?;
         if read == 0 {

@@ -1,6 +1,6 @@
 //! A model of a table: what it is called and what it costs.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::conditions::{Conditions, Facts, PROMPT_TOKENS};
@@ -36,7 +36,7 @@ fn is_zero(credits: &Credits) -> bool {
 }
 
 /// A rule by which a name that is no id or alias leads to a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum MatchRule {
@@ -55,6 +55,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// A row of a table that was published, from its parts.
+    pub const fn from_published(dimension: String, rate: Rate, cost: Option<Cost>) -> Self {
+        Self { dimension, rate, cost }
+    }
+
     /// What is counted.
     pub fn dimension(&self) -> &str {
         &self.dimension
@@ -75,7 +80,42 @@ impl Row {
     }
 }
 
+/// The parts of a model of a table that was published.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelParts {
+    /// The id in the table.
+    pub id: String,
+    /// The name for people; `None` where it is the id.
+    pub name: Option<String>,
+    /// The feature it belongs to.
+    pub feature: String,
+    /// Whether it may be used.
+    pub enabled: bool,
+    /// Other names of the model.
+    pub aliases: Vec<String>,
+    /// By which other names it is found.
+    pub match_rules: Vec<MatchRule>,
+    /// The least that a request costs.
+    pub minimum: Credits,
+    /// The prices, in the table's order.
+    pub ratios: Vec<Row>,
+}
+
 impl Model {
+    /// A model of a table that was published, from its parts.
+    pub fn from_published(parts: ModelParts) -> Self {
+        Self {
+            name: parts.name.unwrap_or_else(|| parts.id.clone()),
+            id: parts.id,
+            feature: parts.feature,
+            enabled: parts.enabled,
+            aliases: parts.aliases,
+            match_rules: parts.match_rules,
+            minimum: parts.minimum,
+            ratios: parts.ratios,
+        }
+    }
+
     /// The id in the table.
     pub fn id(&self) -> &str {
         &self.id

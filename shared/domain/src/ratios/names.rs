@@ -12,6 +12,13 @@ pub(super) struct Index {
 }
 
 impl Index {
+    /// Adds the names of a model, which no other has.
+    pub fn add(&mut self, model: &Model) {
+        let own = |name: &String| (name.clone(), model.id().to_owned());
+        self.aliases.extend(model.aliases().iter().map(own));
+        self.prefixes.extend(model.match_rules().iter().map(|MatchRule::StartsWith(p)| own(p)));
+    }
+
     /// Removes the names of a model.
     pub fn remove(&mut self, model: &Model) {
         for alias in model.aliases() {

@@ -740,5 +740,8 @@ fn example_table() {
         let rated = table.rate(&request).unwrap_or_else(|error| panic!("{}: {error}", model.id()));
         assert!(rated.credits.is_positive(), "{}: {rated:?}", model.id());
     }
+    let mut head = table.to_json();
+    head.as_object_mut().unwrap().remove("models");
+    assert_eq!(RatioTable::from_published(&head, table.models().cloned()).as_ref(), Ok(&table));
     assert_eq!(RatioTable::from_json(&table.to_json()), Ok(table));
 }

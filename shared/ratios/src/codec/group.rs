@@ -11,8 +11,9 @@ use std::convert::Infallible;
 use minicbor::data::Type;
 use minicbor::decode::Error;
 use minicbor::{Decoder, Encoder};
-use serde_json::{Map, Value};
-use uc_domain::ratios::{Conditions, Cost, Model, Per, Ratio, Row};
+use rust_decimal::Decimal;
+use uc_domain::Credits;
+use uc_domain::ratios::{Conditions, Cost, Model, ModelParts, Per, Rate, Ratio, Row};
 
 type Writer = Encoder<Vec<u8>>;
 
@@ -82,14 +83,10 @@ fn write(models: &[&Model], e: &mut Writer) -> Written {
         e.u64(mantissa)?.u8(scale)?;
         if let Some(cost) = row.cost() {
             let amount = cost.amount();
-            let parts = u64::try_from(amount.mantissa())
-                .ok()
-                .zip(u8::try_from(amount.scale()).ok())
-                .filter(|(mantissa, scale)| Ratio::from_parts(*mantissa, *scale).is_some());
-            match parts {
-                Some((mantissa, scale)) => e.u64(mantissa)?.u8(scale)?,
-                // A cost has fewer limits than a ratio.
-                None => e.str(&amount.to_string())?,
+            match (u64::try_from(amount.mantissa()), u8::try_from(amount.scale())) {
+                (Ok(mantissa), Ok(scale)) => e.u64(mantissa)?.u8(scale)?,
+                // An amount has up to 28 digits.
+                _ => e.str(&amount.to_string())?,
             };
         }
     }
@@ -131,8 +128,8 @@ impl Texts {
     }
 }
 
-/// Decodes a group into the `models` of a table's JSON and returns its first id.
-pub fn decode(group: &[u8], models: &mut Map<String, Value>) -> Result<String, Error> {
+/// Decodes a group; its models follow those that are there.
+pub fn decode(group: &[u8], models: &mut Vec<Model>) -> Result<(), Error> {
     let mut d = Decoder::new(group);
     // Every model takes some bytes: a wrong count must not reserve memory.
     let count = length(&mut d)?.min(group.len());
@@ -162,28 +159,27 @@ pub fn decode(group: &[u8], models: &mut Map<String, Value>) -> Result<String, E
         shape_of.push(index);
     }
 
-    let mut bodies = Vec::with_capacity(count);
-    for _ in 0..count {
-        bodies.push(read_names(&mut d)?);
+    let first = models.len();
+    let mut parts = Vec::with_capacity(count);
+    for id in ids {
+        parts.push(read_names(id, &mut d)?);
     }
-
-    for ((id, mut body), index) in ids.iter().zip(bodies).zip(shape_of) {
+    for (mut parts, index) in parts.into_iter().zip(shape_of) {
         let (feature, rows) = &shapes[index];
-        let rows = rows.iter().map(|row| read_row(&mut d, row)).collect::<Result<_, _>>()?;
-        body.insert("feature".to_owned(), Value::String(feature.clone()));
-        body.insert("ratios".to_owned(), Value::Array(rows));
-        models.insert(id.clone(), Value::Object(body));
+        parts.feature.clone_from(feature);
+        parts.ratios = rows.iter().map(|row| read_row(&mut d, row)).collect::<Result<_, _>>()?;
+        models.push(Model::from_published(parts));
     }
-    if d.position() != group.len() {
-        return Err(Error::message("something follows the group"));
+    if d.position() != group.len() || models.len() == first {
+        return Err(Error::message("something follows the group, or it is empty"));
     }
-    ids.into_iter().next().ok_or_else(|| Error::message("an empty group"))
+    Ok(())
 }
 
 struct DecodedShape {
     dimension: String,
-    per: u64,
-    when: Option<Value>,
+    per: Per,
+    when: Option<Conditions>,
     currency: Option<String>,
 }
 
@@ -203,60 +199,55 @@ fn read_text<'t>(d: &mut Decoder<'_>, texts: &'t mut Vec<String>) -> Result<&'t 
 
 fn read_shape(d: &mut Decoder<'_>, texts: &mut Vec<String>) -> Result<DecodedShape, Error> {
     let dimension = read_text(d, texts)?.to_owned();
-    let per = Per::from_exponent(d.u8()?).ok_or_else(|| Error::message("per"))?.units();
+    let per = Per::from_exponent(d.u8()?).ok_or_else(|| Error::message("per"))?;
     let when = match read_text(d, texts)? {
         "" => None,
-        when => Some(serde_json::from_str(when).map_err(Error::custom)?),
+        when => Some(Conditions::from_text(when).map_err(Error::custom)?),
     };
     let currency = Some(read_text(d, texts)?).filter(|text| !text.is_empty());
     Ok(DecodedShape { dimension, per, when, currency: currency.map(ToOwned::to_owned) })
 }
 
-/// The fields of a model that are not about its rows; those that say nothing are left out.
-fn read_names(d: &mut Decoder<'_>) -> Result<Map<String, Value>, Error> {
-    let mut body = Map::new();
+/// What a model has besides feature and rows.
+fn read_names(id: String, d: &mut Decoder<'_>) -> Result<ModelParts, Error> {
+    let mut parts = ModelParts {
+        id,
+        name: None,
+        feature: String::new(),
+        enabled: true,
+        aliases: Vec::new(),
+        match_rules: Vec::new(),
+        minimum: Credits::ZERO,
+        ratios: Vec::new(),
+    };
     if d.datatype()? == Type::Null {
         d.null()?;
-        return Ok(body);
+        return Ok(parts);
     }
-    body.insert("enabled".to_owned(), d.bool()?.into());
-    body.insert("name".to_owned(), d.str()?.into());
-    body.insert("minimum".to_owned(), d.str()?.into());
-    let aliases = d.array_iter::<&str>()?.collect::<Result<Vec<_>, _>>()?;
-    body.insert("aliases".to_owned(), aliases.into());
-    body.insert("match".to_owned(), serde_json::from_str(d.str()?).map_err(Error::custom)?);
-    Ok(body)
+    parts.enabled = d.bool()?;
+    parts.name = Some(d.str()?.to_owned());
+    parts.minimum = d.str()?.parse().map_err(Error::custom)?;
+    parts.aliases = d.array_iter()?.collect::<Result<_, _>>()?;
+    parts.match_rules = serde_json::from_str(d.str()?).map_err(Error::custom)?;
+    Ok(parts)
 }
 
-fn read_row(d: &mut Decoder<'_>, shape: &DecodedShape) -> Result<Value, Error> {
-    let mut row = Map::new();
-    row.insert("dimension".to_owned(), Value::String(shape.dimension.clone()));
-    row.insert("credits".to_owned(), read_decimal(d)?.into());
-    row.insert("per".to_owned(), shape.per.into());
-    if let Some(when) = &shape.when {
-        row.insert("when".to_owned(), when.clone());
-    }
-    if let Some(currency) = &shape.currency {
-        let amount =
-            if d.datatype()? == Type::String { d.str()?.to_owned() } else { read_decimal(d)? };
-        let cost = Map::from_iter([
-            ("amount".to_owned(), amount.into()),
-            ("currency".to_owned(), currency.as_str().into()),
-        ]);
-        row.insert("cost".to_owned(), Value::Object(cost));
-    }
-    Ok(Value::Object(row))
-}
-
-fn read_decimal(d: &mut Decoder<'_>) -> Result<String, Error> {
-    let (mantissa, scale) = (d.u64()?, usize::from(d.u8()?));
-    if scale > usize::from(Ratio::PLACES) {
-        return Err(Error::message("number"));
-    }
-    // Digits and a point by hand: this is done for every row, and 128-bit division is slow.
-    let mut text = format!("{mantissa:0width$}", width = scale + 1);
-    if scale > 0 {
-        text.insert(text.len() - scale, '.');
-    }
-    Ok(text)
+fn read_row(d: &mut Decoder<'_>, shape: &DecodedShape) -> Result<Row, Error> {
+    let (mantissa, scale) = (d.u64()?, d.u8()?);
+    let rate = Ratio::from_parts(mantissa, scale)
+        .and_then(|credits| Rate::new(credits, shape.per, shape.when.clone()))
+        .ok_or_else(|| Error::message("ratio"))?;
+    let cost = match &shape.currency {
+        None => None,
+        Some(currency) => {
+            let amount = if d.datatype()? == Type::String {
+                d.str()?.parse().map_err(Error::custom)?
+            } else {
+                Decimal::try_from_i128_with_scale(d.u64()?.into(), d.u8()?.into())
+                    .map_err(Error::custom)?
+            };
+            Some(Cost::new(amount, currency).ok_or_else(|| Error::message("cost"))?)
+        }
+    };
+    Ok(Row::from_published(shape.dimension.clone(), rate, cost))
 }

@@ -295,7 +295,7 @@ proptest! {
             let len = group.len();
             group[index.index(len)] = byte;
         }
-        let mut models = serde_json::Map::new();
+        let mut models = Vec::new();
         let _ = group::decode(&group, &mut models);
         let _ = unpack(&Parts { manifest: head.clone(), chunks: Vec::new() }, &hash(&head));
     }

@@ -4,8 +4,8 @@ use std::io::{BufRead, Read as _};
 
 use flate2::bufread::DeflateDecoder;
 use minicbor::Decoder;
-use serde_json::{Map, Value};
-use uc_domain::ratios::RatioTable;
+use serde_json::Value;
+use uc_domain::ratios::{Model, RatioTable};
 
 use super::{FORMAT, Hash, MAX_INFLATED, Parts, group, hash};
 
@@ -49,17 +49,18 @@ pub fn unpack(parts: &Parts, manifest: &Hash) -> Result<Unpacked, Damaged> {
 
     let mut left = MAX_INFLATED;
     let head = inflate(&mut &*head, &mut left)?;
-    let mut table: Map<String, Value> = serde_json::from_slice(&head).map_err(Damaged::because)?;
+    let head: Value = serde_json::from_slice(&head).map_err(Damaged::because)?;
     let bytes = parts.chunks.concat();
     let mut rest = bytes.as_slice();
-    let mut models = Map::new();
+    let mut models: Vec<Model> = Vec::new();
     let mut borders = Vec::new();
     while !rest.is_empty() {
         let group = inflate(&mut rest, &mut left)?;
-        borders.push(group::decode(&group, &mut models).map_err(Damaged::because)?);
+        borders.push(models.len());
+        group::decode(&group, &mut models).map_err(Damaged::because)?;
     }
-    table.insert("models".to_owned(), Value::Object(models));
-    let table = RatioTable::from_json(&Value::Object(table)).map_err(Damaged::because)?;
+    let borders = borders.into_iter().map(|first| models[first].id().to_owned()).collect();
+    let table = RatioTable::from_published(&head, models).map_err(Damaged::because)?;
     Ok(Unpacked { table, borders })
 }
 

@@ -1,0 +1,132 @@
+//! What time does. A clock that moves moves for all, so each of these has a stack of its own.
+
+use serde_json::{Value, json};
+use uc_tests::client::Client;
+
+use super::access::token;
+use super::scenario::assert_adds_up;
+use super::stack::{Own, balance, charge, grant, journal, open, publish, text_model};
+
+const DAY: i64 = 86_400;
+
+#[tokio::test]
+async fn credentials_end() {
+    let own = Own::start().await;
+    let api = own.stack.api();
+    let account = open(&api, "ends", "10").await;
+    let path = format!("/v1/accounts/{account}");
+    let short = token(&api, &account, &json!({"scopes": ["read"], "ttl_seconds": 1})).await;
+    let long = token(&api, &account, &json!({"scopes": ["read"], "ttl_seconds": 3600})).await;
+    let body = json!({"name": "withdrawn", "scopes": ["read"]});
+    let made = api.post("/v1/api-keys").json(&body).send().await.expect(201);
+    let key = api.with_credential(made["key"].as_str().unwrap());
+    key.get(&path).send().await.expect(200);
+    let id = made["id"].as_str().unwrap();
+    api.delete(&format!("/v1/api-keys/{id}")).send().await.expect(204);
+
+    own.advance(61).await;
+    let code = async |client: &Client| {
+        let answer = client.get(&path).send().await;
+        (answer.status, answer.code())
+    };
+    assert_eq!(code(&short).await, (401, "token_expired".to_owned()));
+    assert_eq!(code(&key).await, (401, "unauthenticated".to_owned()));
+    long.get(&path).send().await.expect(200);
+    own.advance(3540).await;
+    assert_eq!(code(&long).await, (401, "token_expired".to_owned()));
+    own.stop().await;
+}
+
+#[tokio::test]
+async fn plans_are_renewed_ahead_and_grants_end() {
+    let own = Own::start().await;
+    let api = own.stack.api();
+    let account = open(&api, "renewed", "5").await;
+    let path = format!("/v1/accounts/{account}");
+    let plan = json!({"plan": "starter"});
+    let subscribed =
+        api.post(&format!("{path}/subscriptions")).key("s").json(&plan).send().await.expect(201);
+    assert_eq!(subscribed["balance"]["posted"], "10005");
+    // A plan's credits go before those without an end.
+    charge(&api, &account, "c", "4000").send().await.expect(201);
+
+    // An hour before the month is over, the next one is there and does not count yet.
+    let ends: uc_domain::Timestamp =
+        subscribed["subscription"]["period"]["ends_at"].as_str().unwrap().parse().unwrap();
+    own.advance((ends.millis() - own.now().millis()) / 1000 - 3600).await;
+    let account_now = api.get(&path).send().await.expect(200);
+    assert_eq!(account_now["balance"]["posted"], "6005");
+    let pending: Vec<&Value> =
+        account_now["grants"].as_array().unwrap().iter().filter(|g| g["pending"] == true).collect();
+    assert_eq!(pending.len(), 1);
+    assert_eq!(pending[0]["remaining"], "10000");
+
+    // Then it does, and what was left of the first one is gone.
+    own.advance(2 * 3600).await;
+    assert_eq!(balance(&api, &account).await["posted"], "10005");
+    own.advance(31 * DAY).await;
+    own.advance(31 * DAY).await;
+    assert_eq!(balance(&api, &account).await["posted"], "10005");
+    let listed = api.get(&format!("{path}/subscriptions")).send().await.expect(200);
+    assert_eq!(listed["items"][0]["periods_granted"], 4);
+
+    // An overuse today is paid by what comes in tomorrow.
+    charge(&api, &account, "c2", "10105").send().await.expect(201);
+    let short = balance(&api, &account).await;
+    assert_eq!((&short["posted"], &short["debt"]), (&json!("-100"), &json!("100")));
+    own.advance(31 * DAY).await;
+    assert_eq!(balance(&api, &account).await["posted"], "9900");
+    // What settled in memory for a reader is written with what comes next.
+    grant(&api, &account, "1").await;
+    assert_adds_up(&journal(&api, &account).await, &balance(&api, &account).await);
+    own.stack.ledger().verify(&account.parse().unwrap()).await.unwrap();
+    own.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_estimate_showed_counts_for_a_quarter_of_an_hour() {
+    let own = Own::start().await;
+    let api = own.stack.api();
+    let account = open(&api, "shown", "1000").await;
+    let model = |price: &'static str| {
+        move |models: &mut Value| models["e2e/shown"] = text_model(price, "1")
+    };
+    let charges = async |version: Option<u64>| {
+        let mut body = json!({"model": "e2e/shown", "usage": {"input_tokens": 1_000_000}});
+        if let Some(version) = version {
+            body["ratio_version"] = json!(version);
+        }
+        let path = format!("/v1/accounts/{account}/charges");
+        let call = api.post(&path).key(&super::stack::unique("k")).json(&body);
+        let answer = call.send().await;
+        if answer.status == 201 {
+            answer.value()["operation"]["credits"].clone()
+        } else {
+            json!(answer.code())
+        }
+    };
+    let shown = publish(&api, model("1")).await;
+    assert_eq!(charges(Some(shown)).await, "-1");
+    own.advance(2).await;
+    let dearer = publish(&api, model("2")).await;
+    assert_eq!(charges(Some(dearer)).await, "-2");
+    assert_eq!(charges(Some(shown)).await, "-1", "what was shown");
+    own.advance(14 * 60).await;
+    assert_eq!(charges(Some(shown)).await, "-1", "14 minutes later");
+    own.advance(61).await;
+    assert_eq!(charges(Some(shown)).await, "conflict", "15 minutes later");
+    assert_eq!(charges(None).await, "-2");
+
+    // A wrong price ends at once where the administrator says so.
+    let table = api.get("/v1/ratios").send().await;
+    let etag = table.header("etag").unwrap().to_owned();
+    let mut table = table.expect(200);
+    model("3")(&mut table["models"]);
+    let put = api.put("/v1/ratios?lock=false").header("if-match", &etag).json(&table);
+    let mended = put.send().await.expect(200)["version"].as_u64();
+    own.advance(31).await;
+    assert_eq!(charges(Some(dearer)).await, "conflict");
+    assert_eq!(charges(mended).await, "-3");
+    assert_eq!(charges(None).await, "-3");
+    own.stop().await;
+}
