@@ -139,9 +139,9 @@ fn of_template() -> Routes {
 /// The routes of `cargo lambda watch`.
 fn of_watch() -> Routes {
     let workspace = Document::parse(read("Cargo.toml")).unwrap();
-    let router = &workspace["workspace"]["metadata"]["lambda"]["watch"]["router"];
+    let entries = &workspace["workspace"]["metadata"]["lambda"]["watch"]["router"];
     let mut routes = Routes::new();
-    for entry in router.as_array().unwrap() {
+    for entry in entries.as_array().unwrap() {
         let entry = entry.as_inline_table().unwrap();
         let field = |name: &str| entry.get(name).and_then(|value| value.as_str()).unwrap();
         for method in entry.get("methods").and_then(|methods| methods.as_array()).unwrap() {

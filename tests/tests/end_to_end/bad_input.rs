@@ -1,11 +1,13 @@
 //! Bad input, and what it gets: a clear answer, and nothing written.
 
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use uc_domain::Timestamp;
 use uc_tests::client::{Call, Client};
 
 use super::stack::{
-    balance, charge, event_json, from_now, journal, now, open, publish, shared, text_model, unique,
+    balance, charge, event_json, from_now, journal, landed, now, open, publish, shared, text_model,
+    unique,
 };
 
 /// An account that nothing may happen to.
@@ -227,6 +229,11 @@ async fn texts_of_charges() {
             "control characters in a text",
             with("description", json!("a\u{7}b")),
             (400, INVALID, Some("/description")),
+        ),
+        (
+            "control characters beyond ASCII",
+            with("actor", json!("a\u{85}b")),
+            (400, INVALID, Some("/actor")),
         ),
         (
             "control characters in a name",
@@ -492,6 +499,47 @@ async fn what_an_account_does_not_have() {
         api.post(&format!("{path}/charges")).key("forgiven").json(&body).send().await.expect(201);
     assert_eq!(forgiven["operation"]["forgiven"], "7");
     assert_eq!(forgiven["balance"]["posted"], "-5");
+}
+
+#[tokio::test]
+async fn more_grants_than_an_account_holds() {
+    let stack = shared();
+    let api = stack.api();
+    let account = unique("full");
+    let path = format!("/v1/accounts/{account}/grants");
+    let mut grants = JoinSet::new();
+    for number in 0..6 {
+        let (api, path) = (api.clone(), path.clone());
+        grants.spawn(async move {
+            for grant in 0..10 {
+                let body = json!({
+                    "credits": "1", "source": "promo", "reason": "a test",
+                    "expires_at": from_now(86_400 + 3_600 * grant),
+                });
+                let call = api.post(&path).key(&format!("{number}-{grant}")).json(&body);
+                landed(call).await.expect(201);
+            }
+        });
+    }
+    grants.join_all().await;
+    let before = journal(&api, &account).await;
+    let body = json!({"credits": "1", "source": "promo", "reason": "one too many"});
+    let call = api.post(&path).key("61").json(&body);
+    check("a 61st gift", call, (422, "limit_exceeded", None)).await;
+    assert_eq!(journal(&api, &account).await, before);
+    assert_eq!(before.len(), 60);
+
+    // What was bought is never refused: four places are kept for it, and beyond them it merges.
+    for number in 0..8 {
+        let payment = json!({
+            "type": "payment.succeeded",
+            "data": {"account": account, "payment": unique("pay"), "credits": "10"},
+        });
+        let paid = stack.webhook(now(), &payment).send().await.expect(200);
+        assert_eq!(paid["balance"]["posted"], (60 + 10 * (number + 1)).to_string());
+    }
+    charge(&api, &account, "all", "140").send().await.expect(201);
+    assert_eq!(balance(&api, &account).await["posted"], "0");
 }
 
 #[tokio::test]

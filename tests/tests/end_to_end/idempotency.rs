@@ -7,7 +7,7 @@ use uc_domain::Credits;
 use uc_tests::client::{Answer, Call};
 
 use super::scenario::assert_adds_up;
-use super::stack::{balance, charge, credits, journal, now, open, pages, shared, unique};
+use super::stack::{balance, charge, credits, journal, landed, now, open, pages, shared, unique};
 
 #[track_caller]
 fn assert_replays(first: &Answer, again: &Answer) {
@@ -188,15 +188,4 @@ async fn an_account_that_many_open_at_once() {
     let everyone = pages(&api, "/v1/accounts?limit=100").await;
     assert_eq!(everyone.iter().filter(|one| one["account"] == json!(account)).count(), 1);
     shared().ledger().verify(&account.parse().unwrap()).await.unwrap();
-}
-
-/// Sends a request until it was not turned away for the crowd.
-async fn landed(call: Call) -> Answer {
-    for _ in 0..5 {
-        let answer = call.clone().send().await;
-        if answer.status != 503 {
-            return answer;
-        }
-    }
-    call.send().await
 }

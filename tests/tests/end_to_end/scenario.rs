@@ -64,13 +64,13 @@ async fn price_charge_top_up_renew() {
     assert_eq!(balance(&api, &account).await["posted"], "60");
 
     // A back end charges what a provider's response says was used.
-    let charges = format!("/v1/accounts/{account}/charges");
+    let path = format!("/v1/accounts/{account}/charges");
     let usage = json!({
         "model": name, "provider": "anthropic",
         "provider_response": event_json("responses/anthropic-messages.json"),
         "ratio_version": version, "actor": "member-7", "metadata": {"conversation": "conv_42"},
     });
-    let turn = api.post(&charges).key("turn-1").json(&usage);
+    let turn = api.post(&path).key("turn-1").json(&usage);
     let charged = priced(turn.clone()).await;
     assert_eq!(charged.header("idempotent-replayed"), None);
     let charged = charged.expect(201);

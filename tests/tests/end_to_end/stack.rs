@@ -287,3 +287,14 @@ pub fn text_model(input: &str, output: &str) -> Value {
         ],
     })
 }
+
+/// Sends a request until it was not turned away for the crowd.
+pub async fn landed(call: Call) -> Answer {
+    for _ in 0..5 {
+        let answer = call.clone().send().await;
+        if answer.status != 503 {
+            return answer;
+        }
+    }
+    call.send().await
+}
