@@ -23,6 +23,9 @@ use crate::{Clock, keys};
 const OPERATION_SEQ: &str = "q";
 const OPERATION_POSITION: &str = "n";
 const FINGERPRINT: &str = "f";
+/// And which attempt wrote it: two sends of one request in one millisecond compose the same
+/// entry to the byte, and only one of them was first.
+const NONCE: &str = "r";
 /// The directory item's attribute: when the account opened.
 const OPENED_AT: &str = "at";
 
@@ -263,14 +266,15 @@ impl Ledger {
         let mut retries = 0;
         let mut conflicts = 0;
         let mut followed_conflict = false;
+        let nonce: [u8; 8] = fastrand::u64(..).to_be_bytes();
         // What was sent, but nobody knows whether it was written.
         let mut unknown = Vec::new();
         loop {
-            let composed = match self.compose(ask, head.as_ref(), &decide) {
+            let composed = match self.compose(ask, nonce, head.as_ref(), &decide) {
                 Ok(composed) => composed,
                 Err(refusal) => {
                     // It may have happened already: then this is a replay, not a refusal.
-                    return match self.replay(ask, &unknown).await? {
+                    return match self.replay(ask, nonce).await? {
                         Some(outcome) => Ok(outcome),
                         None => Err(refusal),
                     };
@@ -281,7 +285,7 @@ impl Ledger {
             if skew > MAX_SKEW_SECONDS {
                 return Err(LedgerError::ClockSkew(skew).into());
             }
-            let obstacle = match self.attempt(ask, composed, &unknown).await? {
+            let obstacle = match self.attempt(ask, composed, nonce).await? {
                 Attempt::Written(outcome) => {
                     return Ok(Outcome { retries, conflicts, ..*outcome });
                 }
@@ -391,6 +395,7 @@ impl Ledger {
     fn compose<E>(
         &self,
         ask: &Ask<'_>,
+        nonce: [u8; 8],
         head: Option<&StoredEntry>,
         decide: impl Fn(&AccountState) -> Result<Command, E>,
     ) -> Result<Composed, Asked<E>> {
@@ -414,7 +419,7 @@ impl Ledger {
 
         let mut puts = Vec::new();
         if let Some(key) = keys::operation(ask.account, &ask.origin) {
-            puts.push(operation_put(&key, id, ask.fingerprint));
+            puts.push(operation_put(&key, id, ask.fingerprint, nonce));
         }
         let entry_index = puts.len();
         puts.push(entry_put);
@@ -450,7 +455,7 @@ impl Ledger {
         &self,
         ask: &Ask<'_>,
         composed: Composed,
-        unknown: &[Sent],
+        nonce: [u8; 8],
     ) -> Result<Attempt, Asked<E>> {
         let Composed { stored, id, puts, entry_index, extras } = composed;
         let mut in_the_way = match self.store.transact(puts).await {
@@ -475,9 +480,7 @@ impl Ledger {
         if entry_index == 1
             && let Some(operation) = take(0)
         {
-            let mine = Sent { id, hash: stored.hash };
-            let ours = [unknown, &[mine]].concat();
-            let outcome = self.replay_from(ask, &operation, &ours).await?;
+            let outcome = self.replay_from(ask, &operation, nonce).await?;
             return Ok(Attempt::Written(outcome.into()));
         }
         // The caller's conditions come before the race for the entry: if they fail, no later
@@ -530,25 +533,21 @@ impl Ledger {
     }
 
     /// The answer to a request that already happened, if it did.
-    async fn replay<E>(
-        &self,
-        ask: &Ask<'_>,
-        unknown: &[Sent],
-    ) -> Result<Option<Outcome>, Asked<E>> {
+    async fn replay<E>(&self, ask: &Ask<'_>, nonce: [u8; 8]) -> Result<Option<Outcome>, Asked<E>> {
         let Some(key) = keys::operation(ask.account, &ask.origin) else { return Ok(None) };
         match self.store.get(&key).await.map_err(LedgerError::from)? {
-            Some(item) => self.replay_from(ask, &item, unknown).await.map(Some),
+            Some(item) => self.replay_from(ask, &item, nonce).await.map(Some),
             None => Ok(None),
         }
     }
 
-    /// The first answer again, from the entry that an operation item names. `ours` are writes of
-    /// this very request: if it was one of them, only its answer had been lost.
+    /// The first answer again, from the entry that an operation item names. Where this very call
+    /// wrote it, only the answer had been lost.
     async fn replay_from<E>(
         &self,
         ask: &Ask<'_>,
         item: &Item,
-        ours: &[Sent],
+        nonce: [u8; 8],
     ) -> Result<Outcome, Asked<E>> {
         if bytes(item, FINGERPRINT) != Some(ask.fingerprint.as_slice()) {
             return Err(Asked::KeyReused);
@@ -560,7 +559,7 @@ impl Ledger {
             .ok_or_else(|| LedgerError::Corrupt(format!("{id} of {} has no entry", ask.account)))?;
         Ok(Outcome {
             happened: happened(&stored, id.position)?,
-            replayed: !ours.contains(&Sent { id, hash: stored.hash }),
+            replayed: bytes(item, NONCE) != Some(nonce.as_slice()),
             state: stored.entry.state,
             retries: 0,
             conflicts: 0,
@@ -787,11 +786,12 @@ fn happened(stored: &StoredEntry, position: u8) -> Result<Happened, LedgerError>
     }
 }
 
-fn operation_put(key: &Key, id: OperationId, fingerprint: [u8; 16]) -> Put {
+fn operation_put(key: &Key, id: OperationId, fingerprint: [u8; 16], nonce: [u8; 8]) -> Put {
     let mut item = key.item();
     item.insert(OPERATION_SEQ.to_owned(), AttributeValue::N(id.seq.to_string()));
     item.insert(OPERATION_POSITION.to_owned(), AttributeValue::N(id.position.to_string()));
     item.insert(FINGERPRINT.to_owned(), AttributeValue::B(Blob::new(fingerprint)));
+    item.insert(NONCE.to_owned(), AttributeValue::B(Blob::new(nonce)));
     Put { item, condition: Condition::NotExists }
 }
 
