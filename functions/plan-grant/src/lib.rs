@@ -344,7 +344,7 @@ async fn create_subscription(
     log.retries(outcome.retries, outcome.conflicts);
     let body = SubscribedView {
         subscription: SubscriptionView::new(subscribed.subscription, now),
-        balance: outcome.happened.balance_after.into(),
+        balance: outcome.state.balance().into(),
         operation: OperationView::new(outcome.happened, true),
     };
     Ok(views::created(outcome.replayed, body))

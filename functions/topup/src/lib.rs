@@ -29,7 +29,7 @@ const MAX_CREDITS: Credits = match Credits::from_micros(1_000_000_000_000_000_00
     None => Credits::MAX,
 };
 /// A webhook is signed at most so long ago, or ahead, by its own clock (Standard Webhooks).
-const WINDOW_SECONDS: i64 = 300;
+const WINDOW_SECONDS: u64 = 300;
 /// Signatures of one webhook that are looked at.
 const MAX_SIGNATURES: usize = 8;
 /// Who processed the payments of the Standard Webhooks route, and in which mode.
@@ -201,7 +201,7 @@ async fn create_grant(
 fn granted(outcome: Outcome) -> Response {
     let grant = GrantReference { id: grant_id(&outcome.happened.operation) };
     let replayed = outcome.replayed;
-    let balance = outcome.happened.balance_after.into();
+    let balance = outcome.state.balance().into();
     let operation = OperationView::new(outcome.happened, true);
     views::created(replayed, Granted { operation, grant, balance })
 }
@@ -377,7 +377,7 @@ async fn receive(
         Ok(outcome) => {
             log.retries(outcome.retries, outcome.conflicts);
             let status = if outcome.replayed { "duplicate" } else { "credited" };
-            let balance = Some(outcome.happened.balance_after.into());
+            let balance = Some(outcome.state.balance().into());
             let operation = Some(OperationView::new(outcome.happened, true));
             Ok(Json(Received { status, operation, balance }).into_response())
         }
@@ -414,8 +414,8 @@ async fn verify(deps: &Deps, headers: &HeaderMap, body: &[u8]) -> Result<(), Pro
     if !signed {
         return refuse("No signature of the body is made with an active secret.");
     }
-    let age = deps.ledger.now().millis() / 1_000 - timestamp;
-    if age.abs() > WINDOW_SECONDS {
+    let age = (deps.ledger.now().millis() / 1_000).abs_diff(timestamp);
+    if age > WINDOW_SECONDS {
         return refuse("The signature is older than five minutes, or ahead.");
     }
     Ok(())

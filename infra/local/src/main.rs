@@ -79,7 +79,7 @@ async fn act(command: Command) -> Result<(), Box<dyn Error>> {
             let emulated = |dynamodb| Endpoints { dynamodb, ssm: String::new() }.dynamodb_config();
             let config = match (store.dynamodb, &table) {
                 (Some(url), _) => emulated(url),
-                (None, Some(_)) => uc_ledger::aws::sdk_config(uc_ledger::aws::Service::DynamoDb),
+                (None, Some(_)) => uc_ledger::aws::sdk_configs().tables,
                 (None, None) => emulated(RunFile::read(store.target.port)?.dynamodb),
             };
             let table = table.unwrap_or_else(|| seed::TABLE.to_owned());

@@ -76,7 +76,7 @@ impl FromStr for Quantity {
 
     fn from_str(text: &str) -> Result<Self, DecimalError> {
         let millis = decimal::parse_scaled(text, Self::PLACES)?;
-        if millis < 0 {
+        if text.starts_with('-') {
             return Err(DecimalError::OutOfRange("a quantity is not negative"));
         }
         u64::try_from(millis)

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use uc_domain::account::{Overuse, Settings};
-use uc_ledger::aws::{SdkConfig, Service, sdk_config};
+use uc_ledger::aws::{SdkConfig, SdkConfigs, sdk_configs};
 use uc_ledger::store::Store;
 use uc_ledger::{Clock, CredentialItems, DynamoStore, Ledger, SystemClock};
 use uc_ratios::{Reader, SecretReader, SsmParameters};
@@ -90,7 +90,7 @@ impl Deployment {
     /// The environment lacks something.
     pub fn from_environment() -> Result<Self, ConfigError> {
         let config = Config::from_environment()?;
-        let (tables, parameters) = (sdk_config(Service::DynamoDb), sdk_config(Service::Ssm));
+        let SdkConfigs { tables, parameters } = sdk_configs();
         Ok(Self::new(config, &tables, parameters, Arc::new(SystemClock)))
     }
 

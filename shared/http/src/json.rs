@@ -17,6 +17,7 @@ use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqA
 use serde_json::{Map, Number, Value};
 use serde_path_to_error::Segment;
 
+use crate::objects::Objects;
 use crate::problem::{Code, FieldError, Problem};
 
 /// The largest body, in bytes.
@@ -177,7 +178,7 @@ pub fn parse_strict<T: DeserializeOwned>(body: &[u8]) -> Result<StrictJson<T>, P
 /// # Errors
 /// `invalid_request` with the pointer of the first fault.
 pub fn parse_typed<T: DeserializeOwned>(value: &Value) -> Result<T, Problem> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
+    serde_path_to_error::deserialize(Objects(value)).map_err(|error| {
         let mut pointer = String::new();
         for segment in error.path() {
             match segment {

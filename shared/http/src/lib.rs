@@ -22,6 +22,7 @@ pub mod items;
 mod json;
 pub mod labels;
 mod lambda;
+mod objects;
 mod observe;
 pub mod openapi;
 mod paging;

@@ -166,7 +166,10 @@ impl Problem {
 
     /// `insufficient_credits`, which says how many are there, needed and missing.
     pub fn insufficient_credits(available: Credits, required: Credits, shortfall: Credits) -> Self {
-        let detail = format!("{required} credits are needed, {available} are available.");
+        let detail = format!(
+            "{required} credits are needed, {available} are available: {shortfall} are missing, a \
+             credit line counted in."
+        );
         Self::new(Code::InsufficientCredits, detail)
             .with("available", available)
             .with("required", required)
@@ -370,7 +373,8 @@ mod tests {
             Problem::insufficient_credits(credits("-0.5"), credits("2"), credits("2.5")),
             json!({
                 "type": "/problems/insufficient_credits", "title": "Not enough credits", "status": 402,
-                "detail": "2 credits are needed, -0.5 are available.", "code": "insufficient_credits",
+                "detail": "2 credits are needed, -0.5 are available: 2.5 are missing, a credit line counted in.",
+                "code": "insufficient_credits",
                 "retryable": false, "available": "-0.5", "required": "2", "shortfall": "2.5",
             }),
             &[],

@@ -435,7 +435,7 @@ impl From<uc_ledger::Outcome> for Moved {
     fn from(outcome: uc_ledger::Outcome) -> Self {
         let allowed = outcome.state.allowed().reason();
         Self {
-            balance: outcome.happened.balance_after.into(),
+            balance: outcome.state.balance().into(),
             operation: OperationView::new(outcome.happened, true),
             allowed: allowed.is_none(),
             reason: allowed,

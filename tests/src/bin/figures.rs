@@ -207,7 +207,7 @@ fn event(name: &str, access: &seed::Access) -> Result<String, Failure> {
     event["requestContext"]["http"]["path"] = json!(path);
     event["requestContext"]["http"]["method"] = json!(method);
     event["headers"]["authorization"] = json!(format!("Bearer {}", access.api_key));
-    event["headers"]["idempotency-key"] = json!("measured");
+    event["headers"]["idempotency-key"] = json!(name);
     event["body"] = if body.is_null() { Value::Null } else { json!(body.to_string()) };
     Ok(event.to_string())
 }
