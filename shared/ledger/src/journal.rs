@@ -312,7 +312,11 @@ impl Ledger {
             if started.elapsed() > PATIENCE {
                 return Err(obstacle.map_or(LedgerError::Busy, LedgerError::Unavailable).into());
             }
-            pause(retries).await;
+            // Who lost a race runs again at once: waiting would let newcomers pass for ever. Who met
+            // an obstacle waits for it to go.
+            if obstacle.is_some() {
+                pause(retries).await;
+            }
             followed_conflict = false;
             if ask.origin == Origin::System
                 && let Some(outcome) = self.written(ask.account, &unknown).await?
