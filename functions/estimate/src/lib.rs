@@ -462,7 +462,9 @@ async fn list_rates(
 
     let etag = format!("\"{}-{group}\"", table.version);
     let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|value| {
-        value.to_str().is_ok_and(|tags| tags.split(',').any(|tag| tag.trim() == etag))
+        value.to_str().is_ok_and(|tags| {
+            tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag)
+        })
     });
     let caching = [
         (header::ETAG, HeaderValue::from_str(&etag).map_err(|error| Problem::internal(&error))?),

@@ -1,6 +1,7 @@
 //! The ratio table that prices a request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use uc_domain::Timestamp;
 use uc_ratios::{ReadError, Reader, Versioned};
@@ -10,6 +11,8 @@ use crate::problem::{Code, Problem};
 
 /// What `Retry-After` says when the tables can't be reached, in seconds.
 const RETRY_SECONDS: u32 = 2;
+/// After how long a version that is not known is looked for once more.
+const LOOK_AGAIN: Duration = Duration::from_millis(1_050);
 
 /// The table in force; or the version that the request names, as long as its prices are honoured.
 ///
@@ -24,7 +27,14 @@ pub async fn for_request(
     let table = match version {
         None => reader.current().await?,
         Some(version) => {
-            if !reader.honoured(version, now).await? {
+            let mut honoured = reader.honoured(version, now).await?;
+            if !honoured && reader.current().await?.version < version {
+                // The register is asked at most once a second, and somebody just did: a version
+                // that was published meanwhile is found after that second.
+                tokio::time::sleep(LOOK_AGAIN).await;
+                honoured = reader.honoured(version, now).await?;
+            }
+            if !honoured {
                 let detail = format!(
                     "The prices of version {version} hold no more, or not yet: estimate again, or \
                      leave ratio_version out."
