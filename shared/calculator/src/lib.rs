@@ -1,0 +1,6 @@
+//! From what providers ask to what credits pay for: provider costs in, complete ratio tables with
+//! a margin out.
+//!
+//! Pure: no I/O and no clock. The HTTP function and the command line call the same code.
+
+pub mod costs;
