@@ -697,7 +697,8 @@ mod emulators {
     #[tokio::test(flavor = "multi_thread")]
     async fn publish_and_read() {
         let dynamodb = uc_local::dynamodb::start(0, None).expect("it starts");
-        let ssm = uc_local::ssm::start(0, None).expect("it starts");
+        let ssm =
+            uc_local::ssm::start(0, None, uc_local::ssm::Quotas::Unlimited).expect("it starts");
         let endpoints = Endpoints { dynamodb: dynamodb.url(), ssm: ssm.url() };
         uc_local::schema::create_table(&endpoints.dynamodb_client(), TABLE).await.expect("a table");
         let clock = Arc::new(SystemClock);

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use uc_local::gateway::AllowedOrigins;
+use uc_local::ssm::Quotas;
 use uc_local::stack::Options;
 use uc_local::{seed, wiring};
 
@@ -37,7 +38,8 @@ async fn main() -> Result<(), Failure> {
         return Err("the release build failed".into());
     }
 
-    let options = Options { port: 0, data: None, origins: AllowedOrigins::Any };
+    let options =
+        Options { port: 0, data: None, origins: AllowedOrigins::Any, quotas: Quotas::Unlimited };
     let (stack, access, _) = wiring::start(&options, wiring::config()).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!(
