@@ -425,7 +425,8 @@ async fn bad_previews() {
         ("usage", json!({}), 400, "invalid_request", "/usage"),
         ("usage", json!(many), 422, "limit_exceeded", "/usage"),
         ("usage", json!(lines), 422, "limit_exceeded", "/usage"),
-        ("usage", json!("{}\n{"), 400, "invalid_request", "/usage/0"),
+        ("usage", json!("{}"), 400, "invalid_request", "/usage/0"),
+        ("usage", json!("{}\n{"), 400, "invalid_request", "/usage/1"),
         ("usage", json!(format!("{item}\n{{")), 400, "invalid_request", "/usage/1"),
         (
             "usage",

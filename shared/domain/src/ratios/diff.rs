@@ -149,7 +149,7 @@ pub enum ModelChange<'a> {
         from: &'a Model,
     },
     /// Both have it.
-    Changed(Changes<'a>),
+    Changed(Box<Changes<'a>>),
 }
 
 /// A model that changed.
@@ -207,7 +207,7 @@ impl<'a> TableDiff<'a> {
                         continue;
                     };
                     counts.changed += 1;
-                    (to.id(), ModelChange::Changed(changes))
+                    (to.id(), ModelChange::Changed(Box::new(changes)))
                 }
                 (None, None) => continue,
             };

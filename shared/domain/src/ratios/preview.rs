@@ -296,8 +296,8 @@ impl Totals {
                 let sum = self.costs.entry(cost.currency().to_owned()).or_default();
                 *sum = sum.checked_add(paid)?;
             }
-            let counts = |cost: &&Cost| currency.is_none_or(|wanted| cost.currency() == wanted);
-            if cost.filter(counts).is_none() {
+            let counts = |cost: &Cost| currency.is_none_or(|wanted| cost.currency() == wanted);
+            if !cost.is_some_and(counts) {
                 self.uncosted_lines += 1;
             }
         }
