@@ -14,6 +14,8 @@
 //! [`PROVIDERS`]. Those that speak `OpenAI`'s Chat Completions describe in [`chat`] how they differ.
 
 mod anthropic;
+mod azure;
+mod bedrock;
 mod body;
 mod chat;
 mod openai;
@@ -31,7 +33,8 @@ use body::Body;
 use stream::Events;
 
 /// The providers.
-const PROVIDERS: &[Provider] = &[anthropic::PROVIDER, openai::PROVIDER];
+const PROVIDERS: &[Provider] =
+    &[anthropic::PROVIDER, azure::PROVIDER, bedrock::PROVIDER, openai::PROVIDER];
 
 /// How the responses of one provider are read, whichever of its APIs they come from.
 struct Provider {
