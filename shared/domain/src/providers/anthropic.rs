@@ -109,7 +109,7 @@ impl Messages {
             }
         }
         match (start, last) {
-            (None, None) => CHAT.read_stream(events),
+            (None, None) => events.read_last(&[&["usage"]], |event| self.read(event)),
             (Some(_), None) => Err(no_output()),
             (None, Some(last)) => self.read(last),
             (Some(start), Some(last)) => {
@@ -189,8 +189,8 @@ fn iterations(
     let mut advisors = Counts::default();
     let mut advisor: Option<String> = None;
     // Where the body doesn't name the model that answered, the last to answer does.
-    let last = iterations.iter().rev().filter(|i| i.text("type") != Some("advisor_message"));
-    let answered = read.model.clone().or_else(|| last.filter_map(Body::model).next());
+    let mut last = iterations.iter().rev().filter(|i| i.text("type") != Some("advisor_message"));
+    let answered = read.model.clone().or_else(|| last.find_map(Body::model));
     for iteration in iterations {
         let counts = Counts::read(iteration)?;
         if iteration.text("type") != Some("advisor_message") {
@@ -333,13 +333,15 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use crate::providers::tests::{
         Case,
         Expected::{Contradictory, Missing, Usage},
-        case, check_provider,
+        case, check_provider, fixture, side,
     };
+    use crate::providers::usage_from_response;
 
     const MESSAGES: &str = "https://platform.claude.com/docs/en/api/messages";
     const STREAMING: &str = "https://platform.claude.com/docs/en/build-with-claude/streaming";
@@ -455,6 +457,15 @@ mod tests {
                 }}),
                 Usage("m: input_tokens 9, output_tokens 3"),
             ),
+            case(
+                WEB_SEARCH,
+                fixture(include_str!("../../../../events/responses/anthropic-messages.json")),
+                Usage(
+                    "claude-sonnet-4-5-20250929: cache_read_tokens 18432, \
+                     cache_write_1h_tokens 2048, cache_write_tokens 1536, input_tokens 96, \
+                     output_tokens 305, web_searches 2",
+                ),
+            ),
             case(MESSAGES, json!({"usage": {}}), Missing("/usage/input_tokens")),
             case(MESSAGES, json!({"usage": {"output_tokens": 1}}), Missing("/usage/input_tokens")),
             case(MESSAGES, json!({"usage": {"input_tokens": 1}}), Missing("/usage/output_tokens")),
@@ -496,6 +507,15 @@ mod tests {
             })
         };
         vec![
+            case(
+                STREAMING,
+                fixture(include_str!("../../../../events/responses/anthropic-stream.json")),
+                Usage(
+                    "claude-opus-4-6: cache_read_tokens 60, cache_write_1h_tokens 100, \
+                     input_tokens 25, output_reasoning_tokens 210, output_tokens 300, \
+                     web_searches 1",
+                ),
+            ),
             case(
                 STREAMING,
                 json!([
@@ -594,6 +614,19 @@ mod tests {
             })
         };
         vec![
+            case(
+                ADVISOR,
+                fixture(include_str!("../../../../events/responses/anthropic-advisor.json")),
+                Usage(
+                    "claude-sonnet-5: advisor_input_tokens 823, advisor_output_tokens 1612, \
+                     input_tokens 1760, output_tokens 531 advisor_model=claude-fable-5",
+                ),
+            ),
+            case(
+                COMPACTION,
+                fixture(include_str!("../../../../events/responses/anthropic-compaction.json")),
+                Usage("claude-opus-4-8: input_tokens 203000, output_tokens 4500"),
+            ),
             case(
                 COMPACTION,
                 usage(23_000, 1_000, json!([compaction, turn(23_000, 1_000)])),
@@ -700,6 +733,40 @@ mod tests {
                 Usage("m: "),
             ),
         ]
+    }
+
+    proptest! {
+        /// The kinds of input stand beside each other, and all iterations are billed.
+        #[test]
+        fn iterations_add_up(
+            turns in prop::collection::vec((any::<bool>(), [0_u64..30, 0..30, 0..30, 0..30, 0..30]), 1..5),
+            thinking in 0_u64..40,
+        ) {
+            let iteration = |(compaction, [input, read, short, long, output]): &(bool, [u64; 5])| {
+                json!({
+                    "type": if *compaction { "compaction" } else { "message" },
+                    "input_tokens": input, "output_tokens": output,
+                    "cache_read_input_tokens": read, "cache_creation_input_tokens": short + long,
+                    "cache_creation": {
+                        "ephemeral_5m_input_tokens": short, "ephemeral_1h_input_tokens": long
+                    }
+                })
+            };
+            let of_first = |i: usize| turns[0].1[i];
+            let body = json!({"usage": {
+                "input_tokens": of_first(0), "output_tokens": of_first(4),
+                "output_tokens_details": {"thinking_tokens": thinking},
+                "iterations": turns.iter().map(iteration).collect::<Vec<_>>(),
+            }});
+            let sum = |i: usize| turns.iter().map(|(_, counts)| counts[i]).sum::<u64>();
+            match usage_from_response("anthropic", &body) {
+                Ok(read) => {
+                    prop_assert_eq!(side(&read, false), sum(0) + sum(1) + sum(2) + sum(3));
+                    prop_assert_eq!(side(&read, true), sum(4));
+                }
+                Err(error) => prop_assert!(thinking > sum(4), "{error}: {body}"),
+            }
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ mod tests {
     use crate::providers::tests::{
         Case,
         Expected::{Contradictory, Missing, Usage},
-        case,
+        case, fixture,
     };
 
     const REFERENCE: &str = "https://learn.microsoft.com/azure/ai-services/openai/reference";
@@ -61,6 +61,11 @@ mod tests {
 
     pub(in crate::providers) fn cases() -> Vec<Case> {
         vec![
+            case(
+                STREAMING,
+                fixture(include_str!("../../../../events/responses/azure-chat-stream.json")),
+                Usage("gpt-4.1-2025-04-14: input_tokens 19, output_tokens 4"),
+            ),
             case(
                 REFERENCE,
                 json!({

@@ -209,13 +209,15 @@ fn written_long(usage: &Body<'_>, written: u64) -> Result<u64, ProviderError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use crate::providers::tests::{
         Case,
         Expected::{Contradictory, Missing, Usage},
-        case,
+        case, fixture, side,
     };
+    use crate::providers::usage_from_response;
 
     const CONVERSE: &str =
         "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html";
@@ -244,6 +246,14 @@ mod tests {
 
     fn converse() -> Vec<Case> {
         vec![
+            case(
+                CACHING,
+                fixture(include_str!("../../../../events/responses/bedrock-converse.json")),
+                Usage(
+                    "-: cache_read_tokens 1000, cache_write_1h_tokens 2000, cache_write_tokens 51, \
+                     input_tokens 4, output_tokens 10",
+                ),
+            ),
             case(
                 CONVERSE,
                 json!({
@@ -338,6 +348,11 @@ mod tests {
     fn streams() -> Vec<Case> {
         let usage = json!({"inputTokens": 47, "outputTokens": 20, "totalTokens": 67});
         vec![
+            case(
+                STREAM,
+                fixture(include_str!("../../../../events/responses/bedrock-converse-stream.json")),
+                Usage("-: input_tokens 47, output_tokens 20 service_class=priority"),
+            ),
             case(
                 STREAM,
                 json!({"metadata": {
@@ -507,5 +522,35 @@ mod tests {
                 Usage("openai.gpt-oss-20b-1:0: input_tokens 71, output_tokens 41"),
             ),
         ]
+    }
+
+    proptest! {
+        /// The kinds of input stand beside each other, whichever way the total counts them.
+        #[test]
+        fn converse_adds_up(
+            [input, output, cached, short, long, untold] in
+                [0_u64..30, 0..30, 0..30, 0..30, 0..30, 0..30],
+            total in prop_oneof![Just(None), (0_u64..120).prop_map(Some)],
+        ) {
+            let written = short + long + untold;
+            let body = json!({"usage": {
+                "inputTokens": input, "outputTokens": output, "totalTokens": total,
+                "cacheReadInputTokens": cached, "cacheWriteInputTokens": written,
+                "cacheDetails": [
+                    {"ttl": "1h", "inputTokens": long}, {"ttl": "5m", "inputTokens": short}
+                ]
+            }});
+            let all = input + output + cached + written;
+            match usage_from_response("bedrock", &body) {
+                Ok(read) => {
+                    prop_assert!(total.is_none_or(|t| t == all || t == input + output), "{body}");
+                    prop_assert_eq!(side(&read, false), input + cached + written);
+                    prop_assert_eq!(side(&read, true), output);
+                }
+                Err(error) => {
+                    prop_assert!(total.is_some_and(|t| t != all && t != input + output), "{error}");
+                }
+            }
+        }
     }
 }

@@ -365,13 +365,15 @@ fn to_count(len: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use crate::providers::tests::{
         Case,
         Expected::{Contradictory, Missing, Usage},
-        case, check_provider,
+        case, check_provider, count, fixture, side,
     };
+    use crate::providers::{ProviderError, usage_from_response};
 
     const CHAT: &str = "https://platform.openai.com/docs/api-reference/chat/object";
     const CHAT_STREAM: &str = "https://platform.openai.com/docs/api-reference/chat-streaming";
@@ -566,6 +568,13 @@ mod tests {
         let mut other = last.clone();
         other["id"] = json!("chatcmpl-2");
         vec![
+            case(
+                CHAT_STREAM,
+                fixture(include_str!("../../../../events/responses/openai-chat-stream.json")),
+                Usage(
+                    "gpt-5.1-2025-11-13: cache_read_tokens 1024, input_tokens 96, output_tokens 9",
+                ),
+            ),
             case(CHAT_STREAM, last.clone(), Usage("gpt-4o-mini: input_tokens 9, output_tokens 4")),
             case(
                 CHAT_STREAM,
@@ -724,6 +733,15 @@ mod tests {
             })
         };
         vec![
+            case(
+                PRICING,
+                fixture(include_str!("../../../../events/responses/openai-responses-tools.json")),
+                Usage(
+                    "gpt-5.4-mini-2026-03-17: code_sessions 1, file_searches 1, \
+                     input_tokens 1820, output_reasoning_tokens 192, output_tokens 240, \
+                     web_searches 1",
+                ),
+            ),
             // Opening a page is free; an item that was trimmed of its action counts.
             case(
                 PRICING,
@@ -923,6 +941,13 @@ mod tests {
                 json!({"model": "whisper-1", "usage": {"type": "duration", "seconds": 8.4704}}),
                 Usage("whisper-1: audio_seconds 8.471"),
             ),
+            case(
+                TRANSCRIPTION,
+                fixture(include_str!(
+                    "../../../../events/responses/openai-transcription-duration.json"
+                )),
+                Usage("-: audio_seconds 8.471"),
+            ),
             case(TRANSCRIPTION, json!({"usage": {"seconds": 0.5}}), Usage("-: audio_seconds 0.5")),
             case(TRANSCRIPTION, json!({"usage": {"type": "duration", "seconds": 0}}), Usage("-: ")),
             case(
@@ -983,6 +1008,15 @@ mod tests {
                      input_tokens 48, output_audio_tokens 91, output_tokens 30",
                 ),
             ),
+            case(
+                REALTIME_COSTS,
+                fixture(include_str!("../../../../events/responses/openai-realtime.json")),
+                Usage(
+                    "gpt-realtime: cache_read_audio_tokens 64, cache_read_tokens 128, \
+                     input_audio_tokens 98, input_tokens 252, output_audio_tokens 206, \
+                     output_tokens 70",
+                ),
+            ),
             // Trimmed: details of this spelling are no image's.
             case(
                 REALTIME,
@@ -1036,6 +1070,42 @@ mod tests {
                 Usage("-: "),
             ),
         ]
+    }
+
+    proptest! {
+        /// Whatever was cached of whichever kind, a response adds up to its totals, and a session
+        /// to its responses.
+        #[test]
+        fn sessions_add_up(
+            totals in prop::collection::vec((0_u64..30, 0_u64..30), 1..4),
+            [audio, image, text, cached, by_audio, by_image, by_text, out_audio] in
+                [count(), count(), count(), count(), count(), count(), count(), count()],
+        ) {
+            let done = |(input, output): &(u64, u64)| json!({"type": "response.done", "response": {
+                "usage": {
+                    "input_tokens": input, "output_tokens": output, "total_tokens": input + output,
+                    "input_token_details": {
+                        "audio_tokens": audio, "image_tokens": image, "text_tokens": text,
+                        "cached_tokens": cached, "cached_tokens_details": {
+                            "audio_tokens": by_audio, "image_tokens": by_image,
+                            "text_tokens": by_text
+                        }
+                    },
+                    "output_token_details": {"audio_tokens": out_audio}
+                }
+            }});
+            let events: Value = totals.iter().map(done).collect();
+            match usage_from_response("openai", &events) {
+                Ok(read) => {
+                    prop_assert_eq!(side(&read, false), totals.iter().map(|t| t.0).sum::<u64>());
+                    prop_assert_eq!(side(&read, true), totals.iter().map(|t| t.1).sum::<u64>());
+                }
+                Err(ProviderError::Contradictory { pointer, .. }) => {
+                    prop_assert!(events.pointer(&pointer).is_some(), "{} {}", events, pointer);
+                }
+                Err(error) => prop_assert!(false, "{events}: {error}"),
+            }
+        }
     }
 
     #[test]
