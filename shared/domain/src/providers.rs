@@ -9,6 +9,7 @@
 //! may be raw or trimmed to what is read: the model, the usage, the service tier.
 
 mod anthropic;
+mod google;
 mod openai;
 
 use std::fmt;
@@ -19,7 +20,8 @@ use crate::Quantity;
 use crate::ratios::{Parameters, Usage, is_model_name, is_parameter_value};
 
 /// The providers, by the name that requests give.
-const PROVIDERS: &[(&str, Reader)] = &[("anthropic", anthropic::read), ("openai", openai::read)];
+const PROVIDERS: &[(&str, Reader)] =
+    &[("anthropic", anthropic::read), ("google", google::read), ("openai", openai::read)];
 
 type Reader = fn(&Body<'_>) -> Result<ResponseUsage, ProviderError>;
 

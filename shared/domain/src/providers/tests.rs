@@ -44,7 +44,7 @@ fn written(read: &ResponseUsage) -> String {
 fn unknown_provider() {
     let error = usage_from_response("acme", &json!({})).unwrap_err();
     assert_eq!(error, ProviderError::UnknownProvider { provider: "acme".to_owned() });
-    assert_eq!(error.to_string(), "unknown provider; known are anthropic, openai");
+    assert_eq!(error.to_string(), "unknown provider; known are anthropic, google, openai");
 }
 
 /// The sum of the dimensions on one side of the model.
