@@ -11,9 +11,24 @@
 //!
 //! `service_tier` becomes `service_class`, `speed` and `inference_geo` keep their names.
 
-use super::{Body, ProviderError, ResponseUsage, SERVICE_CLASS, contradictory, missing};
+use super::body::Body;
+use super::stream::Events;
+use super::{Provider, ProviderError, ResponseUsage, SERVICE_CLASS, contradictory, missing};
 
-pub(super) fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
+pub(super) const PROVIDER: Provider = Provider {
+    name: "anthropic",
+    aliases: &[],
+    read,
+    read_stream,
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, ProviderError> {
+    events.read_last(&[&["usage"]], read)
+}
+
+fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
     let Some(usage) = body.object("usage")? else {
         return Err(missing(if body.get("error").is_some() {
             "the response is an error: it has no usage"
@@ -60,7 +75,17 @@ pub(super) fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::providers::tests::{Expected, check_provider};
+    use crate::providers::tests::{Case, Expected, case, check_provider};
+
+    const MESSAGES: &str = "https://docs.claude.com/en/api/messages";
+
+    pub(in crate::providers) fn cases() -> Vec<Case> {
+        vec![case(
+            MESSAGES,
+            json!({"model": "m", "usage": {"input_tokens": 1, "output_tokens": 0}}),
+            Expected::Usage("m: input_tokens 1"),
+        )]
+    }
 
     fn check(body: &Value, expected: Expected<'_>) {
         check_provider("anthropic", body, expected);

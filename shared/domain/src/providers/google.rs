@@ -35,8 +35,23 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::Quantity;
+use crate::ratios::is_model_name;
 
-use super::{Body, ProviderError, ResponseUsage, SERVICE_CLASS, anthropic, contradictory, missing};
+use super::body::Body;
+use super::chat::{Chat, Reasoning};
+use super::stream::Events;
+use super::{
+    Provider, ProviderError, ResponseUsage, SERVICE_CLASS, compatible, contradictory, missing,
+};
+
+pub(super) const PROVIDER: Provider = Provider {
+    name: "google",
+    aliases: &["gemini", "vertex", "vertex_ai"],
+    read,
+    read_stream,
+    #[cfg(test)]
+    cases: tests::cases,
+};
 
 /// One spelling of the counts.
 struct Names {
@@ -134,8 +149,50 @@ impl Names {
     }
 }
 
-pub(super) fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
-    read_parts(std::slice::from_ref(body))
+/// Gemini under the name of `OpenAI`'s Chat Completions leaves out how much it thought: only
+/// `total_tokens` has it.
+const CHAT: Chat = Chat {
+    reasoning: Reasoning::ByTotal,
+    rest_of_total: Some("output_reasoning_tokens"),
+    ..Chat::OPENAI
+};
+
+/// Where `generateContent` and Interactions have their usage.
+const USAGE: [&str; 3] = ["usageMetadata", "usage_metadata", "usage"];
+/// What streams of interactions and lines of batches put around it.
+const WRAPPERS: [&str; 2] = ["response", "interaction"];
+
+fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
+    if is_foreign(body)? { read_foreign(body) } else { read_parts(std::slice::from_ref(body)) }
+}
+
+fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, ProviderError> {
+    for event in events.iter() {
+        if event.text("type") == Some("message_start") || is_foreign(event)? {
+            return compatible::read_stream(&CHAT, events, read_foreign);
+        }
+    }
+    let parts: Vec<_> = events.iter().cloned().collect();
+    match read_parts(&parts) {
+        Err(ProviderError::UsageMissing { .. }) => Err(events.no_usage()),
+        read => read,
+    }
+}
+
+/// Whether a body is of another maker's API: of models of others on Vertex AI, or of Gemini under
+/// `OpenAI`'s API.
+fn is_foreign(body: &Body<'_>) -> Result<bool, ProviderError> {
+    let Some(usage) = body.object("usage")? else { return Ok(false) };
+    Ok(Chat::is_usage(&usage) || usage.get("input_tokens").is_some())
+}
+
+fn read_foreign(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
+    let mut read = compatible::read(&CHAT, body)?;
+    if let Some(google) = body.object_at(&["usage", "extra_properties", "google"])? {
+        let class = service_class(body, &google)?;
+        read.set(SERVICE_CLASS, class);
+    }
+    Ok(read)
 }
 
 /// Reads the parts of one response, in order.
@@ -144,25 +201,22 @@ fn read_parts(parts: &[Body<'_>]) -> Result<ResponseUsage, ProviderError> {
     let mut grounding = Grounding::default();
     let mut model = None;
     for part in parts {
-        // Streams of interactions and lines of batches wrap what they carry.
-        let inner = first_object(part, &["response", "interaction"])?;
+        let inner = part.first_object(&WRAPPERS)?;
         let part = inner.as_ref().unwrap_or(part);
         model = model_of(part).or(model);
         grounding.gather(part)?;
-        if let Some(usage) = first_object(part, &["usageMetadata", "usage_metadata", "usage"])? {
-            if usage.get("input_tokens").is_some() {
-                return anthropic::read(part);
+        if let Some(usage) = part.first_object(&USAGE)?
+            && let Some(names) = Names::of(&usage)
+        {
+            let live = names.output.starts_with("response");
+            if live && counted.as_ref().is_some_and(|(_, _, _, live)| *live) {
+                return Err(contradictory(
+                    usage.pointer().to_owned(),
+                    "the turns of a live session are billed apart: charge them one by one",
+                ));
             }
-            if let Some(names) = Names::of(&usage) {
-                let class = service_class(part, &usage)?;
-                let live = names.output.starts_with("response");
-                if live && matches!(counted, Some((_, _, _, true))) {
-                    return Err(missing(
-                        "every turn of a live session is billed apart: give one message with usage",
-                    ));
-                }
-                counted = Some((usage, names, class, live));
-            }
+            let class = service_class(part, &usage)?;
+            counted = Some((usage, names, class, live));
         }
     }
     let mut read = ResponseUsage { model, ..ResponseUsage::default() };
@@ -183,7 +237,7 @@ fn model_of(body: &Body<'_>) -> Option<String> {
     let name = ["modelVersion", "model_version", "model"].iter().find_map(|f| body.get(f))?;
     let name = name.as_str()?;
     let name = name.rsplit_once("models/").map_or(name, |(_, name)| name);
-    super::is_model_name(name).then(|| name.to_owned())
+    is_model_name(name).then(|| name.to_owned())
 }
 
 fn service_class(body: &Body<'_>, usage: &Body<'_>) -> Result<Option<String>, ProviderError> {
@@ -299,10 +353,12 @@ fn by_modality(
     field: &str,
     total: u64,
 ) -> Result<Option<[u64; 4]>, ProviderError> {
-    let Some(entries) = list(usage, field)? else { return Ok(None) };
+    if usage.get(field).is_none() {
+        return Ok(None);
+    }
     let mut counts = [0; 4];
     let mut sum = 0;
-    for entry in entries {
+    for entry in usage.list(field)? {
         let count = entry.count_or_zero(names.tokens)?;
         sum += count;
         if sum > total {
@@ -338,16 +394,16 @@ struct Grounding<'a> {
 
 impl<'a> Grounding<'a> {
     fn gather(&mut self, part: &Body<'a>) -> Result<(), ProviderError> {
-        let mut holders = list(part, "candidates")?.unwrap_or_default();
-        holders.extend(first_object(part, &["serverContent", "server_content"])?);
+        let mut holders = part.list("candidates")?;
+        holders.extend(part.first_object(&["serverContent", "server_content"])?);
         for holder in &holders {
             if let Some(pages) =
-                first_object(holder, &["urlContextMetadata", "url_context_metadata"])?
+                holder.first_object(&["urlContextMetadata", "url_context_metadata"])?
             {
                 let pages = first_list(&pages, &["urlMetadata", "url_metadata"])?;
                 self.url |= !pages.is_empty();
             }
-            let metadata = first_object(holder, &["groundingMetadata", "grounding_metadata"])?;
+            let metadata = holder.first_object(&["groundingMetadata", "grounding_metadata"])?;
             let Some(metadata) = metadata else { continue };
             let chunks = first_list(&metadata, &["groundingChunks", "grounding_chunks"])?;
             let has = |kind| chunks.iter().any(|chunk| chunk.get(kind).is_some());
@@ -376,7 +432,9 @@ impl<'a> Grounding<'a> {
                 Some("google_search") => 0,
                 Some("google_maps") => 1,
                 Some("retrieval" | "file_search") => 2,
-                _ => return Err(contradictory(tool.pointer, "this tool is not known")),
+                _ => {
+                    return Err(contradictory(tool.pointer().to_owned(), "this tool is not known"));
+                }
             };
             let count = self.counted[kind] + tool.count_or_zero("count")?;
             self.counted[kind] = within_limit(tool.at("count"), count)?;
@@ -401,11 +459,8 @@ impl<'a> Grounding<'a> {
 
 /// Bodies that have no `usageMetadata`, or an empty one.
 fn without_usage(read: &mut ResponseUsage, parts: &[Body<'_>]) -> Result<(), ProviderError> {
-    if parts.iter().any(|part| part.get("error").is_some()) {
-        return Err(missing("the response is an error: it has no usage, and nothing is charged"));
-    }
     let [body] = parts else {
-        return Err(missing("no part of the stream has usageMetadata with counts"));
+        return Err(missing("no event of the stream has usageMetadata with counts"));
     };
     let images = first_list(body, &["predictions", "generatedImages", "generated_images"])?;
     let mut tokens = None;
@@ -436,9 +491,9 @@ fn without_usage(read: &mut ResponseUsage, parts: &[Body<'_>]) -> Result<(), Pro
             return Err(missing("the response has no image that was let through, and no counts"));
         }
         (None, None, 0) => {
-            return Err(missing(
-                "the response has no usageMetadata with counts; what is billed by time or by \
-                 number (video_seconds ...) is charged as usage",
+            return Err(body.no_usage(
+                "there is no usageMetadata with counts; what is billed by time or by number \
+                 (video_seconds ...) is charged as usage",
             ));
         }
         (None, None, count) => read.add("output_images", count),
@@ -454,31 +509,12 @@ fn within_limit(pointer: String, sum: u64) -> Result<u64, ProviderError> {
     }
 }
 
-/// The first of several spellings that is there.
-fn first_object<'a>(body: &Body<'a>, fields: &[&str]) -> Result<Option<Body<'a>>, ProviderError> {
-    match fields.iter().find(|field| body.get(field).is_some()) {
-        Some(field) => body.object(field),
-        None => Ok(None),
-    }
-}
-
+/// The list in the first of several fields that is there.
 fn first_list<'a>(body: &Body<'a>, fields: &[&str]) -> Result<Vec<Body<'a>>, ProviderError> {
     match fields.iter().find(|field| body.get(field).is_some()) {
-        Some(field) => Ok(list(body, field)?.unwrap_or_default()),
+        Some(field) => body.list(field),
         None => Ok(Vec::new()),
     }
-}
-
-/// A list of objects that may be absent.
-fn list<'a>(body: &Body<'a>, field: &str) -> Result<Option<Vec<Body<'a>>>, ProviderError> {
-    let Some(value) = body.get(field) else { return Ok(None) };
-    let not_objects = || contradictory(body.at(field), format!("{field} is not a list of objects"));
-    let items = value.as_array().ok_or_else(not_objects)?;
-    let items = items.iter().enumerate().map(|(index, item)| {
-        let pointer = format!("{}/{index}", body.at(field));
-        item.as_object().map(|fields| Body { fields, pointer }).ok_or_else(not_objects)
-    });
-    items.collect::<Result<_, _>>().map(Some)
 }
 
 /// Takes `count` from the front, and says how much came from each.
@@ -496,352 +532,515 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use crate::providers::tests::{Expected, check_provider};
+    use crate::providers::tests::{Case, Expected, case};
     use crate::providers::{ProviderError, usage_from_response};
 
-    fn check(body: &Value, expected: Expected<'_>) {
-        check_provider("google", body, expected);
+    const GENERATE: &str = "https://ai.google.dev/api/generate-content#UsageMetadata";
+    const INTERACTIONS: &str = "https://ai.google.dev/gemini-api/docs/interactions";
+    const LIVE: &str = "https://ai.google.dev/api/live";
+    const STREAM: &str =
+        "https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent";
+    const SEARCH: &str = "https://ai.google.dev/gemini-api/docs/google-search";
+    const MAPS: &str = "https://ai.google.dev/gemini-api/docs/maps-grounding";
+    const URL: &str = "https://ai.google.dev/gemini-api/docs/url-context";
+    const TIERS: &str = "https://ai.google.dev/gemini-api/docs/priority-inference";
+    const TRAFFIC: &str = "Vertex AI, reference of GenerateContentResponse: TrafficType";
+    const COMPATIBLE: &str = "https://ai.google.dev/gemini-api/docs/openai";
+    const OTHER: &str = "Vertex AI, reference of predict and embedContent";
+
+    pub(in crate::providers) fn cases() -> Vec<Case> {
+        [
+            generate_content(),
+            streams(),
+            grounding(),
+            live_and_interactions(),
+            service_classes(),
+            other_bodies(),
+            refused(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
-    /// <https://ai.google.dev/api/generate-content#UsageMetadata>
-    #[test]
-    fn generate_content() {
-        check(
-            &json!({
-                "candidates": [{"content": {"parts": [{"text": "a"}], "role": "model"}}],
-                "usageMetadata": {
-                    "promptTokenCount": 4, "candidatesTokenCount": 715, "totalTokenCount": 1630,
-                    "thoughtsTokenCount": 911,
-                    "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 4}]
-                },
-                "modelVersion": "gemini-2.5-pro", "responseId": "r"
-            }),
-            Expected::Usage(
-                "gemini-2.5-pro: input_tokens 4, output_reasoning_tokens 911, output_tokens 715",
+    fn generate_content() -> Vec<Case> {
+        vec![
+            case(
+                GENERATE,
+                json!({
+                    "candidates": [{"content": {"parts": [{"text": "a"}], "role": "model"}}],
+                    "usageMetadata": {
+                        "promptTokenCount": 4, "candidatesTokenCount": 715, "totalTokenCount": 1630,
+                        "thoughtsTokenCount": 911,
+                        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 4}]
+                    },
+                    "modelVersion": "gemini-2.5-pro", "responseId": "r"
+                }),
+                Expected::Usage(
+                    "gemini-2.5-pro: input_tokens 4, output_reasoning_tokens 911, output_tokens 715",
+                ),
             ),
-        );
-        // Images, video, sound and a document in the prompt, half of it from the cache.
-        check(
-            &json!({"modelVersion": "models/gemini-3-pro", "usageMetadata": {
-                "promptTokenCount": 10_000, "candidatesTokenCount": 50, "totalTokenCount": 10_050,
-                "cachedContentTokenCount": 5_000,
-                "promptTokensDetails": [
-                    {"modality": "TEXT", "tokenCount": 1_000},
-                    {"modality": "DOCUMENT", "tokenCount": 2_000},
-                    {"modality": "IMAGE", "tokenCount": 1_000},
-                    {"modality": "VIDEO", "tokenCount": 5_000},
-                    {"modality": "AUDIO", "tokenCount": 1_000}
-                ],
-                "cacheTokensDetails": [
-                    {"modality": "VIDEO", "tokenCount": 4_100},
-                    {"modality": "AUDIO", "tokenCount": 900}
-                ],
-                "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": 50}]
-            }}),
-            Expected::Usage(
-                "gemini-3-pro: cache_read_audio_tokens 900, cache_read_video_tokens 4100, \
+            // Images, video, sound and a document in the prompt, half of it from the cache.
+            case(
+                GENERATE,
+                json!({"modelVersion": "models/gemini-3-pro", "usageMetadata": {
+                    "promptTokenCount": 10_000, "candidatesTokenCount": 50, "totalTokenCount": 10_050,
+                    "cachedContentTokenCount": 5_000,
+                    "promptTokensDetails": [
+                        {"modality": "TEXT", "tokenCount": 1_000},
+                        {"modality": "DOCUMENT", "tokenCount": 2_000},
+                        {"modality": "IMAGE", "tokenCount": 1_000},
+                        {"modality": "VIDEO", "tokenCount": 5_000},
+                        {"modality": "AUDIO", "tokenCount": 1_000}
+                    ],
+                    "cacheTokensDetails": [
+                        {"modality": "VIDEO", "tokenCount": 4_100},
+                        {"modality": "AUDIO", "tokenCount": 900}
+                    ],
+                    "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": 50}]
+                }}),
+                Expected::Usage(
+                    "gemini-3-pro: cache_read_audio_tokens 900, cache_read_video_tokens 4100, \
                  input_audio_tokens 100, input_image_tokens 3000, input_tokens 1000, \
                  input_video_tokens 900, output_tokens 50",
+                ),
             ),
-        );
-        // What was cached is not divided: text first.
-        check(
-            &json!({"usageMetadata": {
-                "promptTokenCount": 100, "cachedContentTokenCount": 70, "totalTokenCount": 100,
-                "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 60},
-                                        {"modality": "AUDIO", "tokenCount": 40}]
-            }}),
-            Expected::Usage(
-                "-: cache_read_audio_tokens 10, cache_read_tokens 60, \
+            // What was cached is not divided: text first.
+            case(
+                GENERATE,
+                json!({"usageMetadata": {
+                    "promptTokenCount": 100, "cachedContentTokenCount": 70, "totalTokenCount": 100,
+                    "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 60},
+                                            {"modality": "AUDIO", "tokenCount": 40}]
+                }}),
+                Expected::Usage(
+                    "-: cache_read_audio_tokens 10, cache_read_tokens 60, \
                              input_audio_tokens 30",
+                ),
             ),
-        );
-        // A prompt that is not divided, what was cached of it is.
-        check(
-            &json!({"usageMetadata": {
-                "promptTokenCount": 100, "cachedContentTokenCount": 70,
-                "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 60}]
-            }}),
-            Expected::Usage("-: cache_read_audio_tokens 60, cache_read_tokens 10, input_tokens 30"),
-        );
-        // https://ai.google.dev/gemini-api/docs/image-generation: details leave text over.
-        check(
-            &json!({"modelVersion": "gemini-2.5-flash-image", "usageMetadata": {
-                "promptTokenCount": 7, "candidatesTokenCount": 1295, "totalTokenCount": 1302,
-                "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}]
-            }}),
-            Expected::Usage(
-                "gemini-2.5-flash-image: input_tokens 7, output_image_tokens 1290, output_tokens 5",
+            // A prompt that is not divided, what was cached of it is.
+            case(
+                GENERATE,
+                json!({"usageMetadata": {
+                    "promptTokenCount": 100, "cachedContentTokenCount": 70,
+                    "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 60}]
+                }}),
+                Expected::Usage(
+                    "-: cache_read_audio_tokens 60, cache_read_tokens 10, input_tokens 30",
+                ),
             ),
-        );
-        // Where the total shows it, the candidates include the thoughts.
-        check(
-            &json!({"usageMetadata": {
-                "promptTokenCount": 10, "candidatesTokenCount": 30, "thoughtsTokenCount": 25,
-                "totalTokenCount": 40
-            }}),
-            Expected::Usage("-: input_tokens 10, output_reasoning_tokens 25, output_tokens 5"),
-        );
-        // A prompt that was blocked: no candidates.
-        check(
-            &json!({"promptFeedback": {"blockReason": "SAFETY"},
+            // https://ai.google.dev/gemini-api/docs/image-generation: details leave text over.
+            case(
+                GENERATE,
+                json!({"modelVersion": "gemini-2.5-flash-image", "usageMetadata": {
+                    "promptTokenCount": 7, "candidatesTokenCount": 1295, "totalTokenCount": 1302,
+                    "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}]
+                }}),
+                Expected::Usage(
+                    "gemini-2.5-flash-image: input_tokens 7, output_image_tokens 1290, output_tokens 5",
+                ),
+            ),
+            // Where the total shows it, the candidates include the thoughts.
+            case(
+                GENERATE,
+                json!({"usageMetadata": {
+                    "promptTokenCount": 10, "candidatesTokenCount": 30, "thoughtsTokenCount": 25,
+                    "totalTokenCount": 40
+                }}),
+                Expected::Usage("-: input_tokens 10, output_reasoning_tokens 25, output_tokens 5"),
+            ),
+            // A prompt that was blocked: no candidates.
+            case(
+                GENERATE,
+                json!({"promptFeedback": {"blockReason": "SAFETY"},
                     "usageMetadata": {"promptTokenCount": 8, "totalTokenCount": 8}}),
-            Expected::Usage("-: input_tokens 8"),
-        );
-        // The Python SDK's spelling.
-        check(
-            &json!({"model_version": "gemini-2.5-flash", "usage_metadata": {
-                "prompt_token_count": 20, "cached_content_token_count": 12,
-                "candidates_token_count": 3, "thoughts_token_count": null,
-                "total_token_count": 23, "traffic_type": null,
-                "cache_tokens_details": [{"modality": "TEXT", "token_count": 12}],
-                "prompt_tokens_details": [{"modality": "TEXT", "token_count": 20}]
-            }}),
-            Expected::Usage(
-                "gemini-2.5-flash: cache_read_tokens 12, input_tokens 8, output_tokens 3",
+                Expected::Usage("-: input_tokens 8"),
             ),
-        );
+            // The Python SDK's spelling.
+            case(
+                GENERATE,
+                json!({"model_version": "gemini-2.5-flash", "usage_metadata": {
+                    "prompt_token_count": 20, "cached_content_token_count": 12,
+                    "candidates_token_count": 3, "thoughts_token_count": null,
+                    "total_token_count": 23, "traffic_type": null,
+                    "cache_tokens_details": [{"modality": "TEXT", "token_count": 12}],
+                    "prompt_tokens_details": [{"modality": "TEXT", "token_count": 20}]
+                }}),
+                Expected::Usage(
+                    "gemini-2.5-flash: cache_read_tokens 12, input_tokens 8, output_tokens 3",
+                ),
+            ),
+        ]
     }
 
-    /// <https://ai.google.dev/gemini-api/docs/google-search>, `/maps-grounding`, `/url-context`;
-    /// that search results are no billed input: <https://ai.google.dev/gemini-api/docs/pricing>
-    #[test]
-    fn grounding() {
+    fn live_and_interactions() -> Vec<Case> {
+        vec![
+            case(
+                LIVE,
+                json!({"serverContent": {"turnComplete": true}, "usageMetadata": {
+                    "promptTokenCount": 300, "responseTokenCount": 200, "totalTokenCount": 500,
+                    "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 200},
+                                            {"modality": "TEXT", "tokenCount": 100}],
+                    "responseTokensDetails": [{"modality": "AUDIO", "tokenCount": 200}]
+                }}),
+                Expected::Usage(
+                    "-: input_audio_tokens 200, input_tokens 100, output_audio_tokens 200",
+                ),
+            ),
+            case(
+                INTERACTIONS,
+                json!({
+                    "id": "v1_x", "object": "interaction", "status": "completed",
+                    "model": "gemini-3-flash-preview", "service_tier": "flex",
+                    "usage": {
+                        "total_input_tokens": 412, "total_output_tokens": 96,
+                        "total_cached_tokens": 12, "total_thought_tokens": 40,
+                        "total_tool_use_tokens": 0, "total_tokens": 548,
+                        "input_tokens_by_modality": [{"modality": "text", "tokens": 412}],
+                        "output_tokens_by_modality": [{"modality": "text", "tokens": 96}],
+                        "grounding_tool_count": [{"type": "google_search", "count": 3}]
+                    }
+                }),
+                Expected::Usage(
+                    "gemini-3-flash-preview: cache_read_tokens 12, input_tokens 400, \
+                 output_reasoning_tokens 40, output_tokens 96, web_searches 3 grounding=search \
+                 service_class=flex",
+                ),
+            ),
+            case(
+                INTERACTIONS,
+                json!({"usage": {"total_input_tokens": 1, "grounding_tool_count": [{"type": "new"}]}}),
+                Expected::Contradictory("/usage/grounding_tool_count/0"),
+            ),
+        ]
+    }
+
+    fn other_bodies() -> Vec<Case> {
+        vec![
+            case(
+                OTHER,
+                json!({"predictions": [
+                    {"mimeType": "image/png", "bytesBase64Encoded": ""},
+                    {"raiFilteredReason": "blocked"},
+                    {"mimeType": "image/png", "bytesBase64Encoded": ""}
+                ]}),
+                Expected::Usage("-: output_images 2"),
+            ),
+            case(
+                OTHER,
+                json!({"predictions": [{"raiFilteredReason": "blocked"}]}),
+                Expected::Missing("let through"),
+            ),
+            case(
+                OTHER,
+                json!({"predictions": [
+                {"embeddings": {"statistics": {"truncated": false, "token_count": 6}, "values": []}},
+                {"embeddings": {"statistics": {"token_count": 4}, "values": []}}
+            ], "metadata": {"billableCharacterCount": 44}}),
+                Expected::Usage("-: input_tokens 10"),
+            ),
+            case(
+                OTHER,
+                json!({"predictions": [{"embeddings": {"values": []}}],
+                    "metadata": {"billableCharacterCount": 44}}),
+                Expected::Usage("-: input_characters 44"),
+            ),
+            case(
+                OTHER,
+                json!({"embedding": {"values": []}, "usageMetadata": {
+                    "promptTokenCount": 260,
+                    "promptTokenDetails": [{"modality": "IMAGE", "tokenCount": 258}]
+                }}),
+                Expected::Usage("-: input_image_tokens 258, input_tokens 2"),
+            ),
+            case(
+                OTHER,
+                json!({"type": "message", "model": "claude-sonnet-4-5", "usage": {
+                    "input_tokens": 3, "output_tokens": 4, "cache_read_input_tokens": 5
+                }}),
+                Expected::Usage(
+                    "claude-sonnet-4-5: cache_read_tokens 5, input_tokens 3, output_tokens 4",
+                ),
+            ),
+            case(
+                OTHER,
+                json!({"response": {
+                    "modelVersion": "gemini-2.5-flash", "usageMetadata": {"promptTokenCount": 3}
+                }}),
+                Expected::Usage("gemini-2.5-flash: input_tokens 3"),
+            ),
+        ]
+    }
+
+    fn streams() -> Vec<Case> {
+        vec![
+            // Every part counts what came so far; what was found is in any of them.
+            case(
+                STREAM,
+                json!([
+                    {"candidates": [{"content": {"parts": [{"text": "a"}]}}],
+                     "usageMetadata": {
+                        "promptTokenCount": 12, "totalTokenCount": 80, "thoughtsTokenCount": 68,
+                        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 12}]
+                     }, "modelVersion": "gemini-3-pro-preview", "responseId": "r"},
+                    {"candidates": [{"groundingMetadata": {"webSearchQueries": ["a", "b"]}}],
+                     "usageMetadata": {
+                        "promptTokenCount": 12, "candidatesTokenCount": 20, "totalTokenCount": 100,
+                        "thoughtsTokenCount": 68
+                     }, "modelVersion": "gemini-3-pro-preview", "responseId": "r"},
+                    {"candidates": [{"finishReason": "STOP",
+                                     "groundingMetadata": {"webSearchQueries": ["b", "c"]}}],
+                     "usageMetadata": {
+                        "promptTokenCount": 12, "candidatesTokenCount": 32, "totalTokenCount": 112,
+                        "thoughtsTokenCount": 68,
+                        "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 30}]
+                     }}
+                ]),
+                Expected::Usage(
+                    "gemini-3-pro-preview: input_tokens 12, output_image_tokens 30, \
+                     output_reasoning_tokens 68, output_tokens 2, web_searches 3 grounding=search",
+                ),
+            ),
+            // The last part may have no counts.
+            case(
+                TRAFFIC,
+                json!([
+                    {"usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 1}},
+                    {"usageMetadata": {"trafficType": "ON_DEMAND"}}
+                ]),
+                Expected::Usage("-: input_tokens 3, output_tokens 1"),
+            ),
+            case(
+                INTERACTIONS,
+                json!([
+                    {"event_type": "interaction.start", "interaction": {
+                        "id": "v1_x", "model": "gemini-3-flash-preview", "status": "in_progress"
+                    }},
+                    {"event_type": "content.delta", "delta": {"type": "text", "text": "a"}},
+                    {"event_type": "interaction.complete", "interaction": {
+                        "id": "v1_x", "status": "completed",
+                        "usage": {"total_input_tokens": 7, "total_output_tokens": 20,
+                                  "total_thought_tokens": 22, "total_tokens": 49}
+                    }}
+                ]),
+                Expected::Usage(
+                    "gemini-3-flash-preview: input_tokens 7, output_reasoning_tokens 22, \
+                     output_tokens 20",
+                ),
+            ),
+            case(
+                LIVE,
+                json!([
+                    {"usageMetadata": {"promptTokenCount": 3, "responseTokenCount": 1}},
+                    {"usageMetadata": {"promptTokenCount": 9, "responseTokenCount": 4}}
+                ]),
+                Expected::Contradictory("/1/usageMetadata"),
+            ),
+            case(
+                STREAM,
+                json!([{"candidates": [{"content": {"parts": []}}]}]),
+                Expected::Missing("no event of the stream"),
+            ),
+            case(
+                COMPATIBLE,
+                json!([
+                    {"id": "c", "model": "gemini-2.5-flash", "choices": [{"delta": {}}]},
+                    {"id": "c", "model": "gemini-2.5-flash", "choices": [], "usage": {
+                        "prompt_tokens": 758, "completion_tokens": 102, "total_tokens": 1725
+                    }}
+                ]),
+                Expected::Usage(
+                    "gemini-2.5-flash: input_tokens 758, output_reasoning_tokens 865, \
+                     output_tokens 102",
+                ),
+            ),
+        ]
+    }
+
+    fn grounding() -> Vec<Case> {
         let grounded = |candidate: Value| {
             json!({"candidates": [candidate], "usageMetadata": {
                 "promptTokenCount": 9, "toolUsePromptTokenCount": 90, "candidatesTokenCount": 5,
                 "totalTokenCount": 104
             }})
         };
-        for (candidate, searches, how) in [
-            (
-                json!({"groundingMetadata": {"webSearchQueries": ["a", "", "b", "a"]}}),
-                ", web_searches 2",
-                " grounding=search",
+        vec![
+            case(
+                SEARCH,
+                grounded(json!({"groundingMetadata": {"webSearchQueries": ["a", "", "b", "a"]}})),
+                Expected::Usage(
+                    "-: input_tokens 9, input_tool_tokens 90, output_tokens 5, web_searches 2 \
+                     grounding=search",
+                ),
             ),
-            (
-                json!({"groundingMetadata": {
+            case(
+                SEARCH,
+                grounded(json!({"groundingMetadata": {
                     "webSearchQueries": ["a"], "imageSearchQueries": ["a", "b"]
-                }}),
-                ", web_searches 2",
-                " grounding=search",
+                }})),
+                Expected::Usage(
+                    "-: input_tokens 9, input_tool_tokens 90, output_tokens 5, web_searches 2 \
+                     grounding=search",
+                ),
             ),
-            (
-                json!({"groundingMetadata": {"groundingChunks": [{"maps": {"placeId": "p"}}]}}),
-                ", maps_searches 1",
-                " grounding=maps",
+            case(
+                MAPS,
+                grounded(json!({"groundingMetadata": {
+                    "groundingChunks": [{"maps": {"placeId": "p"}}]
+                }})),
+                Expected::Usage(
+                    "-: input_tokens 9, input_tool_tokens 90, maps_searches 1, output_tokens 5 \
+                     grounding=maps",
+                ),
             ),
-            (
-                json!({"groundingMetadata": {
+            case(
+                MAPS,
+                grounded(json!({"groundingMetadata": {
                     "webSearchQueries": ["a", "b"], "groundingChunks": [{"maps": {}}]
+                }})),
+                Expected::Usage(
+                    "-: input_tokens 9, input_tool_tokens 90, maps_searches 2, output_tokens 5 \
+                     grounding=maps",
+                ),
+            ),
+            case(
+                URL,
+                grounded(json!({
+                    "grounding_metadata": {
+                        "web_search_queries": ["a"], "grounding_chunks": [{"web": {}}, {"maps": {}}]
+                    },
+                    "url_context_metadata": {"url_metadata": [{"retrieved_url": "u"}]}
+                })),
+                Expected::Usage(
+                    "-: input_tokens 9, input_tool_tokens 90, maps_searches 1, output_tokens 5, \
+                     web_searches 1 grounding=maps+search+url",
+                ),
+            ),
+            case(
+                URL,
+                grounded(json!({"urlContextMetadata": {"urlMetadata": [{"retrievedUrl": "u"}]}})),
+                Expected::Usage(
+                    "-: input_tokens 9, input_tool_tokens 90, output_tokens 5 grounding=url",
+                ),
+            ),
+            case(
+                SEARCH,
+                grounded(json!({"groundingMetadata": {}})),
+                Expected::Usage("-: input_tokens 9, input_tool_tokens 90, output_tokens 5"),
+            ),
+            case(
+                GENERATE,
+                json!({"usageMetadata": {
+                    "promptTokenCount": 1, "toolUsePromptTokenCount": 10,
+                    "toolUsePromptTokensDetails": [{"modality": "IMAGE", "tokenCount": 4}],
+                    "promptTokensDetails": [{"modality": "IMAGE", "tokenCount": 1}]
                 }}),
-                ", maps_searches 2",
-                " grounding=maps",
+                Expected::Usage("-: input_image_tokens 5, input_tool_tokens 6"),
             ),
-            (
-                json!({"groundingMetadata": {
-                    "webSearchQueries": ["a"], "groundingChunks": [{"web": {}}, {"maps": {}}]
-                }, "urlContextMetadata": {"urlMetadata": [{"retrievedUrl": "u"}]}}),
-                ", maps_searches 1, web_searches 1",
-                " grounding=maps+search+url",
-            ),
-            (json!({"groundingMetadata": {}}), "", ""),
-            (
-                json!({"urlContextMetadata": {"urlMetadata": [{"retrievedUrl": "u"}]}}),
-                "",
-                " grounding=url",
-            ),
-        ] {
-            let counts = "input_tokens 9, input_tool_tokens 90";
-            let (maps, web) = match searches.split_once(", web") {
-                Some((maps, web)) => (maps, format!(", web{web}")),
-                None => (searches, String::new()),
-            };
-            let expected = format!("-: {counts}{maps}, output_tokens 5{web}{how}");
-            check(&grounded(candidate), Expected::Usage(&expected));
-        }
-        check(
-            &json!({"usageMetadata": {
-                "promptTokenCount": 1, "toolUsePromptTokenCount": 10,
-                "toolUsePromptTokensDetails": [{"modality": "IMAGE", "tokenCount": 4}],
-                "promptTokensDetails": [{"modality": "IMAGE", "tokenCount": 1}]
-            }}),
-            Expected::Usage("-: input_image_tokens 5, input_tool_tokens 6"),
-        );
+        ]
     }
 
-    /// <https://ai.google.dev/api/live>, <https://ai.google.dev/gemini-api/docs/interactions>
-    #[test]
-    fn live_and_interactions() {
-        check(
-            &json!({"serverContent": {"turnComplete": true}, "usageMetadata": {
-                "promptTokenCount": 300, "responseTokenCount": 200, "totalTokenCount": 500,
-                "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 200},
-                                        {"modality": "TEXT", "tokenCount": 100}],
-                "responseTokensDetails": [{"modality": "AUDIO", "tokenCount": 200}]
-            }}),
-            Expected::Usage("-: input_audio_tokens 200, input_tokens 100, output_audio_tokens 200"),
-        );
-        check(
-            &json!({
-                "id": "v1_x", "object": "interaction", "status": "completed",
-                "model": "gemini-3-flash-preview", "service_tier": "flex",
-                "usage": {
-                    "total_input_tokens": 412, "total_output_tokens": 96,
-                    "total_cached_tokens": 12, "total_thought_tokens": 40,
-                    "total_tool_use_tokens": 0, "total_tokens": 548,
-                    "input_tokens_by_modality": [{"modality": "text", "tokens": 412}],
-                    "output_tokens_by_modality": [{"modality": "text", "tokens": 96}],
-                    "grounding_tool_count": [{"type": "google_search", "count": 3}]
-                }
-            }),
-            Expected::Usage(
-                "gemini-3-flash-preview: cache_read_tokens 12, input_tokens 400, \
-                 output_reasoning_tokens 40, output_tokens 96, web_searches 3 grounding=search \
-                 service_class=flex",
+    fn service_classes() -> Vec<Case> {
+        let one = |field: &str, value: &str| json!({"usageMetadata": {"promptTokenCount": 1, field: value}});
+        let standard = Expected::Usage("-: input_tokens 1");
+        let flex = Expected::Usage("-: input_tokens 1 service_class=flex");
+        let priority = Expected::Usage("-: input_tokens 1 service_class=priority");
+        vec![
+            case(TRAFFIC, one("trafficType", "ON_DEMAND"), standard),
+            case(TRAFFIC, one("trafficType", "ON_DEMAND_FLEX"), flex),
+            case(TRAFFIC, one("traffic_type", "ON_DEMAND_PRIORITY"), priority),
+            case(
+                TRAFFIC,
+                one("trafficType", "PROVISIONED_THROUGHPUT"),
+                Expected::Usage("-: input_tokens 1 service_class=provisioned_throughput"),
             ),
-        );
-        check(
-            &json!({"usage": {"total_input_tokens": 1, "grounding_tool_count": [{"type": "new"}]}}),
-            Expected::Contradictory("/usage/grounding_tool_count/0"),
-        );
+            case(TIERS, one("serviceTier", "standard"), standard),
+            case(TIERS, one("serviceTier", "priority"), priority),
+            case(
+                TRAFFIC,
+                json!({"model": "google/gemini-2.5-flash", "usage": {
+                    "prompt_tokens": 1, "completion_tokens": 0, "total_tokens": 1,
+                    "extra_properties": {"google": {"traffic_type": "ON_DEMAND_FLEX"}}
+                }}),
+                Expected::Usage("google/gemini-2.5-flash: input_tokens 1 service_class=flex"),
+            ),
+        ]
     }
 
-    #[test]
-    fn service_classes() {
-        for (field, value, class) in [
-            ("trafficType", "ON_DEMAND", ""),
-            ("trafficType", "ON_DEMAND_FLEX", " service_class=flex"),
-            ("trafficType", "ON_DEMAND_PRIORITY", " service_class=priority"),
-            ("trafficType", "PROVISIONED_THROUGHPUT", " service_class=provisioned_throughput"),
-            ("serviceTier", "standard", ""),
-            ("serviceTier", "priority", " service_class=priority"),
-        ] {
-            check(
-                &json!({"usageMetadata": {"promptTokenCount": 1, field: value}}),
-                Expected::Usage(&format!("-: input_tokens 1{class}")),
-            );
-        }
-    }
-
-    /// Imagen and embeddings: Vertex AI's reference of `predict`;
-    /// <https://ai.google.dev/api/embeddings>; Claude on Vertex AI.
-    #[test]
-    fn other_bodies() {
-        check(
-            &json!({"predictions": [
-                {"mimeType": "image/png", "bytesBase64Encoded": ""},
-                {"raiFilteredReason": "blocked"},
-                {"mimeType": "image/png", "bytesBase64Encoded": ""}
-            ]}),
-            Expected::Usage("-: output_images 2"),
-        );
-        check(
-            &json!({"predictions": [{"raiFilteredReason": "blocked"}]}),
-            Expected::Missing("let through"),
-        );
-        check(
-            &json!({"predictions": [
-                {"embeddings": {"statistics": {"truncated": false, "token_count": 6}, "values": []}},
-                {"embeddings": {"statistics": {"token_count": 4}, "values": []}}
-            ], "metadata": {"billableCharacterCount": 44}}),
-            Expected::Usage("-: input_tokens 10"),
-        );
-        check(
-            &json!({"predictions": [{"embeddings": {"values": []}}],
-                    "metadata": {"billableCharacterCount": 44}}),
-            Expected::Usage("-: input_characters 44"),
-        );
-        check(
-            &json!({"embedding": {"values": []}, "usageMetadata": {
-                "promptTokenCount": 260,
-                "promptTokenDetails": [{"modality": "IMAGE", "tokenCount": 258}]
-            }}),
-            Expected::Usage("-: input_image_tokens 258, input_tokens 2"),
-        );
-        check(
-            &json!({"type": "message", "model": "claude-sonnet-4-5", "usage": {
-                "input_tokens": 3, "output_tokens": 4, "cache_read_input_tokens": 5
-            }}),
-            Expected::Usage(
-                "claude-sonnet-4-5: cache_read_tokens 5, input_tokens 3, output_tokens 4",
+    fn refused() -> Vec<Case> {
+        let usage = |usage: Value| json!({"usageMetadata": usage});
+        let empty = Expected::Missing("no usageMetadata with counts");
+        vec![
+            case(
+                "https://ai.google.dev/gemini-api/docs/troubleshooting",
+                json!({"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}),
+                Expected::Missing("nothing was used"),
             ),
-        );
-        check(
-            &json!({"response": {
-                "modelVersion": "gemini-2.5-flash", "usageMetadata": {"promptTokenCount": 3}
-            }}),
-            Expected::Usage("gemini-2.5-flash: input_tokens 3"),
-        );
-    }
-
-    #[test]
-    fn refused() {
-        check(
-            &json!({"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}),
-            Expected::Missing("nothing is charged"),
-        );
-        for body in [
-            json!({"candidates": [], "usageMetadata": {"trafficType": "ON_DEMAND"}}),
-            json!({"usageMetadata": {}}),
-            json!({"totalTokens": 10}),
-            json!({"done": true, "response": {"videos": [{"gcsUri": "gs://a"}]}}),
-        ] {
-            check(&body, Expected::Missing("no usageMetadata with counts"));
-        }
-        for (usage, pointer) in [
-            (json!({"promptTokenCount": 5, "totalTokenCount": 6}), "totalTokenCount"),
-            (json!({"promptTokenCount": -1}), "promptTokenCount"),
-            (json!({"promptTokenCount": 1, "candidatesTokenCount": "4"}), "candidatesTokenCount"),
-            (
-                json!({"promptTokenCount": 5, "cachedContentTokenCount": 6}),
-                "cachedContentTokenCount",
+            case(TRAFFIC, usage(json!({"trafficType": "ON_DEMAND"})), empty),
+            case(GENERATE, usage(json!({})), empty),
+            case("https://ai.google.dev/api/tokens", json!({"totalTokens": 10}), empty),
+            case(
+                "https://ai.google.dev/gemini-api/docs/video",
+                json!({"done": true, "response": {"videos": [{"gcsUri": "gs://a"}]}}),
+                empty,
             ),
-            (
-                json!({"promptTokenCount": 5, "promptTokensDetails": [
+            case(
+                GENERATE,
+                usage(json!({"promptTokenCount": 5, "totalTokenCount": 6})),
+                Expected::Contradictory("/usageMetadata/totalTokenCount"),
+            ),
+            case(
+                GENERATE,
+                usage(json!({"promptTokenCount": 5, "cachedContentTokenCount": 6})),
+                Expected::Contradictory("/usageMetadata/cachedContentTokenCount"),
+            ),
+            case(
+                GENERATE,
+                usage(json!({"promptTokenCount": 5, "promptTokensDetails": [
                     {"modality": "TEXT", "tokenCount": 3}, {"modality": "AUDIO", "tokenCount": 3}
-                ]}),
-                "promptTokensDetails/1/tokenCount",
+                ]})),
+                Expected::Contradictory("/usageMetadata/promptTokensDetails/1/tokenCount"),
             ),
-            (
-                json!({"promptTokenCount": 5, "promptTokensDetails": [{"modality": "SMELL"}]}),
-                "promptTokensDetails/0/modality",
+            case(
+                GENERATE,
+                usage(
+                    json!({"promptTokenCount": 5, "promptTokensDetails": [{"modality": "SMELL"}]}),
+                ),
+                Expected::Contradictory("/usageMetadata/promptTokensDetails/0/modality"),
             ),
-            (
-                json!({
+            case(
+                GENERATE,
+                usage(json!({
                     "promptTokenCount": 5, "cachedContentTokenCount": 5,
                     "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 5}],
                     "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 5}]
-                }),
-                "cacheTokensDetails",
+                })),
+                Expected::Contradictory("/usageMetadata/cacheTokensDetails"),
             ),
-            (
-                json!({
+            // Thoughts within candidates that have not that much text.
+            case(
+                GENERATE,
+                usage(json!({
                     "promptTokenCount": 0, "candidatesTokenCount": 5, "thoughtsTokenCount": 4,
                     "totalTokenCount": 5,
                     "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 3}]
-                }),
-                "thoughtsTokenCount",
+                })),
+                Expected::Contradictory("/usageMetadata/thoughtsTokenCount"),
             ),
-            (json!({"promptTokenCount": 5, "promptTokensDetails": {}}), "promptTokensDetails"),
-            (json!({"promptTokenCount": 5, "promptTokensDetails": [1]}), "promptTokensDetails"),
-            (
-                json!({
+            // A sum of more than 12 digits.
+            case(
+                GENERATE,
+                usage(json!({
                     "promptTokenCount": 999_999_999_999_u64,
                     "toolUsePromptTokenCount": 999_999_999_999_u64,
                     "promptTokensDetails": [
                         {"modality": "IMAGE", "tokenCount": 999_999_999_999_u64}
                     ],
                     "toolUsePromptTokensDetails": [{"modality": "IMAGE", "tokenCount": 1}]
-                }),
-                "toolUsePromptTokenCount",
+                })),
+                Expected::Contradictory("/usageMetadata/toolUsePromptTokenCount"),
             ),
-        ] {
-            check(
-                &json!({"usageMetadata": usage}),
-                Expected::Contradictory(&format!("/usageMetadata/{pointer}")),
-            );
-        }
+        ]
     }
 
     fn details() -> impl Strategy<Value = Value> {

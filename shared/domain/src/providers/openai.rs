@@ -22,15 +22,31 @@
 
 use serde_json::Value;
 
-use super::{Body, ProviderError, ResponseUsage, SERVICE_CLASS, contradictory, missing};
+use super::body::Body;
+use super::chat::{Chat, Completion, Prompt};
+use super::stream::Events;
+use super::{Provider, ProviderError, ResponseUsage, SERVICE_CLASS, missing};
 
-pub(super) fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
+pub(super) const PROVIDER: Provider = Provider {
+    name: "openai",
+    aliases: &[],
+    read,
+    read_stream,
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, ProviderError> {
+    Chat::OPENAI.read_stream(events)
+}
+
+fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
     let mut read = ResponseUsage { model: body.model(), ..ResponseUsage::default() };
     read.set(SERVICE_CLASS, body.parameter("service_tier", &["auto", "default", "standard"])?);
     match body.object("usage")? {
-        Some(usage) if is_chat(&usage) => chat(&mut read, &usage)?,
+        Some(usage) if Chat::is_usage(&usage) => Chat::OPENAI.read_usage(&mut read, &usage)?,
         Some(usage) => {
-            let input = first_object(&usage, ["input_tokens_details", "input_token_details"])?;
+            let input = usage.first_object(&["input_tokens_details", "input_token_details"])?;
             if is_images(body, input.as_ref()) {
                 images(&mut read, body, &usage, input.as_ref())?;
             } else {
@@ -42,40 +58,6 @@ pub(super) fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
     Ok(read)
 }
 
-fn is_chat(usage: &Body<'_>) -> bool {
-    usage.get("prompt_tokens").is_some() || usage.get("completion_tokens").is_some()
-}
-
-fn chat(read: &mut ResponseUsage, usage: &Body<'_>) -> Result<(), ProviderError> {
-    let prompt = usage.required_count("prompt_tokens")?;
-    let completion = match usage.count("completion_tokens")? {
-        Some(completion) => completion,
-        // Embeddings generate nothing, and show it by a total that is the prompt alone.
-        None if usage.get("total_tokens").is_some() => 0,
-        None => return Err(missing("the response has no /usage/completion_tokens")),
-    };
-    usage.check_total("total_tokens", prompt + completion)?;
-
-    let details = usage.object("prompt_tokens_details")?;
-    Input { total: prompt, name: "prompt_tokens", images_apart: false }
-        .add_to(read, details.as_ref())?;
-
-    let audio = match usage.object("completion_tokens_details")? {
-        Some(details) => {
-            let of = "completion_tokens";
-            let [audio, _] = details.parts(["audio_tokens", "text_tokens"], completion, of)?;
-            let [_, _] = details.parts(["audio_tokens", "reasoning_tokens"], completion, of)?;
-            let predicted = ["accepted_prediction_tokens", "rejected_prediction_tokens"];
-            let [_, _] = details.parts(predicted, completion, of)?;
-            audio
-        }
-        None => 0,
-    };
-    read.add("output_tokens", completion - audio);
-    read.add("output_audio_tokens", audio);
-    Ok(())
-}
-
 fn responses(
     read: &mut ResponseUsage,
     body: &Body<'_>,
@@ -83,20 +65,10 @@ fn responses(
     input_details: Option<&Body<'_>>,
 ) -> Result<(), ProviderError> {
     let (input, output) = input_and_output(usage)?;
-    Input { total: input, name: "input_tokens", images_apart: false }
-        .add_to(read, input_details)?;
-
-    let audio = match first_object(usage, ["output_tokens_details", "output_token_details"])? {
-        Some(details) => {
-            let of = "output_tokens";
-            let [audio, _] = details.parts(["audio_tokens", "text_tokens"], output, of)?;
-            let [_, _] = details.parts(["audio_tokens", "reasoning_tokens"], output, of)?;
-            audio
-        }
-        None => 0,
-    };
-    read.add("output_tokens", output - audio);
-    read.add("output_audio_tokens", audio);
+    prompt(read, input, input_details)?;
+    let details = usage.first_object(&["output_tokens_details", "output_token_details"])?;
+    Completion { total: output, of: "output_tokens", reasoning_inside: true }
+        .add_to(read, details.as_ref())?;
 
     let tools = body.object("tool_usage")?;
     let counted = match &tools {
@@ -140,7 +112,7 @@ fn images(
     input_details: Option<&Body<'_>>,
 ) -> Result<(), ProviderError> {
     let (input, output) = input_and_output(usage)?;
-    Input { total: input, name: "input_tokens", images_apart: true }.add_to(read, input_details)?;
+    prompt(read, input, input_details)?;
     let images = match usage.get("output_tokens_details") {
         Some(_) => {
             let [images] = image_tokens(usage, "output_tokens_details", output, "output_tokens")?;
@@ -224,91 +196,33 @@ fn image_tokens(
     }
 }
 
-/// The first of two spellings: transcriptions write `input_token_details`.
-fn first_object<'a>(
-    usage: &Body<'a>,
-    fields: [&str; 2],
-) -> Result<Option<Body<'a>>, ProviderError> {
-    let [first, second] = fields;
-    match usage.object(first)? {
-        Some(details) => Ok(Some(details)),
-        None => usage.object(second),
-    }
-}
-
-/// A prompt, to be divided into disjoint dimensions.
-struct Input {
-    total: u64,
-    /// Of the total, for people.
-    name: &'static str,
-    /// Whether images have a price of their own: where they have not they are text.
-    images_apart: bool,
-}
-
-impl Input {
-    fn add_to(
-        &self,
-        read: &mut ResponseUsage,
-        details: Option<&Body<'_>>,
-    ) -> Result<(), ProviderError> {
-        let Some(details) = details else {
-            read.add("input_tokens", self.total);
-            return Ok(());
-        };
-        let kinds = ["audio_tokens", "image_tokens", "text_tokens"];
-        let [audio, images, _] = details.parts(kinds, self.total, self.name)?;
-        let cache = ["cached_tokens", "cache_write_tokens"];
-        let [cached, written] = details.parts(cache, self.total, self.name)?;
-        let long = match details.object("cache_write_tokens_details")? {
-            Some(ages) => {
-                let fields = ["ttl_12h_tokens", "ttl_30m_tokens"];
-                let [long, short] = ages.parts(fields, written, "cache_write_tokens")?;
-                if long + short != written {
-                    return Err(contradictory(
-                        details.at("cache_write_tokens"),
-                        format!(
-                            "cache_write_tokens is {written}, but its details add up to {}",
-                            long + short
-                        ),
-                    ));
-                }
-                long
-            }
-            None => 0,
-        };
-
-        let images = if self.images_apart { images } else { 0 };
-        let mut rest = [self.total - audio - images, images, audio];
-        let [cached_text, cached_images, cached_audio] = take(&mut rest, cached);
-        take(&mut rest, written);
-        let [text, images, audio] = rest;
-        read.add("input_tokens", text);
-        read.add("input_image_tokens", images);
-        read.add("input_audio_tokens", audio);
-        read.add("cache_read_tokens", cached_text);
-        read.add("cache_read_image_tokens", cached_images);
-        read.add("cache_read_audio_tokens", cached_audio);
-        read.add("cache_write_tokens", written - long);
-        read.add("cache_write_12h_tokens", long);
-        Ok(())
-    }
-}
-
-/// Takes `count` from the front, and says how much came from each.
-fn take<const N: usize>(from: &mut [u64; N], mut count: u64) -> [u64; N] {
-    from.each_mut().map(|rest| {
-        let taken = count.min(*rest);
-        *rest -= taken;
-        count -= taken;
-        taken
-    })
+fn prompt(
+    read: &mut ResponseUsage,
+    input: u64,
+    details: Option<&Body<'_>>,
+) -> Result<(), ProviderError> {
+    let cached = match details {
+        Some(details) => details.parts(["cached_tokens"], input, "input_tokens")?,
+        None => [0],
+    };
+    Prompt { total: input, of: "input_tokens", cached: cached[0] }.add_to(read, details)
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::providers::tests::{Expected, check_provider};
+    use crate::providers::tests::{Case, Expected, case, check_provider};
+
+    const CHAT: &str = "https://platform.openai.com/docs/api-reference/chat/object";
+
+    pub(in crate::providers) fn cases() -> Vec<Case> {
+        vec![case(
+            CHAT,
+            json!({"model": "m", "usage": {"prompt_tokens": 1, "completion_tokens": 0}}),
+            Expected::Usage("m: input_tokens 1"),
+        )]
+    }
 
     fn check(body: &Value, expected: Expected<'_>) {
         check_provider("openai", body, expected);
@@ -330,7 +244,7 @@ mod tests {
                 }
             }),
             Expected::Usage(
-                "gpt-5.1-2025-11-13: cache_read_tokens 1920, input_tokens 86, output_tokens 412",
+                "gpt-5.1-2025-11-13: cache_read_tokens 1920, input_tokens 86, output_reasoning_tokens 256, output_tokens 156",
             ),
         );
         let usage = |usage: Value| json!({"model": "m", "usage": usage});
@@ -344,7 +258,7 @@ mod tests {
                 "completion_tokens_details": {"audio_tokens": 96, "text_tokens": 25}
             })),
             Expected::Usage(
-                "m: input_audio_tokens 290, input_tokens 50, output_audio_tokens 96, \
+                "m: input_audio_tokens 290, input_image_tokens 20, input_tokens 30, output_audio_tokens 96, \
                  output_tokens 25",
             ),
         );
@@ -429,7 +343,7 @@ mod tests {
             Expected::Missing("include_usage"),
         );
         check(&json!({"error": {"type": "tokens"}}), Expected::Missing("an error"));
-        check(&json!([]), Expected::Missing("not a JSON object"));
+        check(&json!("no"), Expected::Missing("not a JSON object"));
         check(&json!({"usage": "none"}), Expected::Contradictory("/usage"));
     }
 
@@ -464,8 +378,7 @@ mod tests {
                 }
             }),
             Expected::Usage(
-                "gpt-5.4-mini-2026-03-17: cache_read_tokens 4096, input_tokens 1232, \
-                 output_tokens 870, web_searches 2 service_class=flex",
+                "gpt-5.4-mini-2026-03-17: cache_read_tokens 4096, input_tokens 1232, output_reasoning_tokens 640, output_tokens 230, web_searches 2 service_class=flex",
             ),
         );
         // The provider's own count of searches goes before the items; another model's image
