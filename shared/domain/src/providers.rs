@@ -17,9 +17,22 @@ mod anthropic;
 mod azure;
 mod bedrock;
 mod body;
+mod cerebras;
 mod chat;
+mod cohere;
+mod compatible;
+mod deepseek;
+mod fireworks;
+mod google;
+mod groq;
+mod huggingface;
+mod mistral;
 mod openai;
+mod openrouter;
+mod perplexity;
 mod stream;
+mod together;
+mod xai;
 
 use std::collections::btree_map::Entry;
 use std::fmt;
@@ -33,8 +46,24 @@ use body::Body;
 use stream::Events;
 
 /// The providers.
-const PROVIDERS: &[Provider] =
-    &[anthropic::PROVIDER, azure::PROVIDER, bedrock::PROVIDER, openai::PROVIDER];
+const PROVIDERS: &[Provider] = &[
+    anthropic::PROVIDER,
+    azure::PROVIDER,
+    bedrock::PROVIDER,
+    cerebras::PROVIDER,
+    cohere::PROVIDER,
+    deepseek::PROVIDER,
+    fireworks::PROVIDER,
+    google::PROVIDER,
+    groq::PROVIDER,
+    huggingface::PROVIDER,
+    mistral::PROVIDER,
+    openai::PROVIDER,
+    openrouter::PROVIDER,
+    perplexity::PROVIDER,
+    together::PROVIDER,
+    xai::PROVIDER,
+];
 
 /// How the responses of one provider are read, whichever of its APIs they come from.
 struct Provider {

@@ -60,6 +60,11 @@ impl<'a> Body<'a> {
         &self.pointer
     }
 
+    /// The names of the fields that are here.
+    pub fn names(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.fields.keys().map(String::as_str)
+    }
+
     /// An object that may be absent.
     pub fn object(&self, field: &str) -> Result<Option<Self>, ProviderError> {
         let Some(value) = self.get(field) else { return Ok(None) };

@@ -37,6 +37,8 @@ pub(super) struct Chat {
     pub reasoning: Reasoning,
     /// Further counts of the usage itself, in neither the prompt nor the completion.
     pub beside: &'static [Beside],
+    /// The dimension of what `total_tokens` has beyond the parts that are told, where it may.
+    pub rest_of_total: Option<&'static str>,
     /// Service tiers that have the standard's prices.
     pub standard_tiers: &'static [&'static str],
 }
@@ -68,6 +70,7 @@ impl Chat {
         not_cached: None,
         reasoning: Reasoning::Inside,
         beside: &[],
+        rest_of_total: None,
         standard_tiers: &["auto", "default", "standard"],
     };
 
@@ -123,6 +126,10 @@ impl Chat {
         let mut sum = prompt + completion;
         for beside in self.beside {
             let count = usage.count_or_zero(beside.field)?;
+            if beside.dimension == REASONING && count > 0 && reasoning > 0 {
+                let detail = format!("{} is told a second time, by the details", beside.field);
+                return Err(contradictory(usage.at(beside.field), detail));
+            }
             read.add(beside.dimension, count);
             sum += if beside.in_total { count } else { 0 };
         }
@@ -131,7 +138,13 @@ impl Chat {
             Reasoning::Beside => false,
             Reasoning::ByTotal => usage.count("total_tokens")?.is_none_or(|total| total == sum),
         };
-        usage.check_total("total_tokens", if inside { sum } else { sum + reasoning })?;
+        let told = if inside { sum } else { sum + reasoning };
+        match (self.rest_of_total, usage.count("total_tokens")?) {
+            (Some(dimension), Some(total)) if total > told && reasoning == 0 => {
+                read.add(dimension, total - told);
+            }
+            _ => usage.check_total("total_tokens", told)?,
+        }
         Completion { total: completion, of: "completion_tokens", reasoning_inside: inside }
             .add_to(read, details.as_ref())
     }
@@ -171,6 +184,8 @@ impl Chat {
         Ok(cached)
     }
 }
+
+const REASONING: &str = "output_reasoning_tokens";
 
 const NO_USAGE: &str =
     "of a stream, ask for it (stream_options.include_usage) and give the last event, or all";
@@ -287,7 +302,7 @@ impl Completion {
         read.add("output_tokens", text);
         read.add("output_audio_tokens", audio);
         read.add("output_image_tokens", images);
-        read.add("output_reasoning_tokens", reasoning);
+        read.add(REASONING, reasoning);
         Ok(())
     }
 }
