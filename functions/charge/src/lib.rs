@@ -206,6 +206,7 @@ fn rate(
                 lines: rated.lines,
                 credits: rated.credits,
                 minimum_applied: rated.minimum_applied,
+                matched: rated.matched,
             })
         })
         .collect()
