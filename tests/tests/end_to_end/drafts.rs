@@ -30,7 +30,7 @@ fn pointers(faults: &Value) -> Vec<&str> {
     faults.as_array().unwrap().iter().map(|fault| fault["pointer"].as_str().unwrap()).collect()
 }
 
-/// The table in force, and its version's ETag.
+/// The table in force, and its version's `ETag`.
 async fn current(api: &Client) -> (Value, String) {
     let answer = api.get("/v1/ratios").send().await;
     (answer.expect(200), etag(&answer))
