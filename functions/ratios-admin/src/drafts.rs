@@ -25,7 +25,7 @@ use crate::{
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RatioDraft)]
 pub struct DraftView {
-    /// Counts up with every save; the ETag.
+    /// Counts up with every save; sent as `ETag` too.
     revision: u64,
     /// The version of the table that it was begun on; 0 where there was none.
     base_version: u64,

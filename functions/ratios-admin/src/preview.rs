@@ -114,7 +114,7 @@ struct UsedItem {
     /// See `Item`.
     provider: Option<String>,
     /// See `Item`.
-    #[schema(value_type = Option<BTreeMap<String, Value>>)]
+    #[schema(value_type = Option<openapi::ProviderResponse>)]
     provider_response: Option<Value>,
     /// When it happened: decides dated prices and times of day. Now where not given.
     #[schema(value_type = Option<openapi::Instant>)]
@@ -614,16 +614,35 @@ async fn charged(
 /// What was used, as far as the lines tell: of the parameters those that their rows asked for.
 /// `None` where nothing was.
 fn usage_of(rated: &RatedItem) -> Option<Result<UsageOf, Problem>> {
-    let model = rated.lines.first()?.model().to_owned();
-    let mut usage = BTreeMap::new();
+    let id = rated.lines.first()?.model();
+    // The same request by another table: its name may lead elsewhere there, or nowhere.
+    let model = rated.matched.as_ref().map_or(id, |matched| &matched.name);
+    let mut usage = BTreeMap::<String, Quantity>::new();
+    let mut add = |dimension: &str, quantity: Quantity| {
+        if quantity.is_zero() {
+            return Some(());
+        }
+        let sum = usage.entry(dimension.to_owned()).or_default();
+        *sum = sum.checked_add(quantity)?;
+        Some(())
+    };
     let mut parameters = BTreeMap::new();
     for line in &rated.lines {
-        usage.insert(line.dimension().to_owned(), line.quantity());
+        let mut own = line.quantity();
+        for (dimension, part) in line.parts() {
+            own = own.checked_sub(*part).unwrap_or_default();
+            if add(dimension, *part).is_none() {
+                return Some(Err(over_limit()));
+            }
+        }
+        if add(line.dimension(), own).is_none() {
+            return Some(Err(over_limit()));
+        }
         parameters
             .extend(line.rate().when().into_iter().flat_map(|when| when.equalities().clone()));
     }
     let item = Item {
-        model: Some(model),
+        model: Some(model.to_owned()),
         usage: Some(usage),
         parameters: Some(parameters),
         ..Item::default()

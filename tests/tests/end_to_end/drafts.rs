@@ -30,7 +30,7 @@ fn pointers(faults: &Value) -> Vec<&str> {
     faults.as_array().unwrap().iter().map(|fault| fault["pointer"].as_str().unwrap()).collect()
 }
 
-/// The table in force, and its version's ETag.
+/// The table in force, and its version's `ETag`.
 async fn current(api: &Client) -> (Value, String) {
     let answer = api.get("/v1/ratios").send().await;
     (answer.expect(200), etag(&answer))
@@ -313,6 +313,7 @@ async fn a_preview_tells_what_usage_would_have_cost_and_earned() {
     let (mut table, _) = current(&api).await;
     table["models"]["e2e/kept"] = costed("1000", "5");
     table["models"]["e2e/gone"] = costed("1000", "5");
+    table["models"]["e2e/kept"]["aliases"] = json!(["e2e-alias"]);
     let mut batch = table["models"]["e2e/kept"]["ratios"][0].clone();
     batch["when"] = json!({"service_class": "batch"});
     batch["credits"] = json!("500");
@@ -327,13 +328,22 @@ async fn a_preview_tells_what_usage_would_have_cost_and_earned() {
         |model: &str, tokens: u64| json!({"model": model, "usage": {"input_tokens": tokens}});
     let mut in_batch = item("e2e/kept", 2_000_000);
     in_batch["parameters"] = json!({"service_class": "batch"});
-    charge(item("e2e/kept", 1_000_000)).send().await.expect(201);
+    // Reasoning has no row of its own yet: it counts as output.
+    let mut thinking = item("e2e-alias", 1_000_000);
+    thinking["usage"]["output_reasoning_tokens"] = json!(1_000);
+    charge(thinking).send().await.expect(201);
     charge(json!({"items": [in_batch, item("e2e/gone", 1_000)]})).send().await.expect(201);
     charge(json!({"credits": "7", "description": "fixed"})).send().await.expect(201);
     grant(&api, &account, "5").await;
 
     // Tomorrow the provider asks twice as much, batches are not cheaper, and one model is gone.
     table["models"]["e2e/kept"] = costed("1200", "10");
+    table["models"]["e2e/kept"]["aliases"] = json!(["e2e-alias"]);
+    let thinking = json!({
+        "dimension": "output_reasoning_tokens", "credits": "0.002", "per": 1,
+        "cost": {"amount": "0", "currency": "USD"},
+    });
+    table["models"]["e2e/kept"]["ratios"].as_array_mut().unwrap().push(thinking);
     table["models"].as_object_mut().unwrap().remove("e2e/gone");
     put(&api, "\"0\"", &table).send().await.expect(200);
 
@@ -349,9 +359,9 @@ async fn a_preview_tells_what_usage_would_have_cost_and_earned() {
             "uncosted_lines": 0, "revenue": revenue, "earned": earned, "margin": margin,
         })
     };
-    // 1,000 + 1,000 credits for 3 million tokens; then 3 * 1,200.
+    // 1,000 + 1,000 credits for 3 million tokens; then 3 * 1,200, and 2 for the reasoning.
     let before = totals("2000", "15", "20", "5", "0.25");
-    let after = totals("3600", "30", "36", "6", "0.166666");
+    let after = totals("3602", "30", "36.02", "6.02", "0.167129");
     assert_eq!((&usage["from"], &usage["to"], &usage["items"]), (&before, &after, &json!(2)));
     assert_eq!(
         usage["models"],

@@ -68,7 +68,7 @@ pub struct HeadDiff<'a> {
     /// What features require, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub features: BTreeMap<&'a str, Change<BTreeSet<&'a str>>>,
-    /// What dimensions are part of, by name.
+    /// What dimensions are part of, by name; in the order in which they count.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub dimensions: BTreeMap<&'a str, Change<&'a [String]>>,
 }
@@ -402,6 +402,7 @@ mod tests {
         to["credit"] = json!({"scale": 2, "rounding": "up"});
         to["groups"] = json!({"default": "1", "byok": "0"});
         to["features"]["image"] = json!({"dimensions": ["output_images"]});
+        to["dimensions"] = json!({"cache_read_audio_tokens": {"part_of": ["cache_read_tokens"]}});
         check(
             &same,
             &to,
@@ -411,6 +412,7 @@ mod tests {
                            "to": {"scale": 2, "rounding": "up"}},
                 "groups": {"byok": {"to": "0"}, "pro": {"from": "0.9"}},
                 "features": {"image": {"to": ["output_images"]}},
+                "dimensions": {"cache_read_audio_tokens": {"to": ["cache_read_tokens"]}},
             }),
             json!([]),
         );
