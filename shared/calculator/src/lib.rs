@@ -4,3 +4,4 @@
 //! Pure: no I/O and no clock. The HTTP function and the command line call the same code.
 
 pub mod costs;
+pub mod import;
