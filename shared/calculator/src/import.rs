@@ -213,11 +213,19 @@ impl Collector {
         } else if draft.costs.is_empty() {
             self.omit(&draft.source, None, "has no price");
         } else if let Some(first) = self.ids.get(&draft.id) {
+            // It is the same model, whatever it is called; what has just this name has its prices.
             let first = &mut self.drafts[*first];
-            // It is the same model, whatever it is called.
-            first.aliases.extend(draft.aliases);
-            let reason = format!("its id {:?} is that of {:?}", draft.id, first.source);
-            self.omit(&draft.source, None, reason);
+            let mut second = draft;
+            if second.source == second.id {
+                std::mem::swap(first, &mut second);
+            }
+            let prices = if first.costs == second.costs { "the same" } else { "other" };
+            let reason = format!(
+                "its id {:?} is that of {:?}, with {prices} prices",
+                first.id, first.source
+            );
+            first.aliases.append(&mut second.aliases);
+            self.omit(&second.source, None, reason);
         } else if self.drafts.len() == MAX_MODELS {
             return Err(ImportError::TooManyModels);
         } else {
@@ -331,6 +339,7 @@ impl Features {
     /// What else a feature is named after, where no shape fits.
     const OTHERS: &[&str] = &[
         "output_images",
+        "output_pixels",
         "video_seconds",
         "audio_seconds",
         "pages",
@@ -339,7 +348,6 @@ impl Features {
         "input_tokens",
         "output_tokens",
         "input_characters",
-        "output_pixels",
         "input_seconds",
     ];
 

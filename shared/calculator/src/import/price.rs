@@ -72,6 +72,12 @@ impl Price {
         Self::fit(a * b, a_scale + b_scale)
     }
 
+    /// The price of this many units at once.
+    pub fn of_many(self, units: u32) -> Result<Read, PriceError> {
+        let (mantissa, scale) = self.parts();
+        Self::fit(mantissa * u128::from(units), scale)
+    }
+
     /// For `per` units.
     pub fn amount(self, per: Per) -> Decimal {
         (self.0 * Decimal::from(per.units())).normalize()
