@@ -450,6 +450,7 @@ impl<'a> Entry<'a> {
                 },
             }
         }
+        entry.omit_replaced(collector);
         entry.complete(fields, collector);
         entry
     }
@@ -767,6 +768,36 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// Lists prices that others stand in for.
+    fn omit_replaced(&mut self, collector: &mut Collector) {
+        if !self.tiers.is_empty() {
+            for dimension in [INPUT, OUTPUT, REASONING, CACHE_READ, CACHE_WRITE] {
+                // The plain output price is that of tiers without one.
+                let in_each_tier =
+                    || self.tiers.iter().all(|tier| tier.prices.contains_key(dimension));
+                if (dimension != OUTPUT || in_each_tier())
+                    && self.prices.remove(dimension).is_some()
+                {
+                    let reason = "tiered_pricing stands in for the entry's own price";
+                    collector.omit(self.key, Some(dimension), reason);
+                }
+            }
+            if self.prices.remove(EXPLICIT_CACHE_READ).is_some() {
+                let reason = "tiered_pricing stands in for it, without such a price";
+                collector.omit(self.key, Some("explicit_cache_read_input_token_cost"), reason);
+            }
+        }
+        for dimension in self.by_resolution.keys() {
+            let Some(places) = self.prices.get_mut(dimension) else { continue };
+            let all = places.len();
+            places.retain(|place, _| *place == (None, None));
+            if places.len() < all {
+                let reason = "a class or tier of a price that depends on the resolution";
+                collector.omit(self.key, Some(dimension), reason);
+            }
+        }
+    }
+
     /// What follows from the prices that are there.
     fn complete(&mut self, fields: &Object<'_>, collector: &mut Collector) {
         for (part, whole) in [
@@ -893,7 +924,6 @@ impl<'a> Entry<'a> {
         }
         if at.explicit_cache
             && dimension == CACHE_READ
-            && self.tiers.is_empty()
             && let Some(price) = self.plain(EXPLICIT_CACHE_READ, None)
         {
             return Some(price);
@@ -1110,7 +1140,11 @@ fn off_peak_windows(block: &Object<'_>) -> Result<Vec<When>, &'static str> {
             when
         })
         .collect();
-    if windows.iter().any(Vec::is_empty) { Err("it would hold at all times") } else { Ok(windows) }
+    match windows.as_slice() {
+        [] => Err("it holds at no time"),
+        [always] if always.is_empty() => Err("it holds at all times"),
+        _ => Ok(windows),
+    }
 }
 
 /// Marks the minutes of UTC weekdays that are in the hours, and on the weekdays where those are
