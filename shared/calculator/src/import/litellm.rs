@@ -28,7 +28,8 @@
 //! - *Generated images* are priced as `output_images`, also where the field says `input`.
 //!
 //! A model's id is `<provider>/<model>`; the table's own key is an alias, and so is the id under
-//! the provider's usual name where `LiteLLM` has one of its own (`gemini`, `together_ai`).
+//! the provider's usual name where `LiteLLM` has one of its own (`gemini`, `together_ai`) and no
+//! other model has that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -102,15 +103,6 @@ const CACHE_WRITE_1H: &str = "cache_write_1h_tokens";
 const CACHE_WRITE_12H: &str = "cache_write_12h_tokens";
 /// No dimension: cache reads under `cache_type` `ephemeral`.
 const EXPLICIT_CACHE_READ: &str = "";
-
-/// Providers that `LiteLLM` calls otherwise than everybody.
-const USUAL_NAMES: &[(&str, &str)] = &[
-    ("gemini", "google"),
-    ("vertex_ai", "vertex"),
-    ("together_ai", "together"),
-    ("fireworks_ai", "fireworks"),
-    ("dashscope", "alibaba"),
-];
 
 /// Reads costs from `LiteLLM`'s table, in US dollars.
 ///
@@ -289,16 +281,12 @@ fn provider_name(name: &str) -> &str {
 
 /// The id and the aliases of a key.
 fn names(key: &str, provider: &str) -> (String, Vec<String>) {
-    let mut aliases = Vec::new();
-    let model = key.strip_prefix(provider).and_then(|rest| rest.strip_prefix('/'));
-    let id = model.map_or_else(|| format!("{provider}/{key}"), |_| key.to_owned());
-    if model.is_none() {
-        aliases.push(key.to_owned());
+    let qualified = key.strip_prefix(provider).is_some_and(|rest| rest.starts_with('/'));
+    if qualified {
+        (key.to_owned(), Vec::new())
+    } else {
+        (format!("{provider}/{key}"), vec![key.to_owned()])
     }
-    if let Some((_, usual)) = USUAL_NAMES.iter().find(|(own, _)| *own == provider) {
-        aliases.push(format!("{usual}/{}", model.unwrap_or(key)));
-    }
-    (id, aliases)
 }
 
 /// What a mode is for, as the beginning of a feature's name.
