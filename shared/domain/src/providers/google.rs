@@ -532,7 +532,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use crate::providers::tests::{Case, Expected, case};
+    use crate::providers::tests::{Case, Expected, case, event};
     use crate::providers::{ProviderError, usage_from_response};
 
     const GENERATE: &str = "https://ai.google.dev/api/generate-content#UsageMetadata";
@@ -565,6 +565,15 @@ mod tests {
 
     fn generate_content() -> Vec<Case> {
         vec![
+            case(
+                GENERATE,
+                event(include_str!("../../../../events/responses/google-gemini.json")),
+                Expected::Usage(
+                    "gemini-2.5-pro: cache_read_tokens 1024, input_image_tokens 258, \
+                     input_tokens 16, input_tool_tokens 64, output_reasoning_tokens 512, \
+                     output_tokens 210, web_searches 2 grounding=search",
+                ),
+            ),
             case(
                 GENERATE,
                 json!({

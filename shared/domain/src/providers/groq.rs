@@ -118,7 +118,7 @@ fn executed_tools(
 mod tests {
     use serde_json::json;
 
-    use crate::providers::tests::{Case, Expected, case};
+    use crate::providers::tests::{Case, Expected, case, event};
 
     const CHAT: &str = "https://console.groq.com/docs/api-reference";
     const COMPOUND: &str = "https://console.groq.com/docs/compound";
@@ -138,6 +138,11 @@ mod tests {
         });
         let expected = Expected::Usage("llama-3.1-8b-instant: input_tokens 18, output_tokens 5");
         vec![
+            case(
+                CHAT,
+                event(include_str!("../../../../events/responses/groq-stream.json")),
+                Expected::Usage("llama-3.1-8b-instant: input_tokens 48, output_tokens 9"),
+            ),
             case(
                 CHAT,
                 json!({

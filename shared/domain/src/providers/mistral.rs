@@ -122,7 +122,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use crate::providers::tests::{Case, Expected, case};
+    use crate::providers::tests::{Case, Expected, case, event};
     use crate::providers::usage_from_response;
 
     const CHAT: &str = "https://docs.mistral.ai/api/endpoint/chat";
@@ -135,6 +135,14 @@ mod tests {
         let usage =
             |usage: Value| json!({"model": "m", "object": "chat.completion", "usage": usage});
         vec![
+            case(
+                AGENTS,
+                event(include_str!("../../../../events/responses/mistral-conversation.json")),
+                Expected::Usage(
+                    "mistral-medium-2505: input_tokens 188, input_tool_tokens 7112, \
+                     output_tokens 55, web_searches 1",
+                ),
+            ),
             case(
                 CHAT,
                 json!({"id": "c", "object": "chat.completion", "model": "mistral-small-latest",

@@ -105,7 +105,7 @@ fn agent(body: &Body<'_>, usage: &Body<'_>) -> Result<ResponseUsage, ProviderErr
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::providers::tests::{Case, Expected, case};
+    use crate::providers::tests::{Case, Expected, case, event};
 
     const SONAR: &str = "https://docs.perplexity.ai/api-reference/chat-completions-post";
     const PRICING: &str = "https://docs.perplexity.ai/getting-started/pricing";
@@ -115,6 +115,14 @@ mod tests {
         let sonar = |usage: Value| json!({"model": "sonar", "usage": usage});
         let agent = |usage: Value| json!({"object": "response", "model": "perplexity/sonar", "usage": usage});
         vec![
+            case(
+                PRICING,
+                event(include_str!("../../../../events/responses/perplexity-deep-research.json")),
+                Expected::Usage(
+                    "sonar-deep-research: input_tokens 33, output_citation_tokens 19028, \
+                     output_reasoning_tokens 193947, output_tokens 11395, web_searches 21",
+                ),
+            ),
             case(
                 PRICING,
                 json!({"id": "p", "model": "sonar-deep-research", "created": 1, "usage": {

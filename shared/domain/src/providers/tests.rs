@@ -28,6 +28,11 @@ pub(super) fn case(source: &'static str, body: Value, expected: Expected<'static
     Case { source, body, expected }
 }
 
+/// A body of `events/responses`.
+pub(super) fn event(json: &str) -> Value {
+    serde_json::from_str(json).expect("events are JSON")
+}
+
 /// Bodies of one provider at least.
 const MIN_CASES: usize = 1;
 

@@ -167,7 +167,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use crate::providers::tests::{Case, Expected, case};
+    use crate::providers::tests::{Case, Expected, case, event};
     use crate::providers::usage_from_response;
 
     const CHAT: &str = "https://docs.x.ai/docs/api-reference";
@@ -286,6 +286,15 @@ mod tests {
 
     fn responses_and_tools() -> Vec<Case> {
         vec![
+            case(
+                TOOLS,
+                event(include_str!("../../../../events/responses/xai-responses.json")),
+                Expected::Usage(
+                    "grok-4-fast-reasoning: cache_read_tokens 9920, input_tokens 10952, \
+                     output_reasoning_tokens 72, output_tokens 4800, social_searches 4, \
+                     web_searches 3",
+                ),
+            ),
             case(
                 TOOLS,
                 json!({"object": "response", "model": "grok-4.3", "usage": {
