@@ -14,6 +14,8 @@
 //! [`PROVIDERS`]. Those that speak `OpenAI`'s Chat Completions describe in [`chat`] how they differ.
 
 mod anthropic;
+mod azure;
+mod bedrock;
 mod body;
 mod cerebras;
 mod chat;
@@ -46,6 +48,8 @@ use stream::Events;
 /// The providers.
 const PROVIDERS: &[Provider] = &[
     anthropic::PROVIDER,
+    azure::PROVIDER,
+    bedrock::PROVIDER,
     cerebras::PROVIDER,
     cohere::PROVIDER,
     deepseek::PROVIDER,

@@ -50,6 +50,11 @@ impl<'a> Body<'a> {
         format!("{}/{field}", self.pointer)
     }
 
+    /// The pointer of a field that is there, whatever it is, or else of the object that lacks it.
+    pub fn blame(&self, field: &str) -> String {
+        if self.get(field).is_some() { self.at(field) } else { self.pointer.clone() }
+    }
+
     /// Where this object is.
     pub fn pointer(&self) -> &str {
         &self.pointer

@@ -34,7 +34,7 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
 mod tests {
     use serde_json::json;
 
-    use crate::providers::tests::{Case, Expected, case, event};
+    use crate::providers::tests::{Case, Expected, case, fixture};
 
     const DOC: &str = "https://inference-docs.cerebras.ai/api-reference/chat-completions";
 
@@ -42,7 +42,7 @@ mod tests {
         vec![
             case(
                 DOC,
-                event(include_str!("../../../../events/responses/cerebras-chat.json")),
+                fixture(include_str!("../../../../events/responses/cerebras-chat.json")),
                 Expected::Usage("qwen-3-32b: input_tokens 22, output_tokens 86"),
             ),
             case(

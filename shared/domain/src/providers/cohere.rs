@@ -99,7 +99,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use crate::providers::tests::{Case, Expected, case, event};
+    use crate::providers::tests::{Case, Expected, case, fixture};
     use crate::providers::usage_from_response;
 
     const CHAT: &str = "https://docs.cohere.com/reference/chat";
@@ -111,7 +111,7 @@ mod tests {
         vec![
             case(
                 CHAT,
-                event(include_str!("../../../../events/responses/cohere-chat.json")),
+                fixture(include_str!("../../../../events/responses/cohere-chat.json")),
                 Expected::Usage("-: input_tokens 17, output_tokens 12"),
             ),
             case(

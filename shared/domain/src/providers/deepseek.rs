@@ -39,7 +39,7 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::providers::tests::{Case, Expected, case, event};
+    use crate::providers::tests::{Case, Expected, case, fixture};
 
     const DOC: &str = "https://api-docs.deepseek.com/api/create-chat-completion";
 
@@ -48,7 +48,7 @@ mod tests {
         vec![
             case(
                 DOC,
-                event(include_str!("../../../../events/responses/deepseek-chat.json")),
+                fixture(include_str!("../../../../events/responses/deepseek-chat.json")),
                 Expected::Usage(
                     "deepseek-reasoner: cache_read_tokens 640, input_tokens 360, \
                      output_reasoning_tokens 250, output_tokens 50",

@@ -30,7 +30,7 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
 mod tests {
     use serde_json::json;
 
-    use crate::providers::tests::{Case, Expected, case, event};
+    use crate::providers::tests::{Case, Expected, case, fixture};
 
     const CHAT: &str = "https://docs.fireworks.ai/api-reference/post-chatcompletions";
     const AUDIO: &str = "https://docs.fireworks.ai/api-reference/audio-transcriptions";
@@ -39,7 +39,7 @@ mod tests {
         vec![
             case(
                 CHAT,
-                event(include_str!("../../../../events/responses/fireworks-chat.json")),
+                fixture(include_str!("../../../../events/responses/fireworks-chat.json")),
                 Expected::Usage(
                     "accounts/fireworks/models/deepseek-v3p2: cache_read_tokens 1000, \
                      input_tokens 24, output_tokens 25",

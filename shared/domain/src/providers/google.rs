@@ -532,7 +532,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use crate::providers::tests::{Case, Expected, case, event};
+    use crate::providers::tests::{Case, Expected, case, fixture};
     use crate::providers::{ProviderError, usage_from_response};
 
     const GENERATE: &str = "https://ai.google.dev/api/generate-content#UsageMetadata";
@@ -567,7 +567,7 @@ mod tests {
         vec![
             case(
                 GENERATE,
-                event(include_str!("../../../../events/responses/google-gemini.json")),
+                fixture(include_str!("../../../../events/responses/google-gemini.json")),
                 Expected::Usage(
                     "gemini-2.5-pro: cache_read_tokens 1024, input_image_tokens 258, \
                      input_tokens 16, input_tool_tokens 64, output_reasoning_tokens 512, \

@@ -118,7 +118,7 @@ fn executed_tools(
 mod tests {
     use serde_json::json;
 
-    use crate::providers::tests::{Case, Expected, case, event};
+    use crate::providers::tests::{Case, Expected, case, fixture};
 
     const CHAT: &str = "https://console.groq.com/docs/api-reference";
     const COMPOUND: &str = "https://console.groq.com/docs/compound";
@@ -140,7 +140,7 @@ mod tests {
         vec![
             case(
                 CHAT,
-                event(include_str!("../../../../events/responses/groq-stream.json")),
+                fixture(include_str!("../../../../events/responses/groq-stream.json")),
                 Expected::Usage("llama-3.1-8b-instant: input_tokens 48, output_tokens 9"),
             ),
             case(

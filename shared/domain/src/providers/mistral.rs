@@ -122,7 +122,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use crate::providers::tests::{Case, Expected, case, event};
+    use crate::providers::tests::{Case, Expected, case, fixture};
     use crate::providers::usage_from_response;
 
     const CHAT: &str = "https://docs.mistral.ai/api/endpoint/chat";
@@ -137,7 +137,7 @@ mod tests {
         vec![
             case(
                 AGENTS,
-                event(include_str!("../../../../events/responses/mistral-conversation.json")),
+                fixture(include_str!("../../../../events/responses/mistral-conversation.json")),
                 Expected::Usage(
                     "mistral-medium-2505: input_tokens 188, input_tool_tokens 7112, \
                      output_tokens 55, web_searches 1",

@@ -99,7 +99,7 @@ fn add_searches(read: &mut ResponseUsage, usage: &Body<'_>) -> Result<(), Provid
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::providers::tests::{Case, Expected, case, event};
+    use crate::providers::tests::{Case, Expected, case, fixture};
 
     const USAGE: &str = "https://openrouter.ai/docs/use-cases/usage-accounting";
     const SEARCH: &str = "https://openrouter.ai/docs/guides/features/server-tools/web-search";
@@ -110,7 +110,7 @@ mod tests {
         vec![
             case(
                 USAGE,
-                event(include_str!("../../../../events/responses/openrouter-chat.json")),
+                fixture(include_str!("../../../../events/responses/openrouter-chat.json")),
                 Expected::Usage(
                     "anthropic/claude-3.5-haiku: cache_write_tokens 1100, input_tokens 94, \
                      output_tokens 12, web_searches 1 route=Anthropic",

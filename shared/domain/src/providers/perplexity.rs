@@ -105,7 +105,7 @@ fn agent(body: &Body<'_>, usage: &Body<'_>) -> Result<ResponseUsage, ProviderErr
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::providers::tests::{Case, Expected, case, event};
+    use crate::providers::tests::{Case, Expected, case, fixture};
 
     const SONAR: &str = "https://docs.perplexity.ai/api-reference/chat-completions-post";
     const PRICING: &str = "https://docs.perplexity.ai/getting-started/pricing";
@@ -117,7 +117,7 @@ mod tests {
         vec![
             case(
                 PRICING,
-                event(include_str!("../../../../events/responses/perplexity-deep-research.json")),
+                fixture(include_str!("../../../../events/responses/perplexity-deep-research.json")),
                 Expected::Usage(
                     "sonar-deep-research: input_tokens 33, output_citation_tokens 19028, \
                      output_reasoning_tokens 193947, output_tokens 11395, web_searches 21",

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::body::Body;
+use super::chat::{Chat, Reasoning};
 use super::{PROVIDERS, ProviderError, ResponseUsage, canonical_name, usage_from_response};
 
 /// What a body is expected to give.
@@ -29,12 +31,12 @@ pub(super) fn case(source: &'static str, body: Value, expected: Expected<'static
 }
 
 /// A body of `events/responses`.
-pub(super) fn event(json: &str) -> Value {
-    serde_json::from_str(json).expect("events are JSON")
+pub(super) fn fixture(text: &str) -> Value {
+    serde_json::from_str(text).expect("events are JSON")
 }
 
 /// Bodies of one provider at least.
-const MIN_CASES: usize = 1;
+const MIN_CASES: usize = 5;
 
 /// Every case of every provider; all that fail are shown at once.
 #[test]
@@ -49,6 +51,22 @@ fn cases() {
         }
     }
     assert!(failed.is_empty(), "{} cases:\n\n{}", failed.len(), failed.join("\n\n"));
+}
+
+/// Who can't tell a response from the only event of a stream gives either: if both can be read,
+/// they are the same.
+#[test]
+fn a_response_is_a_stream_of_one_event() {
+    for provider in PROVIDERS {
+        for Case { body, .. } in (provider.cases)() {
+            let read = |body| usage_from_response(provider.name, body);
+            if let (true, Ok(alone)) = (body.is_object(), read(&body))
+                && let Ok(stream) = read(&json!([body]))
+            {
+                assert_eq!(alone, stream, "{}: {body}", provider.name);
+            }
+        }
+    }
 }
 
 /// Whatever stands in the place of any value of a body, the answer is usage or an error that
@@ -180,7 +198,7 @@ fn streams() {
 }
 
 /// The sum of the dimensions on one side of the model.
-fn side(read: &ResponseUsage, output: bool) -> u64 {
+pub(super) fn side(read: &ResponseUsage, output: bool) -> u64 {
     let tokens = read.usage.iter().filter(|(dimension, _)| {
         dimension.ends_with("_tokens") && dimension.starts_with("output_") == output
     });
@@ -188,7 +206,7 @@ fn side(read: &ResponseUsage, output: bool) -> u64 {
 }
 
 /// A count as bodies have them: small enough that parts and totals often meet, or `null`.
-fn count() -> impl Strategy<Value = Value> {
+pub(super) fn count() -> impl Strategy<Value = Value> {
     prop_oneof![6 => (0_u64..12).prop_map(|n| json!(n)), 1 => Just(Value::Null)]
 }
 
@@ -236,6 +254,37 @@ proptest! {
                 prop_assert!(body.pointer(&pointer).is_some(), "{} {}", body, pointer);
             }
             Err(error) => prop_assert!(false, "{body}: {error}"),
+        }
+    }
+
+    /// Reasoning is within the completion or beside it, and never both.
+    #[test]
+    fn reasoning_is_counted_once(
+        prompt in 0_u64..30, completion in 0_u64..30, reasoning in 0_u64..30,
+        cached in 0_u64..30, by_total: bool,
+    ) {
+        let chat = Chat {
+            cached: &["cached_tokens"],
+            not_cached: Some("missed_tokens"),
+            reasoning: if by_total { Reasoning::ByTotal } else { Reasoning::Beside },
+            ..Chat::OPENAI
+        };
+        let check = |total: u64| {
+            let usage = json!({
+                "prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total,
+                "cached_tokens": cached, "missed_tokens": prompt.saturating_sub(cached),
+                "completion_tokens_details": {"reasoning_tokens": reasoning},
+            });
+            let mut read = ResponseUsage::default();
+            let usage = Body::new(usage.as_object().unwrap(), String::new());
+            chat.read_usage(&mut read, &usage).is_ok().then_some((side(&read, false), side(&read, true)))
+        };
+        let valid = cached <= prompt;
+        let beside = valid.then_some((prompt, completion + reasoning));
+        prop_assert_eq!(check(prompt + completion + reasoning), beside);
+        if reasoning > 0 {
+            let inside = (valid && by_total && reasoning <= completion).then_some((prompt, completion));
+            prop_assert_eq!(check(prompt + completion), inside);
         }
     }
 

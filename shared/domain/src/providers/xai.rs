@@ -167,7 +167,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use crate::providers::tests::{Case, Expected, case, event};
+    use crate::providers::tests::{Case, Expected, case, fixture};
     use crate::providers::usage_from_response;
 
     const CHAT: &str = "https://docs.x.ai/docs/api-reference";
@@ -288,7 +288,7 @@ mod tests {
         vec![
             case(
                 TOOLS,
-                event(include_str!("../../../../events/responses/xai-responses.json")),
+                fixture(include_str!("../../../../events/responses/xai-responses.json")),
                 Expected::Usage(
                     "grok-4-fast-reasoning: cache_read_tokens 9920, input_tokens 10952, \
                      output_reasoning_tokens 72, output_tokens 4800, social_searches 4, \
