@@ -32,6 +32,7 @@ mod openrouter;
 mod perplexity;
 mod stream;
 mod together;
+mod tools;
 mod xai;
 
 use std::collections::btree_map::Entry;

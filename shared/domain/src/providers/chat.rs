@@ -308,7 +308,7 @@ impl Completion {
 }
 
 /// Takes `count` from the front, and says how much came from each.
-fn take<const N: usize>(from: &mut [u64; N], mut count: u64) -> [u64; N] {
+pub(super) fn take<const N: usize>(from: &mut [u64; N], mut count: u64) -> [u64; N] {
     from.each_mut().map(|rest| {
         let taken = count.min(*rest);
         *rest -= taken;

@@ -110,6 +110,7 @@ fn all_pointers(value: &Value, at: String, pointers: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
             for (field, value) in fields {
+                let field = field.replace('~', "~0").replace('/', "~1");
                 all_pointers(value, format!("{at}/{field}"), pointers);
             }
         }
