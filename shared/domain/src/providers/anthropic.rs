@@ -34,6 +34,8 @@
 //! counts. What that leaves out is as it was at the start. Without a `message_delta` the output is
 //! not known. A `message_delta` alone is read too, but may lack the cache's lifetimes and the tier.
 
+use crate::Quantity;
+
 use super::body::Body;
 use super::chat::Chat;
 use super::stream::Events;
@@ -241,7 +243,15 @@ fn iterations(
 
 /// Whether two names are of one model: one may have the date that the other leaves out.
 fn is_same(a: &str, b: &str) -> bool {
-    a.starts_with(b) || b.starts_with(a)
+    undated(a) == undated(b)
+}
+
+/// A model's name without the date at its end: `claude-opus-4-5-20251101`.
+fn undated(model: &str) -> &str {
+    match model.rsplit_once(['-', '@']) {
+        Some((name, date)) if date.len() == 8 && date.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => model,
+    }
 }
 
 /// The counts of a response or of an iteration; they stand beside each other.
@@ -283,7 +293,7 @@ impl Counts {
     fn plus(self, other: Self, iteration: &Body<'_>) -> Result<Self, ProviderError> {
         let sum = |a: u64, b: u64| {
             let sum = a + b;
-            crate::Quantity::from_whole(sum).map(|_| sum).ok_or_else(|| {
+            Quantity::from_whole(sum).map(|_| sum).ok_or_else(|| {
                 let pointer = iteration.pointer().to_owned();
                 contradictory(pointer, "the sum of the iterations is over 12 digits")
             })
@@ -600,7 +610,11 @@ mod tests {
             "cache_read_input_tokens": 0, "cache_creation_input_tokens": 40,
             "cache_creation": {"ephemeral_1h_input_tokens": 40}
         });
-        let turn = |input: u64, output: u64| json!({"type": "message", "input_tokens": input, "output_tokens": output});
+        let turn = |input: u64, output: u64| {
+            json!({
+                "type": "message", "input_tokens": input, "output_tokens": output
+            })
+        };
         let advice = |model: &str| {
             json!({
                 "type": "advisor_message", "model": model, "input_tokens": 823,
@@ -680,6 +694,19 @@ mod tests {
                 ),
                 Contradictory("/usage/iterations/0/model"),
             ),
+            // A later version of the same family is another model.
+            case(
+                FALLBACK,
+                usage(
+                    415,
+                    200,
+                    json!([
+                        of("message", "claude-opus-4-8-5", 412, 30),
+                        of("fallback_message", "claude-opus-4-8", 415, 200)
+                    ]),
+                ),
+                Contradictory("/usage/iterations/0/model"),
+            ),
             case(
                 ADVISOR,
                 usage(1, 1, json!([turn(1, 1), advice("a"), advice("b")])),
@@ -739,7 +766,9 @@ mod tests {
         /// The kinds of input stand beside each other, and all iterations are billed.
         #[test]
         fn iterations_add_up(
-            turns in prop::collection::vec((any::<bool>(), [0_u64..30, 0..30, 0..30, 0..30, 0..30]), 1..5),
+            turns in prop::collection::vec(
+                (any::<bool>(), [0_u64..30, 0..30, 0..30, 0..30, 0..30]), 1..5
+            ),
             thinking in 0_u64..40,
         ) {
             let iteration = |(compaction, [input, read, short, long, output]): &(bool, [u64; 5])| {

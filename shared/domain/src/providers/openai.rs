@@ -36,9 +36,12 @@
 //! the conversation again: they add up, those without usage are nothing. A transcription in such a
 //! session is billed as its own model, and must be charged apart.
 //!
-//! `service_tier` becomes `service_class`; an image's `size` and `quality` keep their names.
+//! `service_tier` becomes `service_class`; an image's `size` and `quality` keep their names. A body
+//! of the Batch API doesn't tell that it is one: the caller gives `service_class` as a parameter.
 
 use std::collections::BTreeSet;
+
+use crate::Quantity;
 
 use super::body::Body;
 use super::chat::{Chat, Completion, Prompt};
@@ -138,7 +141,7 @@ fn read_response(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
 }
 
 /// The seconds that a transcription is billed by, where it is not billed by tokens.
-fn duration(usage: &Body<'_>) -> Result<Option<crate::Quantity>, ProviderError> {
+fn duration(usage: &Body<'_>) -> Result<Option<Quantity>, ProviderError> {
     match usage.text("type") {
         Some("duration") => {
             let at = usage.at("seconds");
@@ -295,7 +298,7 @@ fn images_without_usage(read: &mut ResponseUsage, body: &Body<'_>) -> Result<(),
     let count = image_data(body).filter(|_| !body.is_error()).unwrap_or(0);
     if count == 0 {
         return Err(body.no_usage(
-            "of a stream, ask for it (stream_options.include_usage) and give the last event, or all",
+            "of a stream, ask for it (stream_options.include_usage) and give the last part, or all",
         ));
     }
     read.add("output_images", count);
