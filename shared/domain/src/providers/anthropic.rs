@@ -68,7 +68,13 @@ pub(super) fn is_messages(body: &Body<'_>) -> Result<bool, ProviderError> {
         return Ok(true);
     }
     let Some(usage) = body.object("usage")? else { return Ok(false) };
-    let own = ["cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation"];
+    let own = [
+        "cache_creation_input_tokens",
+        "cache_read_input_tokens",
+        "cache_creation",
+        "server_tool_use",
+        "iterations",
+    ];
     Ok(own.iter().any(|field| usage.get(field).is_some()))
 }
 
@@ -358,6 +364,7 @@ mod tests {
     const CACHING: &str = "https://platform.claude.com/docs/en/build-with-claude/prompt-caching";
     const THINKING: &str =
         "https://platform.claude.com/docs/en/build-with-claude/extended-thinking";
+    const VISION: &str = "https://platform.claude.com/docs/en/build-with-claude/vision";
     const WEB_SEARCH: &str =
         "https://platform.claude.com/docs/en/agents-and-tools/tool-use/web-search-tool";
     const COMPACTION: &str = "https://platform.claude.com/docs/en/build-with-claude/compaction";
@@ -419,6 +426,17 @@ mod tests {
                     "m: input_tokens 40, output_reasoning_tokens 700, output_tokens 200 \
                      service_class=priority",
                 ),
+            ),
+            // Images, documents and tools of a prompt are input as any other; a tool's call is
+            // output.
+            case(
+                VISION,
+                json!({
+                    "type": "message", "model": "claude-opus-4-8", "stop_reason": "tool_use",
+                    "content": [{"type": "tool_use", "name": "f", "input": {}}],
+                    "usage": {"input_tokens": 1_551, "output_tokens": 71}
+                }),
+                Usage("claude-opus-4-8: input_tokens 1551, output_tokens 71"),
             ),
             // Fetching pages is free but for its tokens.
             case(

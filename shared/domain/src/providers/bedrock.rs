@@ -535,6 +535,34 @@ mod tests {
                 Missing("/generation_token_count"),
             ),
             case(
+                LLAMA,
+                json!({"generation": "", "prompt_token_count": 14, "generation_token_count": 0}),
+                Usage("-: input_tokens 14"),
+            ),
+            case(
+                LLAMA,
+                json!({"generation": "", "prompt_token_count": -1, "generation_token_count": 0}),
+                Contradictory("/prompt_token_count"),
+            ),
+            case(
+                NOVA,
+                json!({
+                    "output": {"message": {"role": "assistant", "content": [{"text": "a"}]}},
+                    "stopReason": "end_turn", "usage": {
+                        "inputTokens": 11, "outputTokens": 10, "totalTokens": 21,
+                        "cacheReadInputTokenCount": 0, "cacheWriteInputTokenCount": 0
+                    }
+                }),
+                Usage("-: input_tokens 11, output_tokens 10"),
+            ),
+            case(
+                TITAN,
+                json!({"inputTextTokenCount": 5, "results": [
+                    {"tokenCount": 999_999_999_999_u64}, {"tokenCount": 1}
+                ]}),
+                Contradictory("/results/1/tokenCount"),
+            ),
+            case(
                 OPENAI,
                 json!({
                     "object": "chat.completion", "model": "openai.gpt-oss-20b-1:0",

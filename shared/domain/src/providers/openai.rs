@@ -399,10 +399,20 @@ mod tests {
     const ERRORS: &str = "https://platform.openai.com/docs/guides/error-codes";
 
     pub(in crate::providers) fn cases() -> Vec<Case> {
-        [chat(), chat_streams(), embeddings(), responses(), tools(), images(), audio(), realtime()]
-            .into_iter()
-            .flatten()
-            .collect()
+        [
+            chat(),
+            chat_streams(),
+            embeddings(),
+            responses(),
+            tools(),
+            images(),
+            audio(),
+            speech(),
+            realtime(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     fn chat() -> Vec<Case> {
@@ -705,6 +715,7 @@ mod tests {
                 Usage("-: "),
             ),
             case(RESPONSES, json!({"object": "response", "usage": {}}), Missing("input_tokens")),
+            case(RESPONSES, json!({}), Missing("no usage")),
             case(
                 RESPONSES,
                 json!({"object": "response", "usage": {"input_tokens": 1}}),
@@ -961,15 +972,34 @@ mod tests {
             case(TRANSCRIPTION, json!({"usage": {"type": "duration"}}), Missing("/usage/seconds")),
             // whisper-1 in the format json tells nothing.
             case(TRANSCRIPTION, json!({"text": "Hello."}), Missing("no usage")),
+        ]
+    }
+
+    fn speech() -> Vec<Case> {
+        let done = |usage: Value| json!({"type": "speech.audio.done", "usage": usage});
+        let delta = json!({"type": "speech.audio.delta", "audio": ""});
+        let usage = json!({"input_tokens": 14, "output_tokens": 101, "total_tokens": 115});
+        let read = Usage("-: input_tokens 14, output_audio_tokens 101");
+        vec![
+            case(SPEECH, json!([delta, delta, done(usage.clone())]), read),
+            case(SPEECH, done(usage), read),
+            case(
+                SPEECH,
+                done(json!({"input_tokens": 3, "output_tokens": 0, "total_tokens": 3})),
+                Usage("-: input_tokens 3"),
+            ),
+            case(SPEECH, json!([delta, done(Value::Null)]), Missing("broke off, or")),
+            case(SPEECH, json!([delta]), Missing("broke off, or")),
+            case(SPEECH, done(json!({"input_tokens": 3})), Missing("/usage/output_tokens")),
             case(
                 SPEECH,
                 json!([
-                    {"type": "speech.audio.delta", "audio": ""},
-                    {"type": "speech.audio.done", "usage": {
-                        "input_tokens": 14, "output_tokens": 101, "total_tokens": 115
-                    }}
+                    delta,
+                    done(json!({
+                        "input_tokens": 3, "output_tokens": 4, "total_tokens": 6
+                    }))
                 ]),
-                Usage("-: input_tokens 14, output_audio_tokens 101"),
+                Contradictory("/1/usage/total_tokens"),
             ),
         ]
     }
