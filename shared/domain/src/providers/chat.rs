@@ -43,7 +43,7 @@ pub(super) struct Chat {
     pub standard_tiers: &'static [&'static str],
 }
 
-/// Whether `completion_tokens` has the tokens of `completion_tokens_details.reasoning_tokens` in it.
+/// Whether `completion_tokens` has `completion_tokens_details.reasoning_tokens` in it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reasoning {
     /// They are a part of it.
