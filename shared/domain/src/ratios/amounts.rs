@@ -344,7 +344,7 @@ impl Cost {
     }
 
     /// Reads an amount as strictly as every other decimal: not negative, at most 28 digits.
-    pub(super) fn parse_amount(text: &str) -> Result<Decimal, DecimalError> {
+    pub fn parse_amount(text: &str) -> Result<Decimal, DecimalError> {
         parse_unsigned(text)
     }
 
