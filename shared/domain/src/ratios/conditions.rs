@@ -185,6 +185,11 @@ impl Conditions {
         serde_json::from_str(text).map_err(|error| ConditionsError(error.to_string()))
     }
 
+    /// The parameters that must have a value, and which.
+    pub const fn equalities(&self) -> &Parameters {
+        &self.equalities
+    }
+
     /// Whether all of them hold.
     pub(super) fn hold(&self, facts: &Facts<'_>) -> bool {
         self.equalities
