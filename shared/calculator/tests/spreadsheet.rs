@@ -75,7 +75,6 @@ fn costs() -> ProviderCosts {
             field: Some("@field".to_owned()),
             reason: "-reason".to_owned(),
         }],
-        notes: Vec::new(),
     }
 }
 
