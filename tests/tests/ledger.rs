@@ -132,6 +132,7 @@ fn four_lines() -> Command {
         ],
         credits: credits("3061.2345"),
         minimum_applied: false,
+        matched: None,
     };
     Command::Charge(Charge {
         credits: item.credits,

@@ -23,7 +23,7 @@ use crate::account::{
     AccountState, Balance, Detail, GrantId, MAX_LINES, MAX_OPERATIONS, Money, Operation,
     OperationId, Origin, Posting, RatedItem, Settings, Source, Target,
 };
-use crate::ratios::{Conditions, Line, Multiplier, Per, Rate, Ratio};
+use crate::ratios::{Conditions, Line, Matched, Multiplier, Per, Rate, Ratio};
 use crate::{Credits, Quantity, Timestamp};
 
 #[cfg(test)]
@@ -273,6 +273,18 @@ struct PackedItem {
     minimum_applied: bool,
     #[n(2)]
     lines: Vec<PackedLine>,
+    /// Absent: the request named the model by its id.
+    #[n(3)]
+    matched: Option<PackedMatched>,
+}
+
+#[derive(Encode, Decode)]
+struct PackedMatched {
+    #[n(0)]
+    name: u32,
+    /// Absent: the name is an alias.
+    #[n(1)]
+    starts_with: Option<u32>,
 }
 
 #[derive(Encode, Decode)]
@@ -294,6 +306,9 @@ struct PackedLine {
     /// Absent: 1.
     #[n(7)]
     multiplier: Option<u32>,
+    /// Absent: none.
+    #[n(8)]
+    parts: Option<Vec<(u32, Quantity)>>,
 }
 
 impl PackedOperation {
@@ -422,10 +437,17 @@ impl PackedItem {
                     multiplier: Some(line.multiplier())
                         .filter(|multiplier| *multiplier != Multiplier::ONE)
                         .map(Multiplier::ten_thousandths),
+                    parts: Some(line.parts()).filter(|parts| !parts.is_empty()).map(|parts| {
+                        parts.iter().map(|(name, part)| (strings.intern(name), *part)).collect()
+                    }),
                 }
             })
             .collect();
-        Self { credits: item.credits, minimum_applied: item.minimum_applied, lines }
+        let matched = item.matched.as_ref().map(|matched| PackedMatched {
+            name: strings.intern(&matched.name),
+            starts_with: matched.starts_with.as_ref().map(|prefix| strings.intern(prefix)),
+        });
+        Self { credits: item.credits, minimum_applied: item.minimum_applied, lines, matched }
     }
 
     fn unpack(self, strings: &[String]) -> Result<RatedItem, &'static str> {
@@ -449,6 +471,14 @@ impl PackedItem {
                     .multiplier
                     .map_or(Some(Multiplier::ONE), Multiplier::from_ten_thousandths)
                     .ok_or("multiplier")?;
+                let parts = line.parts.unwrap_or_default();
+                if parts.len() > MAX_LINES {
+                    return Err("too many parts");
+                }
+                let parts = parts
+                    .into_iter()
+                    .map(|(name, part)| Ok((text(strings, name)?.clone(), part)))
+                    .collect::<Result<_, &'static str>>()?;
                 Line::new(
                     text(strings, line.model)?.clone(),
                     text(strings, line.dimension)?.clone(),
@@ -456,9 +486,20 @@ impl PackedItem {
                     rate,
                     multiplier,
                 )
+                .and_then(|line| line.with_parts(parts))
                 .ok_or("line")
             })
             .collect::<Result<_, &'static str>>()?;
-        Ok(RatedItem { credits: self.credits, minimum_applied: self.minimum_applied, lines })
+        let matched = self.matched.map(|matched| {
+            let name = text(strings, matched.name)?.clone();
+            let starts_with = matched.starts_with.map(|prefix| text(strings, prefix).cloned());
+            Ok::<_, &'static str>(Matched { name, starts_with: starts_with.transpose()? })
+        });
+        Ok(RatedItem {
+            credits: self.credits,
+            minimum_applied: self.minimum_applied,
+            lines,
+            matched: matched.transpose()?,
+        })
     }
 }

@@ -7,10 +7,13 @@
 mod amounts;
 mod choice;
 mod conditions;
+mod diff;
+mod dimensions;
 mod document;
 mod line;
 mod model;
 mod names;
+mod preview;
 mod rate_card;
 #[cfg(test)]
 mod tests;
@@ -21,15 +24,24 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use self::conditions::Facts;
+use self::dimensions::Dimensions;
 use self::document::{Faults, Path, echo};
 use self::names::{Index, Names};
 use crate::{Credits, Quantity, Timestamp};
 
 pub use amounts::{Cost, CreditRule, Exact, Multiplier, Per, Ratio, Rounding, round};
 pub use conditions::{Conditions, ConditionsError, PROMPT_TOKENS};
-pub use document::{Fault, TableError};
+pub use diff::{
+    Change, Changes, Counts, HeadDiff, ListChange, ModelChange, ModelDiff, Price, RowDiff,
+    TableDiff,
+};
+pub use document::{Fault, Findings, TableError};
 pub use line::{Line, Rate};
 pub use model::{MatchRule, Model, ModelParts, Row};
+pub use preview::{
+    Comparison, CreditPrice, ExactMoney, Margin, ModelPreview, OverLimit, PricedRow, RowPreview,
+    Side, Totals, UsageTotals,
+};
 pub use rate_card::{RateCardModel, RateCardRatio};
 
 /// How much of each dimension was used; disjoint: no unit counts in two dimensions.
@@ -86,6 +98,8 @@ pub struct RatioTable {
     credit: CreditRule,
     groups: BTreeMap<String, Multiplier>,
     features: BTreeMap<String, Feature>,
+    #[serde(skip_serializing_if = "Dimensions::is_empty")]
+    dimensions: Dimensions,
     models: BTreeMap<String, Model>,
     /// Follows from the models.
     #[serde(skip)]
@@ -120,6 +134,7 @@ struct Head {
     credit: Option<CreditRule>,
     groups: Option<BTreeMap<String, Multiplier>>,
     features: Features,
+    dimensions: Option<Dimensions>,
 }
 
 impl Head {
@@ -136,6 +151,10 @@ impl Head {
                     .required(object, at, "features")
                     .and_then(|features| read_features(features, &at.key("features"), faults)),
             },
+            dimensions: match object.get("dimensions") {
+                Some(dimensions) => Dimensions::read(dimensions, &at.key("dimensions"), faults),
+                None => Some(Dimensions::default()),
+            },
         }
     }
 
@@ -148,6 +167,7 @@ impl Head {
             features: features
                 .map(|(name, feature)| Some((name, feature?)))
                 .collect::<Option<_>>()?,
+            dimensions: self.dimensions?,
             models: models.into_iter().map(|model| (model.id().to_owned(), model)).collect(),
             index,
         })
@@ -156,13 +176,49 @@ impl Head {
 
 /// By what a name led to a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MatchedBy {
+pub enum MatchedBy<'a> {
     /// Its id.
     Id,
     /// One of its aliases.
     Alias,
-    /// The longest `match` rule.
-    Prefix,
+    /// The longest `match` rule, which is `starts_with` this.
+    Prefix(&'a str),
+}
+
+/// By what a name that is not the model's id led to it: so that everybody can see which rule of
+/// the table chose a price. In JSON the rule is `alias` or `starts_with`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Matched {
+    /// The name, as the request or the provider's response gave it.
+    pub name: String,
+    /// The prefix of the `match` rule that it begins with; an alias where there is none.
+    pub starts_with: Option<String>,
+}
+
+impl Matched {
+    /// `None` where the name is the model's id.
+    pub fn new(name: &str, by: MatchedBy<'_>) -> Option<Self> {
+        let starts_with = match by {
+            MatchedBy::Id => return None,
+            MatchedBy::Alias => None,
+            MatchedBy::Prefix(prefix) => Some(prefix.to_owned()),
+        };
+        Some(Self { name: name.to_owned(), starts_with })
+    }
+}
+
+impl Serialize for Matched {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct as _;
+
+        let mut matched = serializer.serialize_struct("Matched", 2)?;
+        matched.serialize_field("name", &self.name)?;
+        match &self.starts_with {
+            Some(prefix) => matched.serialize_field("starts_with", prefix)?,
+            None => matched.serialize_field("alias", &self.name)?,
+        }
+        matched.end()
+    }
 }
 
 /// The model that a name means.
@@ -171,7 +227,7 @@ pub struct Resolved<'a> {
     /// The model; enabled.
     pub model: &'a Model,
     /// By what it was found.
-    pub by: MatchedBy,
+    pub by: MatchedBy<'a>,
 }
 
 /// What is to be rated.
@@ -194,9 +250,9 @@ pub struct Request<'a> {
 pub struct Rated {
     /// The model's id in the table.
     pub model: String,
-    /// By what the request's name led to it.
-    pub matched_by: MatchedBy,
-    /// One a dimension with a quantity, in the order of the dimensions' names; at most 32.
+    /// By what the request's name led to it, where that is not the id.
+    pub matched: Option<Matched>,
+    /// One a dimension that something is counted as, in the order of their names; at most 32.
     pub lines: Vec<Line>,
     /// The exact sum of the lines.
     pub subtotal: Exact,
@@ -216,7 +272,8 @@ pub enum RatingError {
         /// As the request named it, shortened.
         name: String,
     },
-    /// There is a quantity of a dimension, but no row whose conditions hold.
+    /// There is a quantity of a dimension, but no row whose conditions hold, neither its own nor one
+    /// of a dimension that the table says it is part of.
     #[error("no ratio of model {model:?} prices {dimension:?} in this request")]
     UnpricedDimension {
         /// The model's id in the table.
@@ -244,16 +301,26 @@ impl RatioTable {
     /// [`TableError::Incomplete`] with every missing field, or [`TableError::Invalid`] with
     /// everything that is wrong.
     pub fn from_json(table: &Value) -> Result<Self, TableError> {
+        Ok(Self::examine(table)?)
+    }
+
+    /// Reads a table as [`from_json`](Self::from_json) does, but tells of a draft both what is
+    /// missing and what is wrong.
+    ///
+    /// # Errors
+    /// See [`Findings`].
+    pub fn examine(table: &Value) -> Result<Self, Findings> {
         let mut faults = Faults::default();
         let root = Path::ROOT;
         faults.nulls(table, &root);
         let read = Self::read(table, &root, &mut faults);
-        faults.into_result()?;
+        faults.into_findings()?;
         Ok(read.expect("what could not be read was reported"))
     }
 
     fn read(table: &Value, at: &Path<'_>, faults: &mut Faults) -> Option<Self> {
-        let object = faults.object(table, at, &["credit", "groups", "features", "models"])?;
+        let object =
+            faults.object(table, at, &["credit", "groups", "features", "dimensions", "models"])?;
         let head = Head::read(object, at, faults);
         let at = at.key("models");
         let bodies = faults
@@ -288,7 +355,7 @@ impl RatioTable {
         let root = Path::ROOT;
         faults.nulls(head, &root);
         let head = faults
-            .object(head, &root, &["credit", "groups", "features"])
+            .object(head, &root, &["credit", "groups", "features", "dimensions"])
             .map(|object| Head::read(object, &root, &mut faults));
         let models: Vec<Model> = models.into_iter().collect();
         let mut index = Index::default();
@@ -370,9 +437,11 @@ impl RatioTable {
         let found = if let Some(model) = self.models.get(name) {
             Resolved { model, by: MatchedBy::Id }
         } else {
-            let (id, by) = match self.index.by_alias(name) {
-                Some(id) => (id, MatchedBy::Alias),
-                None => (self.index.by_prefix(name)?, MatchedBy::Prefix),
+            let (id, by) = if let Some(id) = self.index.by_alias(name) {
+                (id, MatchedBy::Alias)
+            } else {
+                let (prefix, id) = self.index.by_prefix(name)?;
+                (id, MatchedBy::Prefix(prefix))
             };
             Resolved { model: self.models.get(id)?, by }
         };
@@ -392,6 +461,12 @@ impl RatioTable {
     /// All features and the dimensions that each requires, in the order of their names.
     pub fn features(&self) -> impl ExactSizeIterator<Item = (&str, &[String])> {
         self.features.iter().map(|(name, feature)| (name.as_str(), feature.dimensions.as_slice()))
+    }
+
+    /// All dimensions that the table says are parts of others, and of which, in the order of their
+    /// names.
+    pub fn parts(&self) -> impl ExactSizeIterator<Item = (&str, &[String])> {
+        self.dimensions.iter()
     }
 
     /// How sums are rounded.
@@ -416,25 +491,45 @@ impl RatioTable {
         }
 
         let facts = Facts { usage: request.usage, parameters: request.parameters, at: request.at };
-        let mut lines = Vec::with_capacity(used().count());
-        let mut subtotal = Exact::ZERO;
+        let mut counted: BTreeMap<&str, Counted<'_>> = BTreeMap::new();
         for (dimension, quantity) in used() {
-            let row =
-                model.row(dimension, &facts).ok_or_else(|| RatingError::UnpricedDimension {
-                    model: model.id().to_owned(),
-                    dimension: echo(dimension),
-                })?;
+            let row_of = |dimension| model.row(dimension, &facts);
+            let row = row_of(dimension).or_else(|| self.dimensions.find(dimension, row_of));
+            let row = row.ok_or_else(|| RatingError::UnpricedDimension {
+                model: model.id().to_owned(),
+                dimension: echo(dimension),
+            })?;
+            let counted = counted.entry(row.dimension()).or_insert_with(|| Counted {
+                row,
+                quantity: Quantity::ZERO,
+                parts: Vec::new(),
+            });
+            let sum = counted.quantity.checked_add(*quantity);
+            counted.quantity = sum.ok_or_else(|| RatingError::OverLimit {
+                dimension: Some(row.dimension().to_owned()),
+                limit: "at most 12 digits a quantity",
+            })?;
+            if row.dimension() != dimension {
+                counted.parts.push((dimension.clone(), *quantity));
+            }
+        }
+
+        let mut lines = Vec::with_capacity(counted.len());
+        let mut subtotal = Exact::ZERO;
+        for (dimension, Counted { row, quantity, parts }) in counted {
             let line = Line::new(
                 model.id().to_owned(),
-                dimension.clone(),
-                *quantity,
+                dimension.to_owned(),
+                quantity,
                 row.rate().clone(),
                 request.multiplier,
             )
             .ok_or_else(|| RatingError::OverLimit {
-                dimension: Some(dimension.clone()),
+                dimension: Some(dimension.to_owned()),
                 limit: "at most 10^9 credits a line",
-            })?;
+            })?
+            .with_parts(parts)
+            .expect("the quantity is the sum of its parts and of what is its own");
             subtotal = subtotal.checked_add(line.credits()).expect("32 lines of 10^9 are in range");
             lines.push(line);
         }
@@ -444,7 +539,7 @@ impl RatioTable {
             if lines.is_empty() { Credits::ZERO } else { self.minimum(model, request.multiplier) };
         Ok(Rated {
             model: model.id().to_owned(),
-            matched_by: by,
+            matched: Matched::new(request.model, by),
             lines,
             subtotal,
             credits: sum.max(minimum),
@@ -458,6 +553,13 @@ impl RatioTable {
             .and_then(|exact| round(exact, self.credit))
             .expect("a minimum is at most 10^9 and a multiplier below 10")
     }
+}
+
+/// What is counted as one dimension.
+struct Counted<'a> {
+    row: &'a Row,
+    quantity: Quantity,
+    parts: Vec<(String, Quantity)>,
 }
 
 fn read_credit(value: &Value, at: &Path<'_>, faults: &mut Faults) -> Option<CreditRule> {

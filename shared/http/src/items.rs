@@ -1,10 +1,11 @@
 //! What is to be priced, in the body of an estimate or a charge.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
-use uc_domain::providers::usage_from_response;
+use uc_domain::providers::{canonical_name, usage_from_response};
 use uc_domain::ratios::{
     Multiplier, Parameters, Rated, RatioTable, Request, Usage, is_model_name, is_name,
     is_parameter_value,
@@ -15,6 +16,10 @@ use utoipa::ToSchema;
 use crate::openapi;
 use crate::problem::{Code, FieldError, Problem};
 use crate::refusals;
+
+/// What a response counts as one of, where its model has a price for that.
+const REQUESTS: &str = "requests";
+const ONE: Quantity = Quantity::from_whole(1).expect("one is a quantity");
 
 /// Dimensions or parameters of one item at most.
 const MAX_NAMES: usize = 32;
@@ -32,10 +37,11 @@ pub struct Item {
     pub usage: Option<BTreeMap<String, Quantity>>,
     /// What prices may depend on: `service_class`, `size`, `quality` ...
     pub parameters: Option<BTreeMap<String, String>>,
-    /// Whose response it is: `openai`, `anthropic`.
+    /// Whose response it is: `openai`, `anthropic`, `google` ...
     pub provider: Option<String>,
-    /// The response, whole or cut down to model and usage. It is read and not kept.
-    #[schema(value_type = Option<BTreeMap<String, Value>>)]
+    /// The response, whole or cut down to model and usage, or a stream's events. It is read and
+    /// not kept.
+    #[schema(value_type = Option<openapi::ProviderResponse>)]
     pub provider_response: Option<Value>,
 }
 
@@ -43,8 +49,11 @@ pub struct Item {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageOf {
     model: String,
-    /// A second name to look for: the provider's with the model it names.
+    /// The name to look for first: the provider's with the model that its response names. Two
+    /// providers sell the same model at different prices.
     qualified: Option<String>,
+    /// Whether it is a provider's response, which is of one request.
+    is_response: bool,
     usage: Usage,
     parameters: Parameters,
     pointer: String,
@@ -74,11 +83,13 @@ impl Item {
                 let model = self.model.ok_or_else(|| {
                     Problem::invalid_field(format!("{pointer}/model"), "Usage is of a model.")
                 })?;
-                Ok(UsageOf { model, qualified: None, usage, parameters, pointer })
+                let is_response = false;
+                Ok(UsageOf { model, qualified: None, is_response, usage, parameters, pointer })
             }
             (None, Some(provider), Some(response)) => {
                 let read = usage_from_response(&provider, &response)
                     .map_err(|error| refusals::provider(&error, &pointer))?;
+                let provider = canonical_name(&provider).unwrap_or(&provider);
                 let qualified = read.model.as_ref().map(|model| format!("{provider}/{model}"));
                 let (model, qualified) = match (self.model, read.model) {
                     (Some(model), _) => (model, None),
@@ -96,7 +107,9 @@ impl Item {
                 // The caller knows more than the response tells.
                 let mut all = read.parameters;
                 all.extend(parameters);
-                Ok(UsageOf { model, qualified, usage: read.usage, parameters: all, pointer })
+                let usage = read.usage;
+                let is_response = true;
+                Ok(UsageOf { model, qualified, is_response, usage, parameters: all, pointer })
             }
             _ => Err(Problem::invalid_field(
                 pointer,
@@ -128,13 +141,16 @@ impl UsageOf {
         multiplier: Multiplier,
         at: Timestamp,
     ) -> Result<Rated, Problem> {
-        let qualified = self.qualified.as_deref();
-        let model = match qualified.filter(|_| table.resolve(&self.model).is_none()) {
-            Some(qualified) if table.resolve(qualified).is_some() => qualified,
-            _ => &self.model,
-        };
+        let qualified = self.qualified.as_deref().filter(|name| table.resolve(name).is_some());
+        let model = qualified.unwrap_or(&self.model);
+        let mut usage = Cow::Borrowed(&self.usage);
+        if self.is_response
+            && table.resolve(model).is_some_and(|found| found.model.prices(REQUESTS))
+        {
+            usage.to_mut().entry(REQUESTS.to_owned()).or_insert(ONE);
+        }
         let request =
-            Request { model, usage: &self.usage, parameters: &self.parameters, at, multiplier };
+            Request { model, usage: &usage, parameters: &self.parameters, at, multiplier };
         table.rate(&request).map_err(|error| refusals::rating(&error, &self.pointer))
     }
 }

@@ -271,6 +271,9 @@ enum Place {
     Request,
     /// The list of those.
     Requests,
+    /// The usage of a preview: a list of them, or one text of JSON lines, which are read strictly
+    /// one by one. (In an item usage is an object, which is plain.)
+    Usage,
     /// Something else of the caller's.
     Plain,
     /// What a provider wrote.
@@ -283,6 +286,7 @@ impl Place {
             Self::Provider => Self::Provider,
             Self::Request if name == "provider_response" => Self::Provider,
             Self::Request if matches!(name, "items" | "operations") => Self::Requests,
+            Self::Request if name == "usage" => Self::Usage,
             _ => Self::Plain,
         }
     }
@@ -290,7 +294,7 @@ impl Place {
     fn element(self) -> Self {
         match self {
             Self::Provider => Self::Provider,
-            Self::Requests => Self::Request,
+            Self::Requests | Self::Usage => Self::Request,
             _ => Self::Plain,
         }
     }
@@ -354,7 +358,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_string<E: serde::de::Error>(self, text: String) -> Result<Value, E> {
-        if self.place != Place::Provider {
+        if !matches!(self.place, Place::Provider | Place::Usage) {
             self.walk.check_text(&text)?;
         }
         Ok(Value::String(text))

@@ -10,7 +10,7 @@ use uc_domain::account::{
     AccountState, Balance, Detail, Grant, Money, Operation, Origin, Posting, RatedItem, Settings,
     Source, Target,
 };
-use uc_domain::ratios::{Exact, Line};
+use uc_domain::ratios::{Exact, Line, Matched};
 use uc_domain::{Credits, Timestamp};
 use uc_ledger::Happened;
 use utoipa::ToSchema;
@@ -139,6 +139,10 @@ pub struct LineSchema {
     /// How much of it.
     #[schema(value_type = openapi::Quantity)]
     pub quantity: String,
+    /// What of the quantity was used of other dimensions: the table says that they are parts of
+    /// this one, and the model doesn't price them apart.
+    #[schema(value_type = Option<BTreeMap<String, openapi::Quantity>>)]
+    pub parts: Option<BTreeMap<String, String>>,
     /// The ratio that priced it.
     #[schema(inline)]
     pub rate: RateSchema,
@@ -201,7 +205,20 @@ impl From<&Settings> for SettingsView {
     }
 }
 
-/// What one of several items of a charge cost.
+/// Which rule of the ratio table led from a name to a model.
+#[derive(ToSchema)]
+#[schema(as = Matched)]
+#[expect(dead_code, reason = "describes the domain's type in the OpenAPI document")]
+pub struct MatchedSchema {
+    /// The name, as the request or the provider's response gave it.
+    name: String,
+    /// The alias that it is.
+    alias: Option<String>,
+    /// The beginning that a `match` rule of the model asks for.
+    starts_with: Option<String>,
+}
+
+/// What one item of a charge cost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ChargedItem {
     /// Its lines' sum, rounded, or the model's minimum.
@@ -211,12 +228,17 @@ pub struct ChargedItem {
     pub minimum_applied: bool,
     /// How many of the operation's lines are its own.
     pub lines: usize,
+    /// By what the name in the request, or in the provider's response, led to the model, where
+    /// that was not the model's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<MatchedSchema>)]
+    pub matched: Option<Matched>,
 }
 
 impl From<&RatedItem> for ChargedItem {
     fn from(item: &RatedItem) -> Self {
-        let RatedItem { credits, minimum_applied, ref lines } = *item;
-        Self { credits, minimum_applied, lines: lines.len() }
+        let RatedItem { credits, minimum_applied, ref lines, ref matched } = *item;
+        Self { credits, minimum_applied, lines: lines.len(), matched: matched.clone() }
     }
 }
 
@@ -245,7 +267,7 @@ pub struct OperationView {
     /// The ratio table's version that priced it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio_version: Option<u64>,
-    /// What each item cost, where there are several.
+    /// What each item cost, where there are several, or where a model was not named by its id.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<ChargedItem>,
     /// What each dimension cost, before rounding; in the items' order.
@@ -355,7 +377,7 @@ impl OperationView {
                 self.occurred_at = occurred_at;
                 self.ratio_version = ratio_version;
                 self.forgiven = requested.checked_add(self.credits).filter(|c| c.is_positive());
-                if items.len() > 1 {
+                if items.len() > 1 || items.iter().any(|item| item.matched.is_some()) {
                     self.items = items.iter().map(ChargedItem::from).collect();
                 }
                 if !items.is_empty() {

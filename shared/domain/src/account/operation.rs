@@ -7,7 +7,7 @@ use minicbor::{Decode, Encode};
 
 use super::{GrantId, Settings, Source};
 use crate::ids::IdError;
-use crate::ratios::Line;
+use crate::ratios::{Line, Matched};
 use crate::{Credits, Timestamp};
 
 /// Names an operation by its place in the account's journal: `op_<seq>_<position>`.
@@ -137,6 +137,8 @@ pub struct RatedItem {
     pub credits: Credits,
     /// Whether the minimum was what counted.
     pub minimum_applied: bool,
+    /// By what the name in the request led to the model, where that was not its id.
+    pub matched: Option<Matched>,
 }
 
 /// What an operation did, by kind.

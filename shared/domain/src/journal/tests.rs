@@ -35,7 +35,7 @@ fn grant(amount: &str, source: Source, from: Option<i64>, until: Option<i64>) ->
 }
 
 fn item(credits: &str, lines: Vec<Line>) -> RatedItem {
-    RatedItem { lines, credits: self::credits(credits), minimum_applied: false }
+    RatedItem { lines, credits: self::credits(credits), minimum_applied: false, matched: None }
 }
 
 fn line(model: &str, dimension: &str, when: Option<&str>, multiplier: &str) -> Line {
@@ -100,6 +100,11 @@ fn golden() -> Entry {
     Entry { private_digest: Some([7; 32]), ..entry(draft) }
 }
 
+fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).expect("below 16");
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
 /// Format 1, byte by byte. Journals are kept for good, so these bytes are never to be changed, only
 /// further ones added: a program that can't read them, or writes others, breaks every account.
 const GOLDEN: &str = "
@@ -119,11 +124,43 @@ const GOLDEN: &str = "
 #[test]
 fn format_1_is_what_it_was() {
     let bytes = golden().encode();
-    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).expect("below 16");
-    let hex: String = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
     let expected: String = GOLDEN.split_whitespace().collect();
-    assert_eq!(hex, expected);
+    assert_eq!(hex(&bytes), expected);
     assert_eq!(Entry::decode(&bytes), Ok(golden()));
+}
+
+/// A charge that names a model by another name than its id, with a part in one of its lines.
+fn golden_parts() -> Entry {
+    let mut draft = Draft::open(&AccountState::new(Settings::default()), day(0));
+    let part = ("output_reasoning_tokens".to_owned(), "23456".parse().unwrap());
+    let line = line("m", "output_tokens", None, "1").with_parts(vec![part]).unwrap();
+    let named = |starts_with: Option<&str>| {
+        let starts_with = starts_with.map(str::to_owned);
+        Some(Matched { name: "m-2026".into(), starts_with })
+    };
+    let items = vec![
+        RatedItem { matched: named(Some("m-20")), ..item("0.2", vec![line]) },
+        RatedItem { matched: named(None), ..item("0", Vec::new()) },
+    ];
+    draft.apply(client(KEY), &Command::Charge(charge(items))).unwrap();
+    entry(draft)
+}
+
+/// What format 1 has had since lines have parts and items names: absent, both leave no trace.
+const GOLDEN_PARTS: &str = "
+    01841b0000019b76daa80085616d6d6f75747075745f746f6b656e73776f75747075745f726561736f6e696e
+    675f746f6b656e73666d2d32303236646d2d323081848203831a00030d4082841a00030d40f4818900011a07
+    5bca00187d0206f6f68182021a0165e9008203048400f480810311820081782430313930613162322d633364
+    342d376535662d386139622d306331643265336634613562f68182f63a00030d3f85011b0000019b76daa800
+    801a00030d408400006764656661756c74f4
+";
+
+#[test]
+fn format_1_has_parts_and_names() {
+    let bytes = golden_parts().encode();
+    let expected: String = GOLDEN_PARTS.split_whitespace().collect();
+    assert_eq!(hex(&bytes), expected);
+    assert_eq!(Entry::decode(&bytes), Ok(golden_parts()));
 }
 
 #[test]
@@ -269,7 +306,12 @@ fn first_charge() -> Entry {
 /// The same as a newer version would write it, with nothing new in it.
 fn newer() -> NewerBody {
     let entry = first_charge();
-    let items = vec![PackedItem { credits: credits("1"), minimum_applied: false, lines: vec![] }];
+    let items = vec![PackedItem {
+        credits: credits("1"),
+        minimum_applied: false,
+        lines: vec![],
+        matched: None,
+    }];
     NewerBody {
         time: entry.time,
         strings: Vec::new(),
@@ -460,6 +502,7 @@ fn unknown_and_impossible_operations_are_refused() {
             credits: Credits::ZERO,
             minimum_applied: false,
             lines: Vec::new(),
+            matched: None,
         });
     };
     check(&|body| of_items(body, MAX_LINES + 1), "too many lines");
@@ -477,6 +520,7 @@ fn unknown_and_impossible_operations_are_refused() {
                 per_exponent: 0,
                 when: None,
                 multiplier: None,
+                parts: None,
             });
         },
         "no such string",

@@ -21,12 +21,15 @@ const MAX_CONDITIONS: usize = 8;
 const FROM: &str = "from";
 const UNTIL: &str = "until";
 const TIME_OF_DAY: &str = "time_of_day";
+const WEEKDAYS: &str = "weekdays";
 
 /// The conditions of a row; all must hold. At least one, at most 8.
 ///
 /// In JSON an object: a text is an equality on a parameter, `{"gt": 200000}` or `{"gte": 200000}`
 /// a threshold on a quantity, `from` and `until` are times, `time_of_day` is
-/// `{"from": "22:00", "until": "06:00"}` in UTC. All windows are half-open.
+/// `{"from": "22:00", "until": "06:00"}` in UTC. All windows are half-open. `weekdays` is a list
+/// such as `["sat", "sun"]`, also in UTC: with a window over midnight, each part of the window is
+/// on the day that it is on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Conditions {
     equalities: BTreeMap<String, String>,
@@ -34,6 +37,7 @@ pub struct Conditions {
     from: Option<Timestamp>,
     until: Option<Timestamp>,
     time_of_day: Option<TimeOfDay>,
+    weekdays: Option<Weekdays>,
 }
 
 /// Why a text is not [`Conditions`].
@@ -66,6 +70,32 @@ impl Threshold {
 struct TimeOfDay {
     from: u16,
     until: u16,
+}
+
+/// Some days of the UTC week, neither none nor all: bit 0 is Monday.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Weekdays(u8);
+
+impl Weekdays {
+    /// As they are written, Monday first (ISO 8601).
+    const NAMES: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+    /// All days.
+    const ALL: u8 = 0b111_1111;
+    /// 1 January 1970 was a Thursday.
+    const FIRST: i64 = 3;
+
+    /// Whether the day is one of them, counted from 1 January 1970.
+    fn contains(self, day: i64) -> bool {
+        self.0 & 1 << (day + Self::FIRST).rem_euclid(7) != 0
+    }
+
+    fn is_within(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
+    }
+
+    fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES.into_iter().enumerate().filter(move |(n, _)| self.0 & 1 << n != 0).map(|d| d.1)
+    }
 }
 
 /// Minutes in a day.
@@ -139,6 +169,7 @@ impl Conditions {
         from: None,
         until: None,
         time_of_day: None,
+        weekdays: None,
     };
 
     /// As canonical JSON text: equal conditions give the same text.
@@ -154,6 +185,11 @@ impl Conditions {
         serde_json::from_str(text).map_err(|error| ConditionsError(error.to_string()))
     }
 
+    /// The parameters that must have a value, and which.
+    pub const fn equalities(&self) -> &Parameters {
+        &self.equalities
+    }
+
     /// Whether all of them hold.
     pub(super) fn hold(&self, facts: &Facts<'_>) -> bool {
         self.equalities
@@ -166,7 +202,9 @@ impl Conditions {
     /// Whether those on the time hold at an instant, in milliseconds since 1970.
     fn hold_at(&self, at: i64) -> bool {
         let minute = at.div_euclid(MINUTE).rem_euclid(i64::from(DAY));
+        let day = at.div_euclid(MINUTE * i64::from(DAY));
         (self.begin()..self.end()).contains(&at)
+            && self.weekdays.is_none_or(|days| days.contains(day))
             && self
                 .time_of_day
                 .is_none_or(|time| u16::try_from(minute).is_ok_and(|minute| time.contains(minute)))
@@ -194,6 +232,9 @@ impl Conditions {
             && other
                 .time_of_day
                 .is_none_or(|theirs| self.time_of_day.is_some_and(|ours| ours.is_within(theirs)))
+            && other
+                .weekdays
+                .is_none_or(|theirs| self.weekdays.is_some_and(|ours| ours.is_within(theirs)))
     }
 
     /// The conditions but those on the time, in a form in which equal means equivalent.
@@ -209,16 +250,20 @@ impl Conditions {
     ///
     /// Only finitely many instants need a look. The wanted set is made of half-open windows, so
     /// where it is not empty it has a first instant, and there some window begins or ends. That is
-    /// either a date, or the first time after the latest date before it that it is some time of
-    /// day (were it a later day, the day before would be in the set as well).
+    /// either a date, or a time of day on one of the days after the latest date before it: the
+    /// first such day (were it a later one, the day before would be in the set as well), or with
+    /// weekdays, which change at midnight, one of the first week.
     pub(super) fn some_instant(rows: &[&Self], but: &[&Self]) -> bool {
         const LATEST: i64 = Timestamp::MAX.millis();
         let all = || rows.iter().chain(but);
         let dates: BTreeSet<i64> = all().flat_map(|row| [row.begin(), row.end()]).collect();
+        let by_weekday = all().any(|row| row.weekdays.is_some());
         let times_of_day: BTreeSet<u16> = all()
             .filter_map(|row| row.time_of_day)
             .flat_map(|time| [time.from, time.until])
+            .chain(by_weekday.then_some(0))
             .collect();
+        let days = if by_weekday { 7 } else { 1 };
         let wanted = |at: i64| {
             at <= LATEST
                 && rows.iter().all(|row| row.hold_at(at))
@@ -228,7 +273,8 @@ impl Conditions {
             wanted(date)
                 || times_of_day.iter().any(|minute| {
                     let day = i64::from(DAY) * MINUTE;
-                    wanted(date + (i64::from(*minute) * MINUTE - date).rem_euclid(day))
+                    let first = date + (i64::from(*minute) * MINUTE - date).rem_euclid(day);
+                    (0..days).any(|later| wanted(first + later * day))
                 })
         })
     }
@@ -270,6 +316,7 @@ impl Conditions {
             (FROM, _) => self.from = Some(faults.parse(value, at)?),
             (UNTIL, _) => self.until = Some(faults.parse(value, at)?),
             (TIME_OF_DAY, _) => self.time_of_day = Some(read_time_of_day(value, at, faults)?),
+            (WEEKDAYS, _) => self.weekdays = Some(read_weekdays(value, at, faults)?),
             _ if !is_name(name) => {
                 faults.invalid(at, "a name has 1 to 64 characters of a-z 0-9 _, a letter first");
                 return None;
@@ -382,12 +429,35 @@ fn read_time_of_day(value: &Value, at: &Path<'_>, faults: &mut Faults) -> Option
     Some(time)
 }
 
+fn read_weekdays(value: &Value, at: &Path<'_>, faults: &mut Faults) -> Option<Weekdays> {
+    let mut days = 0;
+    for (index, item) in faults.array(value, at, Weekdays::NAMES.len())?.iter().enumerate() {
+        let at = at.index(index);
+        let name = faults.text(item, &at)?;
+        let Some(day) = Weekdays::NAMES.iter().position(|known| *known == name) else {
+            faults.invalid(&at, format_args!("one of {:?}", Weekdays::NAMES));
+            return None;
+        };
+        if days & 1 << day != 0 {
+            faults.invalid(&at, "this day is listed twice");
+            return None;
+        }
+        days |= 1 << day;
+    }
+    if days == 0 || days == Weekdays::ALL {
+        faults.invalid(at, "one to six days: leave `weekdays` out for all of them");
+        return None;
+    }
+    Some(Weekdays(days))
+}
+
 /// One condition as it is written in JSON.
 enum Written<'a> {
     Equality(&'a str),
     Threshold(Threshold),
     Date(Timestamp),
     TimeOfDay(TimeOfDay),
+    Weekdays(Weekdays),
 }
 
 impl Serialize for Written<'_> {
@@ -396,6 +466,7 @@ impl Serialize for Written<'_> {
         match self {
             Self::Equality(value) => serializer.serialize_str(value),
             Self::Date(date) => date.serialize(serializer),
+            Self::Weekdays(days) => serializer.collect_seq(days.names()),
             Self::Threshold(threshold) => {
                 let mut map = serializer.serialize_map(Some(1))?;
                 match threshold {
@@ -423,6 +494,7 @@ impl Serialize for Conditions {
         written.extend(self.from.map(|date| (FROM, Written::Date(date))));
         written.extend(self.until.map(|date| (UNTIL, Written::Date(date))));
         written.extend(self.time_of_day.map(|time| (TIME_OF_DAY, Written::TimeOfDay(time))));
+        written.extend(self.weekdays.map(|days| (WEEKDAYS, Written::Weekdays(days))));
         serializer.collect_map(written)
     }
 }

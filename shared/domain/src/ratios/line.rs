@@ -48,6 +48,8 @@ pub struct Line {
     quantity: Quantity,
     rate: Rate,
     multiplier: Multiplier,
+    /// In the order of their names; usually none.
+    parts: Vec<(String, Quantity)>,
     /// Follows from the others; kept so that reading it can't fail.
     credits: Exact,
 }
@@ -63,7 +65,14 @@ impl Line {
     ) -> Option<Self> {
         let credits = Exact::product(quantity, rate.credits, rate.per, multiplier)
             .filter(|credits| *credits <= Exact::MAX_LINE)?;
-        Some(Self { model, dimension, quantity, rate, multiplier, credits })
+        Some(Self { model, dimension, quantity, rate, multiplier, parts: Vec::new(), credits })
+    }
+
+    /// The same line, with what of its quantity was used of other dimensions, in the order of
+    /// their names. `None` where that is more than the quantity.
+    pub fn with_parts(self, parts: Vec<(String, Quantity)>) -> Option<Self> {
+        let sum = parts.iter().try_fold(0_u64, |sum, (_, part)| sum.checked_add(part.millis()))?;
+        (sum <= self.quantity.millis()).then_some(Self { parts, ..self })
     }
 
     /// The model's id in the table.
@@ -91,18 +100,38 @@ impl Line {
         self.multiplier
     }
 
+    /// What of the quantity was used of other dimensions, which the table says are parts of this
+    /// one and which the model doesn't price apart; in the order of their names.
+    pub fn parts(&self) -> &[(String, Quantity)] {
+        &self.parts
+    }
+
     /// `quantity * credits / per * multiplier`, not rounded; at most 10^9 credits.
     pub const fn credits(&self) -> Exact {
         self.credits
     }
 }
 
+/// Written as an object by dimension.
+struct Parts<'a>(&'a [(String, Quantity)]);
+
+impl Serialize for Parts<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(dimension, quantity)| (dimension, quantity)))
+    }
+}
+
 impl Serialize for Line {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut line = serializer.serialize_struct("Line", 6)?;
+        let mut line = serializer.serialize_struct("Line", 7)?;
         line.serialize_field("model", &self.model)?;
         line.serialize_field("dimension", &self.dimension)?;
         line.serialize_field("quantity", &self.quantity)?;
+        if self.parts.is_empty() {
+            line.skip_field("parts")?;
+        } else {
+            line.serialize_field("parts", &Parts(&self.parts))?;
+        }
         line.serialize_field("rate", &self.rate)?;
         line.serialize_field("multiplier", &self.multiplier)?;
         line.serialize_field("credits", &self.credits)?;

@@ -156,6 +156,11 @@ impl Model {
         &self.ratios
     }
 
+    /// Whether a row prices a dimension, under whatever conditions.
+    pub fn prices(&self, dimension: &str) -> bool {
+        self.ratios.iter().any(|row| row.dimension == dimension)
+    }
+
     /// The row that prices a dimension: of those whose conditions hold, the one whose conditions
     /// imply all the others' ([`choice`] made sure that there is one).
     pub(super) fn row(&self, dimension: &str, facts: &Facts<'_>) -> Option<&Row> {

@@ -34,13 +34,13 @@ impl Index {
         self.aliases.get(name).map(String::as_str)
     }
 
-    /// The id of the model with the longest prefix of this name.
-    pub fn by_prefix(&self, name: &str) -> Option<&str> {
+    /// The longest prefix of this name, and the id of its model.
+    pub fn by_prefix(&self, name: &str) -> Option<(&str, &str)> {
         (1..=name.len())
             .rev()
             .filter_map(|len| name.get(..len))
-            .find_map(|prefix| self.prefixes.get(prefix))
-            .map(String::as_str)
+            .find_map(|prefix| self.prefixes.get_key_value(prefix))
+            .map(|(prefix, id)| (prefix.as_str(), id.as_str()))
     }
 }
 

@@ -273,6 +273,16 @@ fn conditions() {
         json!({"time_of_day": {"from": "6:00", "until": "24:00"}}),
         "invalid\nWHEN/time_of_day/from\nWHEN/time_of_day/until",
     );
+    when(json!({"weekdays": ["mon", "mon", "x"]}), "invalid\nWHEN/weekdays/1 twice");
+    when(json!({"weekdays": ["Monday"]}), "invalid\nWHEN/weekdays/0 one of");
+    when(json!({"weekdays": []}), "invalid\nWHEN/weekdays one to six");
+    when(json!({"weekdays": "mon"}), "invalid\nWHEN/weekdays an array");
+    when(json!({"weekdays": ["mon", "sun"]}), "ok");
+    when(
+        json!({"from": "2026-11-23T00:00:00Z", "until": "2026-11-24T00:00:00Z",
+               "weekdays": ["sun", "tue"]}),
+        "invalid\nWHEN never hold",
+    );
     when(
         json!({"time_of_day": {"from": "06:00", "until": "06:00"}}),
         "invalid\nWHEN/time_of_day same",
@@ -379,18 +389,18 @@ fn names_lead_to_models() {
     json["models"]["old/gpt"]["aliases"] = json!(["gpt-4"]);
     json["models"]["old/gpt"]["match"] = json!([{"starts_with": "gpt-3"}]);
     let table = RatioTable::from_json(&json).unwrap();
-    let check = |name: &str, expected: Option<(&str, MatchedBy)>| {
+    let check = |name: &str, expected: Option<(&str, MatchedBy<'_>)>| {
         let resolved = table.resolve(name).map(|found| (found.model.id(), found.by));
         assert_eq!(resolved, expected, "{name:?}");
     };
     let (gpt, sd) = ("openai/gpt-5.1", "stability/sd-4");
     check(gpt, Some((gpt, MatchedBy::Id)));
     check("gpt-5.1", Some((gpt, MatchedBy::Alias)));
-    check("gpt-5.1-2026", Some((gpt, MatchedBy::Prefix)));
-    check("gpt-5.1-2026-04-01", Some((gpt, MatchedBy::Prefix)));
-    check("gpt-5.1-2026-mini-1", Some((sd, MatchedBy::Prefix)));
-    check("gpt-5.1-202", Some((sd, MatchedBy::Prefix)));
-    check("gpt", Some((sd, MatchedBy::Prefix)));
+    check("gpt-5.1-2026", Some((gpt, MatchedBy::Prefix("gpt-5.1-2026"))));
+    check("gpt-5.1-2026-04-01", Some((gpt, MatchedBy::Prefix("gpt-5.1-2026"))));
+    check("gpt-5.1-2026-mini-1", Some((sd, MatchedBy::Prefix("gpt-5.1-2026-mini"))));
+    check("gpt-5.1-202", Some((sd, MatchedBy::Prefix("gpt"))));
+    check("gpt", Some((sd, MatchedBy::Prefix("gpt"))));
     // A disabled model's names don't fall through to the prefix of another.
     for name in ["old/gpt", "gpt-4", "gpt-3.5", "gp", "", "GPT-5.1", "openai/gpt-5.1 ", "gpt-5.1-ü"]
     {
@@ -489,6 +499,79 @@ fn rating() {
     );
     let many: serde_json::Map<_, _> = (0..33).map(|n| (format!("d{n}"), json!(1))).collect();
     check(json!({"usage": many}), "over the limit: at most 32 dimensions");
+}
+
+#[test]
+fn dimensions_that_are_parts() {
+    let fault = |section: Value, expected: &str| check(&[("/dimensions", section)], expected);
+    fault(json!({"a": {"part_of": ["b", "c"]}, "b": {"part_of": ["c"]}}), "ok");
+    fault(json!(null), "incomplete\n/dimensions");
+    fault(json!([]), "invalid\n/dimensions an object");
+    fault(json!({"a": {}}), "incomplete\n/dimensions/a/part_of");
+    fault(json!({"a": {"part_of": []}}), "invalid\n/dimensions/a/part_of at least one");
+    fault(json!({"a": {"part_of": ["b", "b"]}}), "invalid\n/dimensions/a/part_of/1 twice");
+    fault(json!({"A": {"part_of": ["b"]}}), "invalid\n/dimensions/A");
+    fault(json!({"a": {"part_of": ["prompt_tokens"]}}), "invalid\n/dimensions/a/part_of/0");
+    fault(json!({"a": {"part_of": ["b"], "x": 1}}), "invalid\n/dimensions/a/x unknown");
+    fault(json!({"a": {"part_of": ["a"]}}), "invalid\n/dimensions/a itself");
+    fault(
+        json!({"z": {"part_of": ["a"]}, "a": {"part_of": ["b"]}, "b": {"part_of": ["c", "a"]}}),
+        "invalid\n/dimensions/a itself",
+    );
+
+    let mut table = edited(&at(&[
+        (
+            "/dimensions",
+            json!({
+                "cache_read_audio_tokens": {"part_of": ["input_audio_tokens", "cache_read_tokens"]},
+                "input_audio_tokens": {"part_of": ["input_tokens"]},
+                "cache_read_tokens": {"part_of": ["input_tokens"]}
+            }),
+        ),
+        // A row that holds only sometimes: else the part is counted as the whole.
+        (
+            "GPT/ratios/-",
+            json!({"dimension": "output_reasoning_tokens", "credits": "20", "per": 1_000_000,
+                   "when": {"service_class": "batch"}}),
+        ),
+    ])
+    .iter()
+    .map(|(at, value)| (at.as_str(), value.clone()))
+    .collect::<Vec<_>>());
+    let thinking = json!({"output_tokens": 10_000, "output_reasoning_tokens": 20_000});
+    rate(&table, &json!({"usage": thinking}), "10 0.3 = 0.3 -> 0.3");
+    rate(
+        &table,
+        &json!({"usage": thinking, "parameters": {"service_class": "batch"}}),
+        "20 0.4 + 10 0.1 = 0.5 -> 0.5",
+    );
+    // The nearest whole that is priced, in the order that the table gives, and the prompt is what
+    // it was.
+    let audio = json!({"usage": {"cache_read_audio_tokens": 200_000, "input_tokens": 1_000}});
+    rate(&table, &audio, "0.125 0.025 + 2.5 0.0025 = 0.0275 -> 0.0275");
+    table["models"]["openai/gpt-5.1"]["ratios"].as_array_mut().unwrap().remove(4);
+    rate(&table, &audio, "2.5 0.5025 = 0.5025 -> 0.5025");
+    rate(
+        &table,
+        &json!({"usage": {"output_audio_tokens": 1}}),
+        "no ratio of model \"openai/gpt-5.1\" prices \"output_audio_tokens\" in this request",
+    );
+    let most = json!({"output_tokens": 999_999_999_999_u64, "output_reasoning_tokens": "0.001"});
+    rate(&table, &json!({"usage": most}), "over the limit: at most 12 digits a quantity");
+
+    let read = RatioTable::from_json(&table).unwrap();
+    let usage = serde_json::from_value(thinking).unwrap();
+    let rated = read.rate(&Request {
+        model: "gpt-5.1",
+        usage: &usage,
+        parameters: &Parameters::new(),
+        at: Timestamp::MIN,
+        multiplier: Multiplier::ONE,
+    });
+    let line = serde_json::to_value(&rated.unwrap().lines[0]).unwrap();
+    assert_eq!(line["quantity"], json!(30_000));
+    assert_eq!(line["parts"], json!({"output_reasoning_tokens": 20_000}));
+    assert_eq!(RatioTable::from_json(&read.to_json()), Ok(read));
 }
 
 #[test]

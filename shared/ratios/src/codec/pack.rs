@@ -88,11 +88,18 @@ fn head(table: &RatioTable) -> Vec<u8> {
         .features()
         .map(|(name, dimensions)| (name, BTreeMap::from([("dimensions", dimensions)])))
         .collect();
-    let head = serde_json::json!({
+    let mut head = serde_json::json!({
         "credit": table.credit_rule(),
         "groups": table.groups().collect::<BTreeMap<_, _>>(),
         "features": features,
     });
+    let parts: BTreeMap<_, _> = table
+        .parts()
+        .map(|(name, part_of)| (name, BTreeMap::from([("part_of", part_of)])))
+        .collect();
+    if !parts.is_empty() {
+        head["dimensions"] = serde_json::json!(parts);
+    }
     head.to_string().into_bytes()
 }
 

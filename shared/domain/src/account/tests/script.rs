@@ -229,7 +229,12 @@ fn item(credits: &str, lines: usize) -> RatedItem {
     let rate = Rate::new("1".parse().unwrap(), Per::ONE, None).unwrap();
     let quantity = Quantity::from_whole(1).unwrap();
     let line = Line::new("m".into(), "tokens".into(), quantity, rate, Multiplier::ONE).unwrap();
-    RatedItem { lines: vec![line; lines], credits: parse_credits(credits), minimum_applied: false }
+    RatedItem {
+        lines: vec![line; lines],
+        credits: parse_credits(credits),
+        minimum_applied: false,
+        matched: None,
+    }
 }
 
 fn parse_credits(text: &str) -> Credits {

@@ -180,11 +180,18 @@ struct When {
     /// Thousands of a unit from which it holds, and whether it is written as `gt`.
     prompt: Option<(u64, bool)>,
     output: Option<(u64, bool)>,
-    /// Days of June 2026: 1 to 4.
+    /// Days of June 2026, which begins on a Monday: 1 to 4.
     from: Option<u8>,
     until: Option<u8>,
     hours: Option<(u8, u8)>,
+    /// Bit 0 is Monday.
+    weekdays: Option<u8>,
 }
+
+/// Days that are looked at: a week before the first date, the dates, a week after them.
+const DAYS: usize = 18;
+/// The first day of June among them.
+const FIRST: u8 = 7;
 
 #[derive(Debug, Clone, Copy)]
 struct Asked {
@@ -205,11 +212,23 @@ impl When {
         })
     }
 
-    fn days(self) -> [bool; 6] {
+    fn days(self) -> [bool; DAYS] {
         std::array::from_fn(|day| {
-            let day = u8::try_from(day).unwrap();
-            self.from.unwrap_or(0) <= day && day < self.until.unwrap_or(9)
+            let day = u8::try_from(day).unwrap() + 1;
+            self.from.is_none_or(|from| from + FIRST <= day)
+                && self.until.is_none_or(|until| day < until + FIRST)
         })
+    }
+
+    /// Whether Monday, Tuesday ... is one of the days.
+    fn weekdays(self) -> [bool; 7] {
+        std::array::from_fn(|day| self.weekdays.is_none_or(|days| days >> day & 1 == 1))
+    }
+
+    /// Whether it holds on a day.
+    fn on(self, day: usize) -> bool {
+        // The first of June is a Monday, and so is the day a week before it.
+        self.days()[day] && self.weekdays()[day % 7]
     }
 
     fn holds(self, asked: Asked) -> bool {
@@ -217,7 +236,7 @@ impl When {
             && self.size.is_none_or(|size| asked.size == Some(size))
             && self.prompt.is_none_or(|(from, _)| asked.prompt >= from)
             && self.output.is_none_or(|(from, _)| asked.output >= from)
-            && self.days()[usize::from(asked.day)]
+            && self.on(usize::from(asked.day))
             && self.hours()[usize::from(asked.hour)]
     }
 
@@ -234,6 +253,7 @@ impl When {
             && at_least(self.output, other.output)
             && inside(&self.days(), &other.days())
             && inside(&self.hours(), &other.hours())
+            && inside(&self.weekdays(), &other.weekdays())
     }
 
     fn to_json(self) -> Option<Value> {
@@ -258,6 +278,14 @@ impl When {
         set("time_of_day", self.hours.map(|(from, until)| {
             json!({"from": format!("{from:02}:00"), "until": format!("{:02}:00", until % 24)})
         }));
+        set(
+            "weekdays",
+            self.weekdays.map(|days| {
+                let names =
+                    ["mon", "tue", "wed", "thu", "fri", "sat", "sun"].into_iter().enumerate();
+                names.filter(|(day, _)| days >> day & 1 == 1).map(|(_, name)| name).collect()
+            }),
+        );
         (!when.is_empty()).then(|| when.into())
     }
 }
@@ -279,12 +307,14 @@ fn when() -> impl Strategy<Value = When> {
         sometimes(1_u8..3),
         sometimes(3_u8..5),
         sometimes(hours),
+        sometimes(prop::sample::select(vec![0b110_0000, 0b001_1111, 0b000_0011, 0b100_0010])),
     )
-        .prop_map(|(class, size, prompt, output, from, until, hours)| {
+        .prop_map(|(class, size, prompt, output, from, until, hours, weekdays)| {
             // As a number of hours, a window up to midnight ends at 24.
             let hours = hours.map(|(from, until)| (from, if until == 0 { 24 } else { until }));
-            When { class, size, prompt, output, from, until, hours }
+            When { class, size, prompt, output, from, until, hours, weekdays }
         })
+        .prop_filter("never holds", |when| (0..DAYS).any(|day| when.on(day)))
 }
 
 impl When {
@@ -311,7 +341,11 @@ impl When {
         };
         let later = |a: Option<u8>, b: Option<u8>| a.max(b);
         let earlier = |a: Option<u8>, b: Option<u8>| a.into_iter().chain(b).min();
-        Some(Self {
+        let weekdays = match (self.weekdays, other.weekdays) {
+            (Some(ours), Some(theirs)) => Some(ours & theirs),
+            (ours, theirs) => ours.or(theirs),
+        };
+        let both = Self {
             class: either(self.class, other.class)?,
             size: either(self.size, other.size)?,
             prompt: self.prompt.max(other.prompt),
@@ -319,7 +353,9 @@ impl When {
             from: later(self.from, other.from),
             until: earlier(self.until, other.until),
             hours,
-        })
+            weekdays,
+        };
+        (0..DAYS).any(|day| both.on(day)).then_some(both)
     }
 }
 
@@ -348,7 +384,7 @@ fn requests() -> Vec<Asked> {
         for size in values {
             for prompt in [0, 10_000, 20_000] {
                 for output in [0, 10_000, 20_000] {
-                    for day in 0..6 {
+                    for day in 0..u8::try_from(DAYS).unwrap() {
                         for hour in [0, 6, 12, 18] {
                             requests.push(Asked { class, size, prompt, output, day, hour });
                         }
@@ -396,8 +432,8 @@ fn chosen(table: &RatioTable, asked: Asked) -> Option<usize> {
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?.to_string())))
         .collect();
-    // Day 0 is 31 May.
-    let midnight: Timestamp = "2026-05-31T00:00:00Z".parse().unwrap();
+    // Day 0 is a week before the first of June.
+    let midnight: Timestamp = "2026-05-25T00:00:00Z".parse().unwrap();
     let hours = i64::from(asked.day) * 24 + i64::from(asked.hour);
     let rated = table.rate(&Request {
         model: "m",
