@@ -439,7 +439,7 @@ fn table(
             .iter()
             .map(|(id, model)| ((*id).to_owned(), body(model, &costs.currency)))
             .collect();
-        let document = json!({
+        let mut document = json!({
             "credit": settings.credit,
             "groups": settings.groups,
             "features": costs.features.iter()
@@ -447,6 +447,13 @@ fn table(
                 .collect::<serde_json::Map<_, _>>(),
             "models": bodies,
         });
+        if !costs.parts.is_empty() {
+            document["dimensions"] = costs
+                .parts
+                .iter()
+                .map(|(name, part_of)| (name.clone(), json!({ "part_of": part_of })))
+                .collect();
+        }
         let error = match RatioTable::from_json(&document) {
             Ok(table) => return Ok(table),
             Err(error) => error,
