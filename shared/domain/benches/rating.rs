@@ -83,16 +83,13 @@ fn name(model: usize) -> String {
 
 /// Models with tiers, classes and caches, as a third of the real ones have.
 fn table(models: usize) -> RatioTable {
-    let rows: Vec<Value> = [
-        "input_tokens",
-        "cache_read_tokens",
-        "cache_write_tokens",
-        "output_tokens",
-    ]
-    .into_iter()
-    .flat_map(|dimension| {
-        [None, Some("batch"), Some("flex"), Some("priority")].into_iter().flat_map(move |class| {
-            [None, Some(200_000)].into_iter().map(move |tier| {
+    let rows: Vec<Value> =
+        ["input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens"]
+            .into_iter()
+            .flat_map(|dimension| {
+                [None, Some("batch"), Some("flex"), Some("priority")].into_iter().flat_map(
+                    move |class| {
+                        [None, Some(200_000)].into_iter().map(move |tier| {
                 let mut when = Map::new();
                 when.extend(class.map(|class| ("service_class".to_owned(), json!(class))));
                 when.extend(tier.map(|t| ("prompt_tokens".to_owned(), json!({"gt": t}))));
@@ -102,9 +99,10 @@ fn table(models: usize) -> RatioTable {
                 }
                 row
             })
-        })
-    })
-    .collect();
+                    },
+                )
+            })
+            .collect();
     let bodies: Map<String, Value> = (0..models)
         .map(|model| {
             let (_, bare) = name(model)
