@@ -2,7 +2,8 @@
 //!
 //! `serde_json` alone takes the last of two equal keys and any control character; a typo or a
 //! proxy that reads a body differently must never change a price. What providers wrote
-//! (`provider_response`) is not the caller's to mend, so in there only JSON's own grammar counts.
+//! (`provider_response`) is not the caller's to mend, so in there only JSON's own grammar counts;
+//! the texts of a `request` that an estimate is of may have any length and line breaks.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Read};
@@ -271,6 +272,9 @@ enum Place {
     Request,
     /// The list of those.
     Requests,
+    /// A request that an item describes before the fact: holds texts of any length, with line
+    /// breaks.
+    Described,
     /// Something else of the caller's.
     Plain,
     /// What a provider wrote.
@@ -281,7 +285,9 @@ impl Place {
     fn field(self, name: &str) -> Self {
         match self {
             Self::Provider => Self::Provider,
+            Self::Described => Self::Described,
             Self::Request if name == "provider_response" => Self::Provider,
+            Self::Request if name == "request" => Self::Described,
             Self::Request if matches!(name, "items" | "operations") => Self::Requests,
             _ => Self::Plain,
         }
@@ -290,6 +296,7 @@ impl Place {
     fn element(self) -> Self {
         match self {
             Self::Provider => Self::Provider,
+            Self::Described => Self::Described,
             Self::Requests => Self::Request,
             _ => Self::Plain,
         }
@@ -354,7 +361,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_string<E: serde::de::Error>(self, text: String) -> Result<Value, E> {
-        if self.place != Place::Provider {
+        if !matches!(self.place, Place::Provider | Place::Described) {
             self.walk.check_text(&text)?;
         }
         Ok(Value::String(text))
