@@ -11,8 +11,8 @@ use uc_domain::ratios::RatioTable;
 use uc_ledger::Clock as _;
 use uc_ledger::store::{self, AttributeValue};
 use uc_ratios::{
-    ParameterStore as _, PublicationState, PublishError, PublishOptions, Published, Publisher,
-    ReadError, Reader, SecretError, SecretReader,
+    DraftError, Drafts, NewDraft, ParameterStore as _, PublicationState, PublishError,
+    PublishOptions, Published, Publisher, ReadError, Reader, SecretError, SecretReader,
 };
 use uc_tests::{
     Call, CallFault, ManualClock, MemoryParameters, MemoryStore, Operation, StoreFault,
@@ -68,6 +68,10 @@ impl Stack {
 
     fn publisher(&self) -> Publisher {
         Publisher::new(self.store.clone(), self.parameters.clone(), self.clock.clone(), STACK)
+    }
+
+    fn drafts(&self) -> Drafts {
+        Drafts::new(self.store.clone(), self.clock.clone())
     }
 
     fn reader(&self) -> Reader {
@@ -634,6 +638,113 @@ async fn what_ssm_refuses_is_told() {
     stack.publish(0, &table(1)).await;
 }
 
+/// A draft that takes so many parts, all of whose places say the same.
+fn draft_of(parts: usize, mark: u64) -> Value {
+    // Letters compress to six bits of eight.
+    let letters = parts.saturating_sub(1) * 530_000 + 1_000;
+    let mut random = fastrand::Rng::with_seed(mark);
+    let noise: String = (0..letters).map(|_| random.alphanumeric()).collect();
+    json!({"mark": mark, "noise": noise, "again": mark})
+}
+
+/// Administrators save and delete over one another, and others read, while everything goes wrong
+/// that can: nobody overwrites what they have not seen, and nobody reads half a draft.
+#[tokio::test(start_paused = true)]
+async fn drafts_are_saved_whole_and_never_over_one_another() {
+    let drafts: Arc<Vec<Value>> = Arc::new((1..=3).map(|n| draft_of(n, n as u64)).collect());
+    for seed in 0..4 {
+        let stack = Stack::new(seed, 0);
+        let mut random = fastrand::Rng::with_seed(seed);
+        stack.store.inject(move |_| match random.u8(..40) {
+            0 => Some(StoreFault::NotDone),
+            1 => Some(StoreFault::AnswerLost),
+            2 => Some(StoreFault::Conflict),
+            _ => None,
+        });
+        let saves = Arc::new(AtomicUsize::new(0));
+        let tasks = (0..4_usize).map(|n| {
+            let (store, drafts, saves) = (stack.drafts(), drafts.clone(), saves.clone());
+            tokio::spawn(async move {
+                let mut random = fastrand::Rng::with_seed(seed * 10 + n as u64);
+                for _ in 0..6 {
+                    let there = match store.get().await {
+                        Ok(there) => there,
+                        Err(DraftError::Unavailable(_)) => continue,
+                        Err(error) => panic!("seed {seed}: {error}"),
+                    };
+                    if let Some((info, table)) = &there {
+                        assert!(drafts.contains(table), "seed {seed}: {info:?}");
+                        assert_eq!(table["mark"], info.base_version, "seed {seed}");
+                    }
+                    let seen = there.map_or(0, |(info, _)| info.revision);
+                    let table = random.choice(&*drafts).unwrap();
+                    let base_version = table["mark"].as_u64().unwrap();
+                    let new = NewDraft { table, base_version, author: None };
+                    let changed = if seen > 0 && random.u8(..4) == 0 {
+                        store.delete(seen, None).await.map(|()| None)
+                    } else {
+                        store.save(seen, &new).await.map(|info| Some(info.revision))
+                    };
+                    match changed {
+                        Ok(Some(revision)) => {
+                            assert!(revision > seen, "seed {seed}");
+                            saves.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Ok(None)
+                        | Err(DraftError::Unavailable(_) | DraftError::PreconditionFailed { .. }) =>
+                            {}
+                        Err(error) => panic!("seed {seed}: {error}"),
+                    }
+                }
+            })
+        });
+        for task in futures_join(tasks).await {
+            task.expect("nobody saw anything odd");
+        }
+        assert!(saves.load(Ordering::Relaxed) > 5, "seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draft_is_saved_once_whatever_became_of_the_answer() {
+    let stack = Stack::new(1, 0);
+    let drafts = stack.drafts();
+    let (one, two) = (draft_of(3, 1), draft_of(1, 2));
+    let new = |table| NewDraft { table, base_version: 7, author: Some("me") };
+    assert!(drafts.get().await.unwrap().is_none());
+
+    // Done, but nobody heard of it; then the same call from the beginning.
+    let mut lost = 0;
+    stack.store.inject(move |operation| {
+        lost += u32::from(matches!(operation, Operation::Transact(_)));
+        (lost == 1 && matches!(operation, Operation::Transact(_))).then_some(StoreFault::AnswerLost)
+    });
+    let saved = drafts.save(0, &new(&one)).await.unwrap();
+    assert_eq!((saved.revision, saved.author.as_deref()), (1, Some("me")));
+    assert_eq!(drafts.save(0, &new(&one)).await.unwrap(), saved);
+    assert_eq!(drafts.get().await.unwrap(), Some((saved, one.clone())));
+
+    // Another draft over the same revision is not saved; a smaller one leaves nothing behind.
+    let refused = drafts.save(0, &new(&two)).await.unwrap_err();
+    assert!(matches!(refused, DraftError::PreconditionFailed { current: 1 }), "{refused}");
+    assert_eq!(drafts.save(1, &new(&two)).await.unwrap().revision, 2);
+    let bytes = || -> usize { stack.store.items().iter().map(store::item_size).sum() };
+    assert!(bytes() < 3_000, "{}", bytes());
+    drafts.delete(2, None).await.unwrap();
+    drafts.delete(2, None).await.unwrap();
+    assert!(bytes() < 1_000, "{}", bytes());
+    let refused = drafts.delete(1, None).await.unwrap_err();
+    assert!(matches!(refused, DraftError::PreconditionFailed { current: 0 }), "{refused}");
+    assert_eq!(drafts.save(0, &new(&one)).await.unwrap().revision, 4);
+
+    // What somebody has changed behind its back is told, not returned.
+    let mut items = stack.store.items();
+    let part = items.iter_mut().find(|item| item.contains_key("bytes")).unwrap();
+    part.insert("bytes".to_owned(), AttributeValue::B(vec![1, 2, 3].into()));
+    stack.store.tamper(part.clone());
+    assert!(matches!(drafts.get().await, Err(DraftError::Corrupt(_))));
+}
+
 #[tokio::test(start_paused = true)]
 async fn secrets() {
     let stack = Stack::new(1, 0);
@@ -680,6 +791,9 @@ fn futures_are_send() {
     check(&publisher.publish(0, &table, &options));
     check(&publisher.rollback(0, 1, &options));
     check(&publisher.publication("x"));
+    let (drafts, draft) = (stack.drafts(), json!({}));
+    check(&drafts.get());
+    check(&drafts.save(0, &NewDraft { table: &draft, base_version: 0, author: None }));
     check(&secrets.webhook_secrets());
     check(&secrets.token_signing_key());
 }
@@ -697,7 +811,8 @@ mod emulators {
     #[tokio::test(flavor = "multi_thread")]
     async fn publish_and_read() {
         let dynamodb = uc_local::dynamodb::start(0, None).expect("it starts");
-        let ssm = uc_local::ssm::start(0, None).expect("it starts");
+        let ssm =
+            uc_local::ssm::start(0, None, uc_local::ssm::Quotas::Unlimited).expect("it starts");
         let endpoints = Endpoints { dynamodb: dynamodb.url(), ssm: ssm.url() };
         uc_local::schema::create_table(&endpoints.dynamodb_client(), TABLE).await.expect("a table");
         let clock = Arc::new(SystemClock);

@@ -40,6 +40,9 @@ pub struct Run {
     /// A web page's origin that may call the API; may be given several times [default: any]
     #[arg(long = "allow-origin", value_name = "ORIGIN")]
     pub origins: Vec<String>,
+    /// Throttle the parameter store at an AWS account's quotas: 3 writes, 40 reads a second
+    #[arg(long)]
+    pub ssm_quotas: bool,
 }
 
 /// Which running stack a command acts on.
@@ -148,6 +151,9 @@ pub enum Command {
         /// Keep the parameters in this directory
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
+        /// Throttle at an AWS account's quotas: 3 writes, 40 reads a second
+        #[arg(long)]
+        ssm_quotas: bool,
     },
 }
 

@@ -11,6 +11,7 @@ use uc_local::aws::Endpoints;
 use uc_local::cli::{Cli, Command, Run};
 use uc_local::gateway::AllowedOrigins;
 use uc_local::run_file::RunFile;
+use uc_local::ssm::Quotas;
 use uc_local::stack::{self, Options};
 use uc_local::{banner, commands, journal, schema, seed, ssm, wiring};
 
@@ -46,7 +47,8 @@ async fn run(run: Run) -> Result<(), Box<dyn Error>> {
     } else {
         AllowedOrigins::Only(run.origins)
     };
-    let options = Options { port: run.port, data: run.data, origins };
+    let quotas = quotas(run.ssm_quotas);
+    let options = Options { port: run.port, data: run.data, origins, quotas };
     let (stack, access, _) = wiring::start(&options, wiring::config()).await?;
     let run_file = RunFile {
         port: stack.address().port(),
@@ -60,6 +62,10 @@ async fn run(run: Run) -> Result<(), Box<dyn Error>> {
     drop(published);
     stack.shutdown().await?;
     Ok(())
+}
+
+fn quotas(throttle: bool) -> Quotas {
+    if throttle { Quotas::Aws } else { Quotas::Unlimited }
 }
 
 async fn act(command: Command) -> Result<(), Box<dyn Error>> {
@@ -90,9 +96,9 @@ async fn act(command: Command) -> Result<(), Box<dyn Error>> {
             seed::bootstrap(&deployment).await?.api_key
         }
         Command::Seed { dynamodb, ssm, target } => seed(dynamodb, ssm, target.port).await?,
-        Command::Ssm { port, data } => {
+        Command::Ssm { port, data, ssm_quotas } => {
             let _lock = data.as_deref().map(stack::claim).transpose()?;
-            let ssm = ssm::start(port, data.as_deref())?;
+            let ssm = ssm::start(port, data.as_deref(), quotas(ssm_quotas))?;
             println!("SSM listens on {}", ssm.url());
             stack::interrupted().await?;
             ssm.shutdown().await?;

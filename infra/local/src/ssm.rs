@@ -1,8 +1,9 @@
 //! The embedded SSM Parameter Store: rustack's, made durable, reached by the real AWS SDK over loopback.
 //!
-//! Two things are added to rustack: with `--data`, parameters are written to a file before a write is
+//! Three things are added to rustack: with `--data`, parameters are written to a file before a write is
 //! answered; and a `SecureString` is shown only to a request that asks for decryption, as AWS does, so
-//! that a forgotten `with_decryption` fails here and not first in the cloud.
+//! that a forgotten `with_decryption` fails here and not first in the cloud; and where asked, calls
+//! over the quotas of an AWS account are throttled.
 
 use std::fs;
 use std::future::Future;
@@ -10,12 +11,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::Response;
+use hyper::{Response, StatusCode};
 use rustack_ssm_core::config::SsmConfig;
 use rustack_ssm_core::handler::RustackSsmHandler;
 use rustack_ssm_core::provider::RustackSsm;
@@ -32,13 +34,23 @@ use crate::server::serve;
 /// The file below `--data`. It holds the local stack's secrets in clear, so only its owner may read it.
 const FILE: &str = "ssm.json";
 
+/// How many calls are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quotas {
+    /// All of them.
+    Unlimited,
+    /// As many as AWS answers an account that never asked for more: 3 writes and 40 reads a second
+    /// ("AWS Systems Manager endpoints and quotas"). Others get a `ThrottlingException`.
+    Aws,
+}
+
 /// Starts it on `127.0.0.1:port` (0: any free port), in memory, or kept in a file below `data`.
 ///
 /// In a file, every acknowledged write survives the process being killed.
 ///
 /// # Errors
 /// When the port is taken, or the file is not one that this function wrote.
-pub fn start(port: u16, data: Option<&Path>) -> Result<Emulator, EmulatorError> {
+pub fn start(port: u16, data: Option<&Path>, quotas: Quotas) -> Result<Emulator, EmulatorError> {
     let listener = listen(port)?;
     let store = Arc::new(RustackSsm::new(SsmConfig::default()));
     let file = data.map(|directory| directory.join(FILE));
@@ -50,6 +62,8 @@ pub fn start(port: u16, data: Option<&Path>) -> Result<Emulator, EmulatorError> 
     }
     let parameters = Parameters {
         inner: RustackSsmHandler::new(Arc::clone(&store)),
+        limits: (quotas == Quotas::Aws)
+            .then(|| Arc::new(Limits { writes: Bucket::new(3), reads: Bucket::new(40) })),
         file: file.map(|path| Arc::new(Snapshot { store, path, writing: Mutex::new(()) })),
     };
     let service = SsmHttpService::new(Arc::new(parameters), SsmHttpConfig::default());
@@ -92,9 +106,50 @@ impl Snapshot {
     }
 }
 
-/// rustack's handler with the two additions of this module.
+/// Calls that may be made now: up to a second's worth at once, refilled all the time.
+struct Bucket {
+    a_second: u32,
+    /// When all of them may be made again.
+    full_at: Mutex<Instant>,
+}
+
+impl Bucket {
+    fn new(a_second: u32) -> Self {
+        Self { a_second, full_at: Mutex::new(Instant::now()) }
+    }
+
+    /// Whether one more call may be made.
+    fn take(&self) -> bool {
+        let second = Duration::from_secs(1);
+        let now = Instant::now();
+        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = (*full_at).max(now) + second / self.a_second;
+        let allowed = after <= now + second;
+        if allowed {
+            *full_at = after;
+        }
+        allowed
+    }
+}
+
+/// The quotas of an AWS account.
+struct Limits {
+    writes: Bucket,
+    reads: Bucket,
+}
+
+/// What SSM answers above its quotas.
+fn throttled() -> Response<SsmResponseBody> {
+    let body = r#"{"__type":"ThrottlingException","message":"Rate exceeded"}"#;
+    let mut answer = json_response(body.as_bytes().to_vec(), "");
+    *answer.status_mut() = StatusCode::BAD_REQUEST;
+    answer
+}
+
+/// rustack's handler with the additions of this module.
 struct Parameters {
     inner: RustackSsmHandler,
+    limits: Option<Arc<Limits>>,
     file: Option<Arc<Snapshot>>,
 }
 
@@ -104,6 +159,12 @@ impl SsmHandler for Parameters {
         operation: SsmOperation,
         body: Bytes,
     ) -> Pin<Box<dyn Future<Output = Result<Response<SsmResponseBody>, SsmError>> + Send>> {
+        if let Some(limits) = &self.limits {
+            let bucket = if reads_values(operation) { &limits.reads } else { &limits.writes };
+            if !bucket.take() {
+                return Box::pin(async { Ok(throttled()) });
+            }
+        }
         let answer = self.inner.handle_operation(operation, body.clone());
         let file = self.file.clone();
         Box::pin(async move {

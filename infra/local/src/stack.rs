@@ -22,6 +22,7 @@ use crate::functions::Function;
 use crate::gateway::{AllowedOrigins, Connected, Gateway, Route, RouteError};
 use crate::schedule::Schedule;
 use crate::server::serve;
+use crate::ssm::Quotas;
 use crate::{dynamodb, ssm};
 
 /// How a stack is to run.
@@ -33,6 +34,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// Which web pages may call the API.
     pub origins: AllowedOrigins,
+    /// Whether the parameter store throttles.
+    pub quotas: Quotas,
 }
 
 /// What runs behind the gateway.
@@ -100,7 +103,7 @@ impl Stack {
         let data = options.data.as_deref();
         let lock = data.map(claim).transpose()?;
         let clock = Arc::new(MovableClock::open(data)?);
-        let emulators = [dynamodb::start(0, data)?, ssm::start(0, data)?];
+        let emulators = [dynamodb::start(0, data)?, ssm::start(0, data, options.quotas)?];
         let endpoints = Endpoints { dynamodb: emulators[0].url(), ssm: emulators[1].url() };
 
         let deployment = deploy(endpoints.clone(), Arc::clone(&clock))

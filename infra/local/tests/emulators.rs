@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::primitives::Blob;
@@ -9,9 +10,11 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
     TransactWriteItem,
 };
+use aws_sdk_ssm::error::ProvideErrorMetadata as _;
 use aws_sdk_ssm::types::ParameterType;
 use uc_local::aws::Endpoints;
 use uc_local::emulator::Emulator;
+use uc_local::ssm::Quotas;
 use uc_local::{dynamodb, schema, ssm};
 
 const TABLE: &str = "credits";
@@ -25,7 +28,7 @@ struct Emulators {
 impl Emulators {
     async fn start(data: Option<&Path>) -> Self {
         let dynamodb = dynamodb::start(0, data).expect("DynamoDB starts");
-        let ssm = ssm::start(0, data).expect("SSM starts");
+        let ssm = ssm::start(0, data, Quotas::Unlimited).expect("SSM starts");
         let endpoints = Endpoints { dynamodb: dynamodb.url(), ssm: ssm.url() };
         schema::create_table(&endpoints.dynamodb_client(), TABLE)
             .await
@@ -284,4 +287,25 @@ async fn acknowledged_writes_survive_a_restart_and_a_kill() {
         assert_eq!((secret.value(), secret.version()), (Some("two"), 2));
         emulators.stop().await;
     }
+}
+
+/// Of calls in a burst, some are throttled as AWS does it, and one that waits is answered.
+#[tokio::test]
+async fn quotas_throttle_what_is_over_them() {
+    let ssm = ssm::start(0, None, Quotas::Aws).expect("SSM starts");
+    let endpoints = Endpoints { dynamodb: String::new(), ssm: ssm.url() };
+    let client = endpoints.ssm_client();
+    let put = |n: u32| {
+        let put = client.put_parameter().name(format!("/stack/{n}")).value("x");
+        put.r#type(ParameterType::String).send()
+    };
+    let burst = futures_util::future::join_all((0..20).map(put)).await;
+    let throttled = burst.iter().filter_map(|put| put.as_ref().err()).inspect(|error| {
+        assert_eq!(error.code(), Some("ThrottlingException"), "{error:?}");
+    });
+    // The SDK tries again by itself, and the bucket is filled all the time.
+    assert!((1..=17).contains(&throttled.count()));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    put(20).await.expect("after a second, one is answered");
+    ssm.shutdown().await.expect("SSM ends");
 }

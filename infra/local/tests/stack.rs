@@ -14,10 +14,11 @@ use uc_local::client::{ClientError, send};
 use uc_local::clock::MovableClock;
 use uc_local::functions::Function;
 use uc_local::gateway::{AllowedOrigins, Route};
+use uc_local::ssm::Quotas;
 use uc_local::stack::{Deployment, Options, Stack, StackError};
 
 fn options(port: u16, data: Option<PathBuf>) -> Options {
-    Options { port, data, origins: AllowedOrigins::Any }
+    Options { port, data, origins: AllowedOrigins::Any, quotas: Quotas::Unlimited }
 }
 
 /// One function that answers after a moment.

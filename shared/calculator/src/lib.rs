@@ -3,4 +3,12 @@
 //!
 //! Pure: no I/O and no clock. The HTTP function and the command line call the same code.
 
+pub mod calculation;
 pub mod costs;
+mod exact;
+pub mod import;
+pub mod output;
+pub mod settings;
+
+pub use calculation::{Calculation, CalculatorError, calculate};
+pub use settings::CalculatorSettings;

@@ -7,11 +7,13 @@
 mod amounts;
 mod choice;
 mod conditions;
+mod diff;
 mod dimensions;
 mod document;
 mod line;
 mod model;
 mod names;
+mod preview;
 mod rate_card;
 #[cfg(test)]
 mod tests;
@@ -30,9 +32,17 @@ use crate::{Credits, Quantity, Timestamp};
 pub use amounts::{Cost, CreditRule, Exact, Multiplier, Per, Ratio, Rounding, round};
 pub(crate) use conditions::is_prompt_tokens;
 pub use conditions::{Conditions, ConditionsError, PROMPT_TOKENS};
-pub use document::{Fault, TableError};
+pub use diff::{
+    Change, Changes, Counts, HeadDiff, ListChange, ModelChange, ModelDiff, Price, RowDiff,
+    TableDiff,
+};
+pub use document::{Fault, Findings, TableError};
 pub use line::{Line, Rate};
 pub use model::{MatchRule, Model, ModelParts, Row};
+pub use preview::{
+    Comparison, CreditPrice, ExactMoney, Margin, ModelPreview, OverLimit, PricedRow, RowPreview,
+    Side, Totals, UsageTotals,
+};
 pub use rate_card::{RateCardModel, RateCardRatio};
 
 /// How much of each dimension was used; disjoint: no unit counts in two dimensions.
@@ -292,11 +302,20 @@ impl RatioTable {
     /// [`TableError::Incomplete`] with every missing field, or [`TableError::Invalid`] with
     /// everything that is wrong.
     pub fn from_json(table: &Value) -> Result<Self, TableError> {
+        Ok(Self::examine(table)?)
+    }
+
+    /// Reads a table as [`from_json`](Self::from_json) does, but tells of a draft both what is
+    /// missing and what is wrong.
+    ///
+    /// # Errors
+    /// See [`Findings`].
+    pub fn examine(table: &Value) -> Result<Self, Findings> {
         let mut faults = Faults::default();
         let root = Path::ROOT;
         faults.nulls(table, &root);
         let read = Self::read(table, &root, &mut faults);
-        faults.into_result()?;
+        faults.into_findings()?;
         Ok(read.expect("what could not be read was reported"))
     }
 

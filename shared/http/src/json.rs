@@ -275,6 +275,9 @@ enum Place {
     /// A request that an item describes before the fact: holds texts of any length, with line
     /// breaks.
     Described,
+    /// The usage of a preview: a list of them, or one text of JSON lines, which are read strictly
+    /// one by one. (In an item usage is an object, which is plain.)
+    Usage,
     /// Something else of the caller's.
     Plain,
     /// What a provider wrote.
@@ -289,6 +292,7 @@ impl Place {
             Self::Request if name == "provider_response" => Self::Provider,
             Self::Request if name == "request" => Self::Described,
             Self::Request if matches!(name, "items" | "operations") => Self::Requests,
+            Self::Request if name == "usage" => Self::Usage,
             _ => Self::Plain,
         }
     }
@@ -297,7 +301,7 @@ impl Place {
         match self {
             Self::Provider => Self::Provider,
             Self::Described => Self::Described,
-            Self::Requests => Self::Request,
+            Self::Requests | Self::Usage => Self::Request,
             _ => Self::Plain,
         }
     }
@@ -361,7 +365,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_string<E: serde::de::Error>(self, text: String) -> Result<Value, E> {
-        if !matches!(self.place, Place::Provider | Place::Described) {
+        if !matches!(self.place, Place::Provider | Place::Described | Place::Usage) {
             self.walk.check_text(&text)?;
         }
         Ok(Value::String(text))

@@ -8,9 +8,10 @@
 //! mix two tables or see half of one.
 //!
 //! [`Reader`] is for the functions that rate, [`Publisher`] for the one that publishes,
-//! [`SecretReader`] for those that need a secret.
+//! [`SecretReader`] for those that need a secret, [`Drafts`] for the table of tomorrow.
 
 mod codec;
+mod draft;
 mod parameters;
 mod publish;
 mod read;
@@ -19,6 +20,7 @@ mod secrets;
 mod ssm;
 
 pub use codec::{Hash, MAX_CHUNKS, PackError};
+pub use draft::{DraftError, DraftInfo, Drafts, MAX_DRAFT, NewDraft};
 pub use parameters::{GET_LIMIT, Parameter, ParameterError, ParameterStore, VALUE_LIMIT};
 pub use publish::{
     Publication, PublicationState, PublishError, PublishOptions, Published, Publisher,

@@ -7,6 +7,7 @@
 //! | hot copy | `R#hot#<0..7>`, `C` | the parts of the newest version, under keys that lie apart |
 //! | publication | `R#publication`, `<id>` | a publication that could not be finished at once |
 //! | collected | `R#collected`, `C` | up to which version chunks have been removed |
+//! | draft | `R#draft`, `R#draft#<0..7>` | see [`Drafts`](crate::Drafts) |
 
 use std::sync::Arc;
 

@@ -1,19 +1,26 @@
 //! Builds the functions for release on this machine and prints what Lambda would load: the size of
 //! each binary, the time from its start to its first poll of the runtime API, and the memory that
-//! it keeps once it has answered a request with the example table.
+//! it keeps once it has answered a request with the example table. With a file, `cargo figures
+//! table.json`, also what a first estimate takes from a function that has just started, with the
+//! example table and with that one: the difference is loading it.
 
 use std::error::Error;
 use std::fs;
+use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use uc_local::gateway::AllowedOrigins;
+use uc_local::ssm::Quotas;
 use uc_local::stack::Options;
 use uc_local::{seed, wiring};
+use uc_tests::client::Client;
 
 /// Starts of each function that are measured.
 const STARTS: usize = 11;
@@ -37,7 +44,8 @@ async fn main() -> Result<(), Failure> {
         return Err("the release build failed".into());
     }
 
-    let options = Options { port: 0, data: None, origins: AllowedOrigins::Any };
+    let options =
+        Options { port: 0, data: None, origins: AllowedOrigins::Any, quotas: Quotas::Unlimited };
     let (stack, access, _) = wiring::start(&options, wiring::config()).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!(
@@ -76,10 +84,67 @@ async fn main() -> Result<(), Failure> {
         })
         .collect();
     println!("{}", json!(rows));
+    if let Some(path) = std::env::args().nth(1) {
+        loading(&path, &stack, &listener, &access).await?;
+    }
     stack.shutdown().await?;
     let (start, resident) = LIMITS;
     let over = results.iter().any(|r| r.2 > start || r.4 > resident);
     if over { Err("a figure is over its bar".into()) } else { Ok(()) }
+}
+
+/// Measures first estimates with the table in force, publishes the one in a file, measures again.
+async fn loading(
+    path: &str,
+    stack: &uc_local::stack::Stack,
+    listener: &TcpListener,
+    access: &seed::Access,
+) -> Result<(), Failure> {
+    let client = Client::new(&format!("http://{}", stack.address()));
+    let client = client.with_credential(&access.api_key);
+    let published = client.get("/v1/ratios").send().await;
+    let table: Value = serde_json::from_slice(&fs::read(path)?)?;
+    for table in [published.value(), table] {
+        let models = table["models"].as_object().ok_or("the table has no models")?;
+        let in_force = client.get("/v1/ratios").send().await;
+        if in_force.value() != table {
+            let etag = in_force.header("etag").ok_or("the table has no version")?;
+            let mut body = GzEncoder::new(Vec::new(), Compression::default());
+            body.write_all(table.to_string().as_bytes())?;
+            let put = client.put("/v1/ratios").header("if-match", etag);
+            put.header("content-encoding", "gzip").body(body.finish()?).send().await.expect(200);
+        }
+        let priced = |model: &Value, dimension| {
+            let rows = model["ratios"].as_array().into_iter().flatten();
+            rows.into_iter().any(|r| r["dimension"] == dimension && r.get("when").is_none())
+        };
+        let (model, _) = models
+            .iter()
+            .find(|(_, model)| priced(model, "input_tokens") && model["enabled"] != false)
+            .ok_or("no model has an unconditional price for input_tokens")?;
+        let body = json!({"items": [{"model": model, "usage": {"input_tokens": 1}}]});
+        let event = http_event("estimate", ("POST", "/v1/estimates", body), access)?;
+        let mut times = Vec::new();
+        for _ in 0..STARTS {
+            let mut child = spawn(&format!("{}/release/estimate", target()), stack, listener)?;
+            let (mut poll, _) = timeout(PATIENCE, next_request(listener)).await??;
+            let started = Instant::now();
+            answer(&mut poll, listener, "estimate", &event).await?;
+            times.push(started.elapsed().as_micros());
+            child.kill()?;
+            child.wait()?;
+        }
+        times.sort_unstable();
+        let millis = |micros: u128| format!("{}.{}", micros / 1_000, micros % 1_000 / 100);
+        println!(
+            "first estimate with {} models: {} ms ({}-{})",
+            models.len(),
+            millis(times[STARTS / 2]),
+            millis(times[0]),
+            millis(times[STARTS - 1])
+        );
+    }
+    Ok(())
 }
 
 /// The directory that cargo builds into.
@@ -153,7 +218,15 @@ async fn serve(
     name: &str,
     access: &seed::Access,
 ) -> Result<(), Failure> {
-    let event = event(name, access)?;
+    answer(poll, listener, name, &event(name, access)?).await
+}
+
+async fn answer(
+    poll: &mut TcpStream,
+    listener: &TcpListener,
+    name: &str,
+    event: &str,
+) -> Result<(), Failure> {
     let deadline = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis();
     let head = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
@@ -180,9 +253,7 @@ fn event(name: &str, access: &seed::Access) -> Result<String, Failure> {
     if name == "plan-grant" {
         return Ok(include_str!("../../../events/schedule.json").to_owned());
     }
-    let mut event: Value =
-        serde_json::from_str(include_str!("../../../events/apigw/estimate.json"))?;
-    let (method, path, body) = match name {
+    let request = match name {
         "estimate" => (
             "POST",
             "/v1/estimates",
@@ -203,6 +274,17 @@ fn event(name: &str, access: &seed::Access) -> Result<String, Failure> {
         "ratios-admin" => ("GET", "/v1/ratios", Value::Null),
         _ => ("PUT", "/v1/accounts/measured", json!({"price_group": "pro"})),
     };
+    http_event(name, request, access)
+}
+
+/// A request as API Gateway hands it over.
+fn http_event(
+    name: &str,
+    (method, path, body): (&str, &str, Value),
+    access: &seed::Access,
+) -> Result<String, Failure> {
+    let mut event: Value =
+        serde_json::from_str(include_str!("../../../events/apigw/estimate.json"))?;
     event["rawPath"] = json!(path);
     event["requestContext"]["http"]["path"] = json!(path);
     event["requestContext"]["http"]["method"] = json!(method);

@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use uc_local::aws::Endpoints;
 use uc_local::gateway::AllowedOrigins;
+use uc_local::ssm::Quotas;
 use uc_local::stack::{Options, Stack as Running};
 use uc_local::wiring;
 use uc_tests::client::{Answer, Call};
@@ -100,7 +101,12 @@ struct Wired {
 
 impl Wired {
     async fn start() -> Self {
-        let options = Options { port: 0, data: None, origins: AllowedOrigins::Any };
+        let options = Options {
+            port: 0,
+            data: None,
+            origins: AllowedOrigins::Any,
+            quotas: Quotas::Unlimited,
+        };
         let mut made = None;
         let running = Running::start(&options, |direct, clock| {
             let made = &mut made;

@@ -12,6 +12,7 @@ use uc_local::aws::Endpoints;
 use uc_local::gateway::AllowedOrigins;
 use uc_local::run_file::RunFile;
 use uc_local::seed::{Access, TABLE};
+use uc_local::ssm::Quotas;
 use uc_local::stack::Options;
 use uc_local::{webhook, wiring};
 use uc_tests::client::{Answer, Call, Client};
@@ -130,7 +131,7 @@ impl Own {
 
     /// Starts one for web pages of these origins.
     pub async fn start_for(origins: AllowedOrigins) -> Self {
-        let options = Options { port: 0, data: None, origins };
+        let options = Options { port: 0, data: None, origins, quotas: Quotas::Unlimited };
         let (running, access, _) = wiring::start(&options, wiring::config()).await.unwrap();
         Self::of(running, access)
     }

@@ -190,6 +190,11 @@ impl Conditions {
         self.thresholds.iter().map(|(name, threshold)| (name.as_str(), threshold.least()))
     }
 
+    /// The parameters that must have a value, and which.
+    pub const fn equalities(&self) -> &Parameters {
+        &self.equalities
+    }
+
     /// Whether all of them hold.
     pub(super) fn hold(&self, facts: &Facts<'_>) -> bool {
         self.equalities

@@ -45,6 +45,26 @@ impl TableError {
     }
 }
 
+/// Everything that keeps a document from being a ratio table, both kinds at once: what an
+/// administrator still has to do. At least one is not empty; at most 1,000 of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Findings {
+    /// What is missing.
+    pub missing: Vec<Fault>,
+    /// What is there, but can't stand. More may come up once nothing is missing.
+    pub invalid: Vec<Fault>,
+}
+
+impl From<Findings> for TableError {
+    fn from(findings: Findings) -> Self {
+        if findings.missing.is_empty() {
+            Self::Invalid(findings.invalid)
+        } else {
+            Self::Incomplete(findings.missing)
+        }
+    }
+}
+
 /// The first fault and the number of the others.
 struct Listed<'a>(&'a [Fault]);
 
@@ -255,13 +275,16 @@ impl Faults {
 
     /// What is missing first; else what is invalid; else nothing is wrong.
     pub fn into_result(self) -> Result<(), TableError> {
-        if !self.missing.is_empty() {
-            Err(TableError::Incomplete(self.missing))
-        } else if !self.invalid.is_empty() {
-            Err(TableError::Invalid(self.invalid))
-        } else {
-            Ok(())
+        Ok(self.into_findings()?)
+    }
+
+    /// All that is missing and invalid; else nothing is wrong.
+    pub fn into_findings(self) -> Result<(), Findings> {
+        let Self { missing, invalid } = self;
+        if missing.is_empty() && invalid.is_empty() {
+            return Ok(());
         }
+        Err(Findings { missing, invalid })
     }
 }
 
@@ -275,3 +298,46 @@ fn push(faults: &mut Vec<Fault>, at: &Path<'_>, detail: impl fmt::Display) {
 
 /// What the last fault says where there are more.
 const MORE: &str = " (there are more faults, which are not listed)";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::ratios::RatioTable;
+
+    #[test]
+    fn a_draft_tells_both_what_is_missing_and_what_is_wrong() {
+        let pointers = |faults: &[Fault]| -> Vec<String> {
+            faults.iter().map(|fault| fault.pointer.clone()).collect()
+        };
+        let check = |draft: Value, missing: &[&str], invalid: &[&str]| {
+            let findings = RatioTable::examine(&draft).unwrap_err();
+            assert_eq!(pointers(&findings.missing), missing, "{draft}");
+            assert_eq!(pointers(&findings.invalid), invalid, "{draft}");
+            // Publishing tells one of the two, as ever.
+            let told = RatioTable::from_json(&draft).unwrap_err();
+            let first = if missing.is_empty() { invalid } else { missing };
+            assert_eq!(pointers(told.faults()), first, "{draft}");
+            assert_eq!(matches!(told, TableError::Incomplete(_)), !missing.is_empty());
+        };
+        check(json!({}), &["/credit", "/groups", "/features", "/models"], &[]);
+        check(json!([]), &[], &[""]);
+        let mut draft = json!({
+            "credit": {"scale": null, "rounding": "sideways"}, "groups": {"pro": "10"},
+            "features": {"text": {"dimensions": ["input_tokens"]}},
+            "models": {"a": {"feature": "text", "ratios": [{"dimension": "input_tokens", "per": 7}]}},
+        });
+        check(
+            draft.clone(),
+            &["/credit/scale", "/groups/default", "/models/a/ratios/0/credits"],
+            &["/credit/rounding", "/groups/pro", "/models/a/ratios/0/per"],
+        );
+        draft["credit"] = json!({"scale": 4, "rounding": "up"});
+        draft["groups"] = json!({"default": "1"});
+        draft["models"]["a"]["ratios"][0]["credits"] = json!("1");
+        check(draft.clone(), &[], &["/models/a/ratios/0/per"]);
+        draft["models"]["a"]["ratios"][0]["per"] = json!(1000);
+        assert_eq!(RatioTable::examine(&draft), Ok(RatioTable::from_json(&draft).unwrap()));
+    }
+}

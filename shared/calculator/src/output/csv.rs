@@ -1,0 +1,63 @@
+//! The rows of a calculation as CSV.
+
+use std::borrow::Cow;
+
+use crate::Calculation;
+use crate::output::like_a_formula;
+
+/// The columns.
+const COLUMNS: [&str; 12] = [
+    "model",
+    "provider",
+    "feature",
+    "dimension",
+    "conditions",
+    "per",
+    "currency",
+    "cost",
+    "margin",
+    "ratio",
+    "price",
+    "effective_margin",
+];
+
+/// One line a row of the table, in the order of the models' ids, under a line of the columns'
+/// names: RFC 4180 with line feeds. Numbers are plain decimals, conditions are JSON. What could be
+/// taken for a formula has an apostrophe in front.
+pub fn csv(calculation: &Calculation) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let write = |writer: &mut csv::Writer<Vec<u8>>, fields: &[&str]| {
+        writer.write_record(fields).expect("as many fields as columns, into memory");
+    };
+    write(&mut writer, &COLUMNS);
+    let currency = &calculation.settings.credit_price.currency;
+    for (id, model) in &calculation.models {
+        for row in &model.rows {
+            let conditions = row.when.as_ref().map(ToString::to_string).unwrap_or_default();
+            let effective = row.effective_margin.map(|margin| margin.to_string());
+            write(
+                &mut writer,
+                &[
+                    &text(id),
+                    &text(&model.provider),
+                    &text(&model.feature),
+                    &row.dimension,
+                    &conditions,
+                    &row.per.units().to_string(),
+                    currency,
+                    &row.cost.to_string(),
+                    &model.margin.to_string(),
+                    &row.ratio.to_string(),
+                    &row.price.to_string(),
+                    &effective.unwrap_or_default(),
+                ],
+            );
+        }
+    }
+    let bytes = writer.into_inner().expect("memory takes everything");
+    String::from_utf8(bytes).expect("texts of texts")
+}
+
+fn text(text: &str) -> Cow<'_, str> {
+    if like_a_formula(text) { format!("'{text}").into() } else { text.into() }
+}
