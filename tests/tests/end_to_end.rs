@@ -16,6 +16,8 @@ mod browser;
 mod calculations;
 #[path = "end_to_end/drafts.rs"]
 mod drafts;
+#[path = "end_to_end/estimates.rs"]
+mod estimates;
 #[path = "end_to_end/events.rs"]
 mod events;
 #[path = "end_to_end/idempotency.rs"]

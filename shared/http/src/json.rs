@@ -2,7 +2,8 @@
 //!
 //! `serde_json` alone takes the last of two equal keys and any control character; a typo or a
 //! proxy that reads a body differently must never change a price. What providers wrote
-//! (`provider_response`) is not the caller's to mend, so in there only JSON's own grammar counts.
+//! (`provider_response`) is not the caller's to mend, so in there only JSON's own grammar counts;
+//! the texts of a `request` that an estimate is of may have any length and line breaks.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Read};
@@ -287,6 +288,9 @@ enum Place {
     Request,
     /// The list of those.
     Requests,
+    /// A request that an item describes before the fact: holds texts of any length, with line
+    /// breaks.
+    Described,
     /// The usage of a preview: a list of them, or one text of JSON lines, which are read strictly
     /// one by one. (In an item usage is an object, which is plain.)
     Usage,
@@ -300,7 +304,9 @@ impl Place {
     fn field(self, name: &str) -> Self {
         match self {
             Self::Provider => Self::Provider,
+            Self::Described => Self::Described,
             Self::Request if name == "provider_response" => Self::Provider,
+            Self::Request if name == "request" => Self::Described,
             Self::Request if matches!(name, "items" | "operations") => Self::Requests,
             Self::Request if name == "usage" => Self::Usage,
             _ => Self::Plain,
@@ -310,6 +316,7 @@ impl Place {
     fn element(self) -> Self {
         match self {
             Self::Provider => Self::Provider,
+            Self::Described => Self::Described,
             Self::Requests | Self::Usage => Self::Request,
             _ => Self::Plain,
         }
@@ -374,7 +381,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_string<E: serde::de::Error>(self, text: String) -> Result<Value, E> {
-        if !matches!(self.place, Place::Provider | Place::Usage) {
+        if !matches!(self.place, Place::Provider | Place::Described | Place::Usage) {
             self.walk.check_text(&text)?;
         }
         Ok(Value::String(text))
