@@ -36,7 +36,8 @@ pub fn lines(from: &RatioTable, to: &RatioTable) -> Vec<String> {
                 other("name", changes.name.as_ref().map(|c| changed(c, ToString::to_string)));
                 other("enabled", changes.enabled.as_ref().map(|c| changed(c, ToString::to_string)));
                 other("minimum", changes.minimum.as_ref().map(|c| changed(c, ToString::to_string)));
-                for (name, list) in [("aliases", &changes.aliases), ("match", &changes.match_rules)] {
+                for (name, list) in [("aliases", &changes.aliases), ("match", &changes.match_rules)]
+                {
                     if let Some(list) = list {
                         let signed = |sign: char, names: &[&str]| {
                             names.iter().map(|name| format!("{sign}{name}")).collect::<Vec<_>>()

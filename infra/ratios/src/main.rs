@@ -53,8 +53,10 @@ fn act(command: Command) -> Result<(), Failure> {
             }
             let rows: usize = costs.models.values().map(|model| model.costs.len()).sum();
             eprintln!("{} models with {rows} costs", costs.models.len());
-            say("left out", &costs.omitted, list);
-            say("noted", &costs.notes, list);
+            let (noted, left_out): (Vec<_>, Vec<_>) =
+                costs.omitted.iter().partition(|omitted| omitted.is_taken_over());
+            say("left out", &left_out, list);
+            say("noted", &noted, list);
             write(&out, costs.to_json().as_bytes())
         }
         Command::Calculate { costs, settings, credit_price, margin, out, csv, xlsx } => {
@@ -66,6 +68,9 @@ fn act(command: Command) -> Result<(), Failure> {
                 None => simple_settings(&costs, credit_price, margin)?,
             };
             let calculation = calculate(&costs, &settings)?;
+            // What the import left out was said before.
+            let new: Vec<_> = calculation.omitted.iter().skip(costs.omitted.len()).collect();
+            say("left out", &new, true);
             report(&calculation);
             if let Some(path) = csv {
                 write(&path, output::csv(&calculation).as_bytes())?;
@@ -149,7 +154,7 @@ fn table(path: &Path) -> Result<RatioTable, Failure> {
 }
 
 /// What was left out or changed: how often for which reason, or each.
-fn say(what: &str, said: &[Omitted], each: bool) {
+fn say(what: &str, said: &[&Omitted], each: bool) {
     if said.is_empty() {
         return;
     }
@@ -179,14 +184,16 @@ fn say(what: &str, said: &[Omitted], each: bool) {
 fn report(calculation: &Calculation) {
     let rows: usize = calculation.models.values().map(|model| model.rows.len()).sum();
     eprintln!("{} models with {rows} ratios", calculation.models.len());
-    say("left out", &calculation.omitted, false);
     let worst = calculation
         .models
         .iter()
         .filter_map(|(id, model)| Some((id, model.worst.as_ref()?)))
         .min_by_key(|(_, worst)| worst.margin);
     if let Some((id, worst)) = worst {
-        eprintln!("worst margin {}: {id}, {}, group {}", worst.margin, worst.dimension, worst.group);
+        eprintln!(
+            "worst margin {}: {id}, {}, group {}",
+            worst.margin, worst.dimension, worst.group
+        );
     }
     for plan in &calculation.plans {
         let price = format!("{} {}", plan.price.amount, plan.price.currency);
@@ -215,7 +222,10 @@ fn said_of(warning: &Warning) -> String {
              on {model}"
         ),
         Warning::UnderCost { group, multiplier, models } => {
-            format!("group {group} pays {multiplier} of the price, under the cost of {}", few(models))
+            format!(
+                "group {group} pays {multiplier} of the price, under the cost of {}",
+                few(models)
+            )
         }
         Warning::FreeGroup { group, models } => {
             format!("group {group} pays nothing for {}", few(models))
@@ -230,7 +240,8 @@ fn said_of(warning: &Warning) -> String {
 }
 
 fn pretty(value: &Value) -> Vec<u8> {
-    let mut text = serde_json::to_vec_pretty(value).expect("keys are texts, and nothing else fails");
+    let mut text =
+        serde_json::to_vec_pretty(value).expect("keys are texts, and nothing else fails");
     text.push(b'\n');
     text
 }

@@ -11,10 +11,10 @@ use ureq::http::{HeaderMap, Response, StatusCode, header};
 use ureq::{Agent, Body};
 
 /// How long one answer may take: publishing answers within 30 seconds.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 /// How long a publication may take altogether. The largest table that fits takes half a minute at
 /// SSM's quota.
-const PUBLICATION: Duration = Duration::from_secs(600);
+const PUBLICATION: Duration = Duration::from_mins(10);
 /// Between two attempts where the deployment does not say.
 const PAUSE: Duration = Duration::from_secs(2);
 /// Largest answer that is read.
@@ -198,8 +198,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 fn json(answer: Response<Body>, url: &str) -> Result<Value, RemoteError> {
-    let strange =
-        |reason: String| RemoteError::Strange { url: url.to_owned(), reason };
+    let strange = |reason: String| RemoteError::Strange { url: url.to_owned(), reason };
     let body = answer.into_body().into_with_config().limit(MAX_ANSWER).read_to_vec();
     let body = body.map_err(|error| unreachable(url, &error))?;
     serde_json::from_slice(&body).map_err(|error| strange(error.to_string()))
@@ -213,10 +212,10 @@ fn refused(answer: Response<Body>, url: &str) -> RemoteError {
         Err(error) => return error,
     };
     let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
-    let mut shown = format!("{status} {}: {}", text("code"), text("detail"));
-    for error in problem["errors"].as_array().into_iter().flatten() {
+    let fields = problem["errors"].as_array().into_iter().flatten().map(|error| {
         let field = |name: &str| error[name].as_str().unwrap_or_default();
-        shown.push_str(&format!("\n  {}: {}", field("pointer"), field("detail")));
-    }
-    RemoteError::Refused(shown)
+        format!("\n  {}: {}", field("pointer"), field("detail"))
+    });
+    let refusal = format!("{status} {}: {}", text("code"), text("detail"));
+    RemoteError::Refused(fields.fold(refusal, |shown, field| shown + &field))
 }

@@ -38,8 +38,6 @@ struct Document {
     models: BTreeMap<String, Model>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     omitted: Vec<Omitted>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    notes: Vec<Omitted>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -90,7 +88,6 @@ impl ProviderCosts {
             parts: self.parts.clone(),
             models: self.models.iter().map(|(id, costs)| (id.clone(), model(costs))).collect(),
             omitted: self.omitted.clone(),
-            notes: self.notes.clone(),
         };
         serde_json::to_string_pretty(&document).expect("keys are texts, and nothing else can fail")
     }
@@ -113,7 +110,7 @@ impl ProviderCosts {
             return Err(ImportError::TooManyModels);
         }
         let wrong = |place: String, detail: String| ImportError::Syntax { place, detail };
-        if document.omitted.len().max(document.notes.len()) > MAX_SAID {
+        if document.omitted.len() > MAX_SAID {
             return Err(wrong("/omitted".to_owned(), format!("at most {MAX_SAID}")));
         }
         let mut models = BTreeMap::new();
@@ -123,8 +120,9 @@ impl ProviderCosts {
             }
             let mut costs = Vec::with_capacity(model.costs.len());
             for row in model.costs {
-                let amount = Cost::parse_amount(&row.amount)
-                    .map_err(|error| wrong(format!("{id}, {}", row.dimension), error.to_string()))?;
+                let amount = Cost::parse_amount(&row.amount).map_err(|error| {
+                    wrong(format!("{id}, {}", row.dimension), error.to_string())
+                })?;
                 let Row { dimension, per, when, .. } = row;
                 costs.push(CostRow { dimension, amount, per, when });
             }
@@ -132,7 +130,7 @@ impl ProviderCosts {
             let costs = ModelCosts { provider, name, feature, aliases, starts_with, costs };
             models.insert(id, costs);
         }
-        let Document { currency, features, parts, omitted, notes, .. } = document;
-        Ok(Self { currency, features, parts, models, omitted, notes })
+        let Document { currency, features, parts, omitted, .. } = document;
+        Ok(Self { currency, features, parts, models, omitted })
     }
 }

@@ -344,6 +344,9 @@ impl Cost {
     }
 
     /// Reads an amount as strictly as every other decimal: not negative, at most 28 digits.
+    ///
+    /// # Errors
+    /// [`DecimalError`] says what the text is instead.
     pub fn parse_amount(text: &str) -> Result<Decimal, DecimalError> {
         parse_unsigned(text)
     }
