@@ -121,7 +121,7 @@ fn actual_charges_lie_within_the_bounds() {
         // The answer is some other text of the corpus.
         let answer = &texts[(index * 31 + 7) % texts.len()];
         let is_language = !matches!(&*answer.kind, "code" | "dense" | "digits" | "blank" | "emoji")
-            && answer.text.is_ascii() | (answer.kind == "latin");
+            && (answer.text.is_ascii() || answer.kind == "latin");
         let words = answer.text.split_whitespace().count() as u64;
         for (tokenizer, model) in MODELS {
             let (mut input, output) = (prompt.tokens[tokenizer], answer.tokens[tokenizer]);
