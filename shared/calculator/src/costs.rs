@@ -20,6 +20,8 @@ pub struct ProviderCosts {
     pub models: BTreeMap<String, ModelCosts>,
     /// What could not be taken over, each with its reason; in the order of the source.
     pub omitted: Vec<Omitted>,
+    /// What was taken over, but is not just what the source says: a price that was rounded up.
+    pub notes: Vec<Omitted>,
 }
 
 /// What one model costs.
@@ -52,7 +54,7 @@ pub struct CostRow {
     pub when: Option<Conditions>,
 }
 
-/// Something in a source that a table can't express, or that is not used.
+/// Something in a source that a table can't express, that is not used, or that was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Omitted {
     /// The model as the source names it.

@@ -6,6 +6,7 @@
 pub mod calculation;
 pub mod costs;
 mod exact;
+pub mod import;
 pub mod output;
 pub mod settings;
 

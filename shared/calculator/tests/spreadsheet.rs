@@ -73,6 +73,7 @@ fn costs() -> ProviderCosts {
             field: Some("@field".to_owned()),
             reason: "-reason".to_owned(),
         }],
+        notes: Vec::new(),
     }
 }
 

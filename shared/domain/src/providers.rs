@@ -10,8 +10,9 @@
 //! What a field means that is `null`, zero or not there, each provider's module says. A zero that
 //! is told is a zero; a total that is not there is not known, and never counts as zero.
 //!
-//! A provider is a file with its mapping, its [`Provider`] and a table of cases, and a line in
-//! [`PROVIDERS`]. Those that speak `OpenAI`'s Chat Completions describe in [`chat`] how they differ.
+//! A provider is a file with its mapping, its `Provider` and a table of cases, and a line in
+//! `PROVIDERS`. Those that speak `OpenAI`'s Chat Completions say how they differ by a
+//! `chat::Chat`.
 
 mod anthropic;
 mod azure;
@@ -32,6 +33,7 @@ mod openrouter;
 mod perplexity;
 mod stream;
 mod together;
+mod tools;
 mod xai;
 
 use std::collections::btree_map::Entry;

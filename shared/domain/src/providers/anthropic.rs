@@ -34,6 +34,8 @@
 //! counts. What that leaves out is as it was at the start. Without a `message_delta` the output is
 //! not known. A `message_delta` alone is read too, but may lack the cache's lifetimes and the tier.
 
+use crate::Quantity;
+
 use super::body::Body;
 use super::chat::Chat;
 use super::stream::Events;
@@ -66,7 +68,13 @@ pub(super) fn is_messages(body: &Body<'_>) -> Result<bool, ProviderError> {
         return Ok(true);
     }
     let Some(usage) = body.object("usage")? else { return Ok(false) };
-    let own = ["cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation"];
+    let own = [
+        "cache_creation_input_tokens",
+        "cache_read_input_tokens",
+        "cache_creation",
+        "server_tool_use",
+        "iterations",
+    ];
     Ok(own.iter().any(|field| usage.get(field).is_some()))
 }
 
@@ -241,7 +249,15 @@ fn iterations(
 
 /// Whether two names are of one model: one may have the date that the other leaves out.
 fn is_same(a: &str, b: &str) -> bool {
-    a.starts_with(b) || b.starts_with(a)
+    undated(a) == undated(b)
+}
+
+/// A model's name without the date at its end: `claude-opus-4-5-20251101`.
+fn undated(model: &str) -> &str {
+    match model.rsplit_once(['-', '@']) {
+        Some((name, date)) if date.len() == 8 && date.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => model,
+    }
 }
 
 /// The counts of a response or of an iteration; they stand beside each other.
@@ -283,7 +299,7 @@ impl Counts {
     fn plus(self, other: Self, iteration: &Body<'_>) -> Result<Self, ProviderError> {
         let sum = |a: u64, b: u64| {
             let sum = a + b;
-            crate::Quantity::from_whole(sum).map(|_| sum).ok_or_else(|| {
+            Quantity::from_whole(sum).map(|_| sum).ok_or_else(|| {
                 let pointer = iteration.pointer().to_owned();
                 contradictory(pointer, "the sum of the iterations is over 12 digits")
             })
@@ -348,6 +364,7 @@ mod tests {
     const CACHING: &str = "https://platform.claude.com/docs/en/build-with-claude/prompt-caching";
     const THINKING: &str =
         "https://platform.claude.com/docs/en/build-with-claude/extended-thinking";
+    const VISION: &str = "https://platform.claude.com/docs/en/build-with-claude/vision";
     const WEB_SEARCH: &str =
         "https://platform.claude.com/docs/en/agents-and-tools/tool-use/web-search-tool";
     const COMPACTION: &str = "https://platform.claude.com/docs/en/build-with-claude/compaction";
@@ -409,6 +426,17 @@ mod tests {
                     "m: input_tokens 40, output_reasoning_tokens 700, output_tokens 200 \
                      service_class=priority",
                 ),
+            ),
+            // Images, documents and tools of a prompt are input as any other; a tool's call is
+            // output.
+            case(
+                VISION,
+                json!({
+                    "type": "message", "model": "claude-opus-4-8", "stop_reason": "tool_use",
+                    "content": [{"type": "tool_use", "name": "f", "input": {}}],
+                    "usage": {"input_tokens": 1_551, "output_tokens": 71}
+                }),
+                Usage("claude-opus-4-8: input_tokens 1551, output_tokens 71"),
             ),
             // Fetching pages is free but for its tokens.
             case(
@@ -600,7 +628,11 @@ mod tests {
             "cache_read_input_tokens": 0, "cache_creation_input_tokens": 40,
             "cache_creation": {"ephemeral_1h_input_tokens": 40}
         });
-        let turn = |input: u64, output: u64| json!({"type": "message", "input_tokens": input, "output_tokens": output});
+        let turn = |input: u64, output: u64| {
+            json!({
+                "type": "message", "input_tokens": input, "output_tokens": output
+            })
+        };
         let advice = |model: &str| {
             json!({
                 "type": "advisor_message", "model": model, "input_tokens": 823,
@@ -680,6 +712,19 @@ mod tests {
                 ),
                 Contradictory("/usage/iterations/0/model"),
             ),
+            // A later version of the same family is another model.
+            case(
+                FALLBACK,
+                usage(
+                    415,
+                    200,
+                    json!([
+                        of("message", "claude-opus-4-8-5", 412, 30),
+                        of("fallback_message", "claude-opus-4-8", 415, 200)
+                    ]),
+                ),
+                Contradictory("/usage/iterations/0/model"),
+            ),
             case(
                 ADVISOR,
                 usage(1, 1, json!([turn(1, 1), advice("a"), advice("b")])),
@@ -739,7 +784,9 @@ mod tests {
         /// The kinds of input stand beside each other, and all iterations are billed.
         #[test]
         fn iterations_add_up(
-            turns in prop::collection::vec((any::<bool>(), [0_u64..30, 0..30, 0..30, 0..30, 0..30]), 1..5),
+            turns in prop::collection::vec(
+                (any::<bool>(), [0_u64..30, 0..30, 0..30, 0..30, 0..30]), 1..5
+            ),
             thinking in 0_u64..40,
         ) {
             let iteration = |(compaction, [input, read, short, long, output]): &(bool, [u64; 5])| {

@@ -156,6 +156,17 @@ mod tests {
                 ]),
                 Usage("claude-sonnet-4-5: input_tokens 3, output_tokens 8"),
             ),
+            // Trimmed to counts that only Messages has.
+            case(
+                CLAUDE,
+                json!({"model": "claude-opus-4-8", "usage": {
+                    "input_tokens": 23_000, "output_tokens": 1_000, "iterations": [
+                        {"type": "compaction", "input_tokens": 180_000, "output_tokens": 3_500},
+                        {"type": "message", "input_tokens": 23_000, "output_tokens": 1_000}
+                    ]
+                }}),
+                Usage("claude-opus-4-8: input_tokens 203000, output_tokens 4500"),
+            ),
             case(
                 FILTER,
                 json!({"error": {"code": "content_filter", "status": 400, "innererror": {

@@ -22,13 +22,17 @@
 //! it must be one of the two. Input and output must be there, all else is nothing where it is
 //! absent, `null` or zero.
 //!
-//! Only Anthropic's bodies name a model: the caller names it (`us.anthropic.claude-...-v1:0`).
-//! Outside the usage stand guardrails, which are billed by the text units of the guardrail's own
-//! answer, and images and embeddings that are billed by number.
+//! Converse names a model only where a prompt router chose it (`trace.promptRouter.invokedModelId`,
+//! whose last segment is the model), `InvokeModel` only in the bodies of some: the caller names it
+//! (`us.anthropic.claude-...-v1:0`). Outside the usage stand guardrails, which are billed by the
+//! text units of the guardrail's own answer, and images and embeddings that are billed by number.
 //!
 //! A stream of Converse tells its usage in the `metadata` event at the end, with or without that
 //! name around it. Streams of `InvokeModel` have it in the metrics of the last part, those of
 //! Anthropic in the events too.
+
+use crate::Quantity;
+use crate::ratios::is_model_name;
 
 use super::anthropic::{Messages, is_messages};
 use super::body::Body;
@@ -100,6 +104,10 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
         return Messages::HOSTED.read(body);
     }
     let mut read = ResponseUsage::of(body);
+    if let Some(router) = body.object_at(&["trace", "promptRouter"])? {
+        let model = router.text("invokedModelId").and_then(|arn| arn.rsplit('/').next());
+        read.model = model.filter(|model| is_model_name(model)).map(str::to_owned).or(read.model);
+    }
     CONVERSE.add_to(&mut read, &usage)?;
     if let Some(tier) = body.object("serviceTier")? {
         read.set(SERVICE_CLASS, tier.parameter("type", &["default", "standard"])?);
@@ -135,7 +143,7 @@ fn without_usage(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
     let mut output = body.count("totalOutputTextTokenCount")?;
     for result in body.list("results")? {
         let count = output.unwrap_or(0) + result.required_count("tokenCount")?;
-        if crate::Quantity::from_whole(count).is_none() {
+        if Quantity::from_whole(count).is_none() {
             return Err(contradictory(result.at("tokenCount"), "the sum is over 12 digits"));
         }
         output = Some(count);
@@ -227,10 +235,12 @@ mod tests {
         "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html";
     const CACHING: &str =
         "https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html";
-    const CLAUDE: &str = "https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages.html";
+    const ROUTING: &str =
+        "https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-routing.html";
+    const CLAUDE: &str = "Amazon Bedrock user guide: Anthropic Claude Messages API";
     const TITAN: &str =
         "https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-text.html";
-    const TITAN_EMBED: &str = "https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html";
+    const TITAN_EMBED: &str = "Amazon Bedrock user guide: Amazon Titan Text Embeddings models";
     const LLAMA: &str =
         "https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-meta.html";
     const NOVA: &str =
@@ -277,9 +287,21 @@ mod tests {
                 ),
             ),
             case(
+                ROUTING,
+                json!({
+                    "usage": {"inputTokens": 3, "outputTokens": 4, "totalTokens": 7},
+                    "trace": {"promptRouter": {
+                        "invokedModelId":
+                            "arn:aws:bedrock:us-east-1:1:inference-profile/us.amazon.nova-lite-v1:0"
+                    }}
+                }),
+                Usage("us.amazon.nova-lite-v1:0: input_tokens 3, output_tokens 4"),
+            ),
+            case(
                 CACHING,
                 json!({
-                    "serviceTier": {"type": "default"}, "performanceConfig": {"latency": "standard"},
+                    "serviceTier": {"type": "default"},
+                    "performanceConfig": {"latency": "standard"},
                     "usage": {
                         "inputTokens": 4, "outputTokens": 10, "totalTokens": 3_065,
                         "cacheReadInputTokens": 1_000, "cacheWriteInputTokens": 2_051,
@@ -511,6 +533,34 @@ mod tests {
                 LLAMA,
                 json!({"generation": "a", "prompt_token_count": 14}),
                 Missing("/generation_token_count"),
+            ),
+            case(
+                LLAMA,
+                json!({"generation": "", "prompt_token_count": 14, "generation_token_count": 0}),
+                Usage("-: input_tokens 14"),
+            ),
+            case(
+                LLAMA,
+                json!({"generation": "", "prompt_token_count": -1, "generation_token_count": 0}),
+                Contradictory("/prompt_token_count"),
+            ),
+            case(
+                NOVA,
+                json!({
+                    "output": {"message": {"role": "assistant", "content": [{"text": "a"}]}},
+                    "stopReason": "end_turn", "usage": {
+                        "inputTokens": 11, "outputTokens": 10, "totalTokens": 21,
+                        "cacheReadInputTokenCount": 0, "cacheWriteInputTokenCount": 0
+                    }
+                }),
+                Usage("-: input_tokens 11, output_tokens 10"),
+            ),
+            case(
+                TITAN,
+                json!({"inputTextTokenCount": 5, "results": [
+                    {"tokenCount": 999_999_999_999_u64}, {"tokenCount": 1}
+                ]}),
+                Contradictory("/results/1/tokenCount"),
             ),
             case(
                 OPENAI,

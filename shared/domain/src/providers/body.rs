@@ -12,7 +12,7 @@ use super::{ProviderError, contradictory, missing};
 #[derive(Clone)]
 pub(super) struct Body<'a> {
     fields: &'a Map<String, Value>,
-    /// Of the readers' own field names and of positions only, which need no escapes.
+    /// With its escapes (RFC 6901).
     pointer: String,
     /// Where fields are looked for that are not here: an earlier event of the stream.
     under: Option<Box<Body<'a>>>,
@@ -47,7 +47,8 @@ impl<'a> Body<'a> {
         {
             return under.at(field);
         }
-        format!("{}/{field}", self.pointer)
+        // Some readers go through all fields, whatever their names.
+        format!("{}/{}", self.pointer, field.replace('~', "~0").replace('/', "~1"))
     }
 
     /// The pointer of a field that is there, whatever it is, or else of the object that lacks it.

@@ -34,12 +34,17 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
 mod tests {
     use serde_json::json;
 
-    use crate::providers::tests::{Case, Expected, case};
+    use crate::providers::tests::{Case, Expected, case, fixture};
 
     const DOC: &str = "https://inference-docs.cerebras.ai/api-reference/chat-completions";
 
     pub(in crate::providers) fn cases() -> Vec<Case> {
         vec![
+            case(
+                DOC,
+                fixture(include_str!("../../../../events/responses/cerebras-chat.json")),
+                Expected::Usage("qwen-3-32b: input_tokens 22, output_tokens 86"),
+            ),
             case(
                 DOC,
                 json!({

@@ -43,7 +43,7 @@ pub(super) struct Chat {
     pub standard_tiers: &'static [&'static str],
 }
 
-/// Whether `completion_tokens` has the tokens of `completion_tokens_details.reasoning_tokens` in it.
+/// Whether `completion_tokens` has `completion_tokens_details.reasoning_tokens` in it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reasoning {
     /// They are a part of it.
@@ -308,7 +308,7 @@ impl Completion {
 }
 
 /// Takes `count` from the front, and says how much came from each.
-fn take<const N: usize>(from: &mut [u64; N], mut count: u64) -> [u64; N] {
+pub(super) fn take<const N: usize>(from: &mut [u64; N], mut count: u64) -> [u64; N] {
     from.each_mut().map(|rest| {
         let taken = count.min(*rest);
         *rest -= taken;

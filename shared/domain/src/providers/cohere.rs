@@ -99,7 +99,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use crate::providers::tests::{Case, Expected, case};
+    use crate::providers::tests::{Case, Expected, case, fixture};
     use crate::providers::usage_from_response;
 
     const CHAT: &str = "https://docs.cohere.com/reference/chat";
@@ -109,6 +109,11 @@ mod tests {
 
     pub(in crate::providers) fn cases() -> Vec<Case> {
         vec![
+            case(
+                CHAT,
+                fixture(include_str!("../../../../events/responses/cohere-chat.json")),
+                Expected::Usage("-: input_tokens 17, output_tokens 12"),
+            ),
             case(
                 CHAT,
                 json!({"id": "c", "finish_reason": "COMPLETE", "message": {"role": "assistant"},

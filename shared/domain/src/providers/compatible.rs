@@ -127,3 +127,69 @@ fn transcription(body: &Body<'_>) -> Result<Option<ResponseUsage>, ProviderError
     read.add_quantity("audio_seconds", seconds);
     Ok(Some(read))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use crate::providers::{ProviderError, usage_from_response};
+
+    /// Those that speak Chat Completions, and where their reasoning is: within the completion,
+    /// unless only the total can tell.
+    const PROVIDERS: [(&str, bool); 10] = [
+        ("cerebras", false),
+        ("deepseek", false),
+        ("fireworks", true),
+        ("google", true),
+        ("groq", false),
+        ("huggingface", true),
+        ("mistral", false),
+        ("openrouter", true),
+        ("perplexity", false),
+        ("together", true),
+    ];
+
+    proptest! {
+        /// Whoever sends it, the tokens of a chat add up to its totals, each on its side, and what
+        /// can't add up is refused.
+        #[test]
+        fn tokens_are_conserved(
+            (provider, by_total) in prop::sample::select(PROVIDERS.to_vec()),
+            [prompt, cached, images, completion, reasoning] in
+                [0_u64..20, 0_u64..12, 0_u64..12, 0_u64..20, 0_u64..12],
+            with_total: bool,
+            on_top: bool,
+        ) {
+            let beside = on_top && with_total;
+            let total = prompt + completion + if beside { reasoning } else { 0 };
+            let body = json!({"usage": {
+                "prompt_tokens": prompt, "completion_tokens": completion,
+                "total_tokens": if with_total { json!(total) } else { Value::Null },
+                "prompt_tokens_details": {"cached_tokens": cached, "image_tokens": images},
+                "completion_tokens_details": {"reasoning_tokens": reasoning},
+            }});
+            let allowed = cached <= prompt
+                && images <= prompt
+                && if beside && reasoning > 0 { by_total } else { reasoning <= completion };
+            match usage_from_response(provider, &body) {
+                Ok(read) => {
+                    prop_assert!(allowed, "{} {} {:?}", provider, body, read);
+                    let sum = |start: &str| -> u64 {
+                        let of = read.usage.iter().filter(|(d, _)| d.starts_with(start));
+                        of.map(|(_, quantity)| quantity.millis() / 1_000).sum()
+                    };
+                    prop_assert_eq!(sum("input_") + sum("cache_read_"), prompt, "{}", body);
+                    prop_assert_eq!(sum("cache_read_"), cached, "{}", body);
+                    prop_assert_eq!(sum("output_reasoning_"), reasoning, "{}", body);
+                    prop_assert_eq!(sum("output_"), total - prompt, "{}", body);
+                }
+                Err(ProviderError::Contradictory { pointer, .. }) => {
+                    prop_assert!(!allowed, "{} {} {}", provider, body, pointer);
+                    prop_assert!(body.pointer(&pointer).is_some(), "{} {}", body, pointer);
+                }
+                Err(error) => prop_assert!(false, "{provider} {body}: {error}"),
+            }
+        }
+    }
+}

@@ -39,13 +39,21 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::providers::tests::{Case, Expected, case};
+    use crate::providers::tests::{Case, Expected, case, fixture};
 
     const DOC: &str = "https://api-docs.deepseek.com/api/create-chat-completion";
 
     pub(in crate::providers) fn cases() -> Vec<Case> {
         let usage = |usage: Value| json!({"model": "deepseek-chat", "choices": [], "usage": usage});
         vec![
+            case(
+                DOC,
+                fixture(include_str!("../../../../events/responses/deepseek-chat.json")),
+                Expected::Usage(
+                    "deepseek-reasoner: cache_read_tokens 640, input_tokens 360, \
+                     output_reasoning_tokens 250, output_tokens 50",
+                ),
+            ),
             // A prompt that was partly cached, and reasoning.
             case(
                 DOC,

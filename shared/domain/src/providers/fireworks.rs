@@ -30,13 +30,21 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
 mod tests {
     use serde_json::json;
 
-    use crate::providers::tests::{Case, Expected, case};
+    use crate::providers::tests::{Case, Expected, case, fixture};
 
     const CHAT: &str = "https://docs.fireworks.ai/api-reference/post-chatcompletions";
     const AUDIO: &str = "https://docs.fireworks.ai/api-reference/audio-transcriptions";
 
     pub(in crate::providers) fn cases() -> Vec<Case> {
         vec![
+            case(
+                CHAT,
+                fixture(include_str!("../../../../events/responses/fireworks-chat.json")),
+                Expected::Usage(
+                    "accounts/fireworks/models/deepseek-v3p2: cache_read_tokens 1000, \
+                     input_tokens 24, output_tokens 25",
+                ),
+            ),
             case(
                 CHAT,
                 json!({"id": "c", "object": "chat.completion",

@@ -10,6 +10,7 @@
 //! | `thoughtsTokenCount` (outside the candidates) | `output_reasoning_tokens` |
 //! | the different queries of `groundingMetadata.webSearchQueries`, `.imageSearchQueries` that are not empty; in Interactions `grounding_tool_count` | `web_searches` |
 //! | grounding in Google Maps: its queries, at least one | `maps_searches` |
+//! | `grounding_tool_count` of `retrieval`; of another tool | `file_searches`; `<tool>_calls` |
 //! | the images among `predictions`, `generatedImages` | `output_images` |
 //! | `embeddings.statistics.token_count` of all predictions | `input_tokens` |
 //!
@@ -38,8 +39,9 @@ use crate::Quantity;
 use crate::ratios::is_model_name;
 
 use super::body::Body;
-use super::chat::{Chat, Reasoning};
+use super::chat::{Chat, Reasoning, take};
 use super::stream::Events;
+use super::tools::Tools;
 use super::{
     Provider, ProviderError, ResponseUsage, SERVICE_CLASS, compatible, contradictory, missing,
 };
@@ -182,8 +184,14 @@ fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, ProviderError> {
 /// Whether a body is of another maker's API: of models of others on Vertex AI, or of Gemini under
 /// `OpenAI`'s API.
 fn is_foreign(body: &Body<'_>) -> Result<bool, ProviderError> {
-    let Some(usage) = body.object("usage")? else { return Ok(false) };
-    Ok(Chat::is_usage(&usage) || usage.get("input_tokens").is_some())
+    for path in [["usage"].as_slice(), &["response", "usage"]] {
+        if let Some(usage) = body.object_at(path)?
+            && (Chat::is_usage(&usage) || usage.get("input_tokens").is_some())
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn read_foreign(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
@@ -265,65 +273,21 @@ fn service_class(body: &Body<'_>, usage: &Body<'_>) -> Result<Option<String>, Pr
 
 fn tokens(read: &mut ResponseUsage, usage: &Body<'_>, names: &Names) -> Result<(), ProviderError> {
     let prompt = usage.count_or_zero(names.prompt)?;
-    let cached = usage.count_or_zero(names.cached)?;
     let tool_use = usage.count_or_zero(names.tool_use)?;
     let output = usage.count_or_zero(names.output)?;
     let thoughts = usage.count_or_zero(names.thoughts)?;
-    let inside = match usage.count(names.total)? {
-        Some(total) if total != prompt + tool_use + output + thoughts => {
-            if total != prompt + tool_use + output || thoughts > output {
-                return Err(contradictory(
-                    usage.at(names.total),
-                    format!(
-                        "{} is {total}, but its parts are {}",
-                        names.total,
-                        prompt + tool_use + output + thoughts
-                    ),
-                ));
-            }
-            true
-        }
-        _ => false,
-    };
+    let visible = prompt + tool_use + output;
+    let inside = thoughts <= output && usage.count(names.total)? == Some(visible);
+    usage.check_total(names.total, if inside { visible } else { visible + thoughts })?;
 
-    let by_kind = |field, total| by_modality(usage, names, field, total);
-    let (mut fresh, cached) = if cached > prompt {
-        return Err(contradictory(
-            usage.at(names.cached),
-            format!("{} is {cached}, more than the prompt's {prompt}", names.cached),
-        ));
-    } else {
-        match (by_kind(names.prompt_by, prompt)?, by_kind(names.cached_by, cached)?) {
-            (Some(mut all), None) => {
-                let cached = take(&mut all, cached);
-                (all, cached)
-            }
-            (None, cached_by) => {
-                let cached_by = cached_by.unwrap_or([cached, 0, 0, 0]);
-                ([prompt - cached, 0, 0, 0], cached_by)
-            }
-            (Some(mut all), Some(cached)) => {
-                for ((all, cached), name) in all.iter_mut().zip(cached).zip(MODALITIES) {
-                    *all = all.checked_sub(cached).ok_or_else(|| {
-                        contradictory(
-                            usage.at(names.cached_by),
-                            format!(
-                                "{cached} tokens of {name} were cached, but {all} were in the \
-                                     prompt"
-                            ),
-                        )
-                    })?;
-                }
-                (all, cached)
-            }
-        }
-    };
+    let (mut fresh, cached) = prompt_by_modality(usage, names, prompt)?;
     let [tool_text, tool_other @ ..] =
-        by_kind(names.tool_use_by, tool_use)?.unwrap_or([tool_use, 0, 0, 0]);
+        by_modality(usage, names, names.tool_use_by, tool_use)?.unwrap_or([tool_use, 0, 0, 0]);
     for (fresh, tool) in fresh[1..].iter_mut().zip(tool_other) {
         *fresh = within_limit(usage.at(names.tool_use), *fresh + tool)?;
     }
-    let mut output = by_kind(names.output_by, output)?.unwrap_or([output, 0, 0, 0]);
+    let mut output =
+        by_modality(usage, names, names.output_by, output)?.unwrap_or([output, 0, 0, 0]);
     if inside {
         output[0] = output[0].checked_sub(thoughts).ok_or_else(|| {
             contradictory(
@@ -341,6 +305,31 @@ fn tokens(read: &mut ResponseUsage, usage: &Body<'_>, names: &Names) -> Result<(
     read.add("input_tool_tokens", tool_text);
     read.add("output_reasoning_tokens", thoughts);
     Ok(())
+}
+
+/// The prompt by modality: what was not cached, and what was.
+fn prompt_by_modality(
+    usage: &Body<'_>,
+    names: &Names,
+    prompt: u64,
+) -> Result<([u64; 4], [u64; 4]), ProviderError> {
+    let [cached] = usage.parts([names.cached], prompt, names.prompt)?;
+    let all = by_modality(usage, names, names.prompt_by, prompt)?;
+    let cached_by = by_modality(usage, names, names.cached_by, cached)?;
+    let Some(mut rest) = all else {
+        return Ok(([prompt - cached, 0, 0, 0], cached_by.unwrap_or([cached, 0, 0, 0])));
+    };
+    let Some(cached_by) = cached_by else {
+        let cached_by = take(&mut rest, cached);
+        return Ok((rest, cached_by));
+    };
+    for ((rest, cached), modality) in rest.iter_mut().zip(cached_by).zip(MODALITIES) {
+        *rest = rest.checked_sub(cached).ok_or_else(|| {
+            let detail = format!("{cached} tokens of {modality} were cached, of {rest}");
+            contradictory(usage.at(names.cached_by), detail)
+        })?;
+    }
+    Ok((rest, cached_by))
 }
 
 /// The order of counts by modality.
@@ -388,12 +377,17 @@ struct Grounding<'a> {
     map_searches: BTreeSet<&'a str>,
     maps: bool,
     url: bool,
-    /// Of the Interactions API, which counts itself: searches, maps, files.
-    counted: [u64; 3],
+    /// Of the Interactions API, which counts itself.
+    counted: Tools,
 }
 
 impl<'a> Grounding<'a> {
     fn gather(&mut self, part: &Body<'a>) -> Result<(), ProviderError> {
+        // Of an interaction.
+        let steps = ["steps", "outputs"].map(|field| part.get(field).and_then(Value::as_array));
+        let kinds = steps.into_iter().flatten().flatten().map(|step| step.get("type"));
+        let is_url = |kind: &Value| kind.as_str().is_some_and(|k| k.starts_with("url_context"));
+        self.url |= kinds.flatten().any(is_url);
         let mut holders = part.list("candidates")?;
         holders.extend(part.first_object(&["serverContent", "server_content"])?);
         for holder in &holders {
@@ -426,36 +420,39 @@ impl<'a> Grounding<'a> {
     }
 
     fn count_tools(&mut self, usage: &Body<'_>) -> Result<(), ProviderError> {
-        let tools = first_list(usage, &["grounding_tool_count", "groundingToolCount"])?;
-        for tool in tools {
-            let kind = match tool.get("type").and_then(Value::as_str) {
-                Some("google_search") => 0,
-                Some("google_maps") => 1,
-                Some("retrieval" | "file_search") => 2,
-                _ => {
-                    return Err(contradictory(tool.pointer().to_owned(), "this tool is not known"));
-                }
+        for tool in first_list(usage, &["grounding_tool_count", "groundingToolCount"])? {
+            let kind = tool.text("type").unwrap_or_default();
+            let dimension = match kind {
+                "google_search" => Some(SEARCHES),
+                "google_maps" => Some(MAPS),
+                "retrieval" | "file_search" => Some("file_searches"),
+                _ => None,
             };
-            let count = self.counted[kind] + tool.count_or_zero("count")?;
-            self.counted[kind] = within_limit(tool.at("count"), count)?;
+            self.counted.add(kind, dimension, tool.count_or_zero("count")?, tool.pointer())?;
         }
         Ok(())
     }
 
+    /// What the API counted itself goes before the queries.
     fn add_to(self, read: &mut ResponseUsage) {
         let count =
             |queries: BTreeSet<_>| u64::try_from(queries.len()).expect("bodies are limited");
-        let [counted_searches, counted_maps, files] = self.counted;
-        let searches = count(self.searches) + counted_searches;
-        let maps = count(self.map_searches).max(u64::from(self.maps)) + counted_maps;
-        read.add("web_searches", searches);
-        read.add("maps_searches", maps);
-        read.add("file_searches", files);
-        let used = [("maps", maps > 0), ("search", searches > 0), ("url", self.url)];
+        self.counted.add_to(read);
+        let maps = count(self.map_searches).max(u64::from(self.maps));
+        for (dimension, count) in [(SEARCHES, count(self.searches)), (MAPS, maps)] {
+            if !read.usage.contains_key(dimension) {
+                read.add(dimension, count);
+            }
+        }
+        let has = |dimension| read.usage.contains_key(dimension);
+        let used = [("maps", has(MAPS)), ("search", has(SEARCHES)), ("url", self.url)];
         let used: Vec<_> = used.iter().filter(|(_, used)| *used).map(|(name, _)| *name).collect();
         read.set("grounding", Some(used.join("+")).filter(|used| !used.is_empty()));
     }
 }
+
+const SEARCHES: &str = "web_searches";
+const MAPS: &str = "maps_searches";
 
 /// Bodies that have no `usageMetadata`, or an empty one.
 fn without_usage(read: &mut ResponseUsage, parts: &[Body<'_>]) -> Result<(), ProviderError> {
@@ -517,22 +514,12 @@ fn first_list<'a>(body: &Body<'a>, fields: &[&str]) -> Result<Vec<Body<'a>>, Pro
     }
 }
 
-/// Takes `count` from the front, and says how much came from each.
-fn take<const N: usize>(from: &mut [u64; N], mut count: u64) -> [u64; N] {
-    from.each_mut().map(|rest| {
-        let taken = count.min(*rest);
-        *rest -= taken;
-        count -= taken;
-        taken
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use crate::providers::tests::{Case, Expected, case};
+    use crate::providers::tests::{Case, Expected, case, fixture};
     use crate::providers::{ProviderError, usage_from_response};
 
     const GENERATE: &str = "https://ai.google.dev/api/generate-content#UsageMetadata";
@@ -565,6 +552,15 @@ mod tests {
 
     fn generate_content() -> Vec<Case> {
         vec![
+            case(
+                GENERATE,
+                fixture(include_str!("../../../../events/responses/google-gemini.json")),
+                Expected::Usage(
+                    "gemini-2.5-pro: cache_read_tokens 1024, input_image_tokens 258, \
+                     input_tokens 16, input_tool_tokens 64, output_reasoning_tokens 512, \
+                     output_tokens 210, web_searches 2 grounding=search",
+                ),
+            ),
             case(
                 GENERATE,
                 json!({
@@ -709,8 +705,13 @@ mod tests {
             ),
             case(
                 INTERACTIONS,
-                json!({"usage": {"total_input_tokens": 1, "grounding_tool_count": [{"type": "new"}]}}),
-                Expected::Contradictory("/usage/grounding_tool_count/0"),
+                json!({"steps": [{"type": "url_context_call"}, {"type": "model_output"}],
+                "usage": {"total_input_tokens": 1, "grounding_tool_count": [
+                    {"type": "google_maps", "count": 1}, {"type": "new_tool", "count": 2}
+                ]}}),
+                Expected::Usage(
+                    "-: input_tokens 1, maps_searches 1, new_tool_calls 2 grounding=maps+url",
+                ),
             ),
         ]
     }

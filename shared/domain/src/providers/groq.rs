@@ -8,20 +8,21 @@
 //! | `executed_tools` of the choices: searches | `web_searches` |
 //! | `executed_tools`: code | `code_executions` |
 //! | `executed_tools`: pages opened | `page_fetches` |
+//! | `executed_tools`: another tool | `<tool>_calls` |
 //! | `duration` of a transcription | `audio_seconds` |
 //!
 //! Cached tokens are within `prompt_tokens`, reasoning within `completion_tokens`. Times (`queue_time`
-//! ...) are not billed. The tools that the server ran are billed outside the tokens; a tool that
-//! isn't known is refused, as it may be. Groq bills Compound by the prices of the models behind it;
+//! ...) are not billed. The tools that the server ran are billed outside the tokens. Groq bills Compound by the prices of the models behind it;
 //! here it is one model with prices of its own. `service_tier` `on_demand` is the standard. A short
 //! transcription may be billed as 10 seconds: that is a minimum, not a quantity.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::body::Body;
 use super::chat::Chat;
 use super::stream::Events;
-use super::{Provider, ProviderError, ResponseUsage, compatible, contradictory};
+use super::tools::Tools;
+use super::{Provider, ProviderError, ResponseUsage, compatible};
 
 pub(super) const PROVIDER: Provider = Provider {
     name: "groq",
@@ -52,13 +53,7 @@ fn read_with_tools(body: &Body<'_>, all: &[Body<'_>]) -> Result<ResponseUsage, P
         Some(breakdown) if !breakdown.list("models")?.is_empty() => compound(body, &breakdown)?,
         _ => compatible::read_media_or_chat(&CHAT, body)?,
     };
-    let mut counts = BTreeMap::new();
-    for dimension in executed_tools(all)?.into_values().flatten() {
-        *counts.entry(dimension).or_insert(0) += 1;
-    }
-    for (dimension, count) in counts {
-        read.add(dimension, count);
-    }
+    executed_tools(all)?.add_to(&mut read);
     Ok(read)
 }
 
@@ -77,48 +72,40 @@ fn compound(body: &Body<'_>, breakdown: &Body<'_>) -> Result<ResponseUsage, Prov
     Ok(read)
 }
 
-/// What each tool that was executed counts as, if it is billed. A stream tells a tool more than
-/// once, by the same choice and index.
-fn executed_tools(
-    bodies: &[Body<'_>],
-) -> Result<BTreeMap<(u64, u64), Option<&'static str>>, ProviderError> {
-    let mut tools = BTreeMap::new();
+/// The tools that were executed. A stream tells each more than once, by the same choice and index.
+fn executed_tools(bodies: &[Body<'_>]) -> Result<Tools, ProviderError> {
+    let mut seen = BTreeSet::new();
+    let mut calls = Tools::default();
     for body in bodies {
         for (position, choice) in (0..).zip(body.list("choices")?) {
             let choice_index = choice.count("index")?.unwrap_or(position);
             let Some(message) = choice.first_object(&["message", "delta"])? else { continue };
             for (position, tool) in (0..).zip(message.list("executed_tools")?) {
                 let index = tool.count("index")?.unwrap_or(position);
-                let name = tool.text("name").or(tool.text("type"));
+                let name = tool.text("name").or(tool.text("type")).unwrap_or_default();
                 let dimension = match name {
-                    Some("search" | "web_search" | "browser_search" | "browser.search") => {
-                        Some("web_searches")
-                    }
-                    Some("python" | "code_interpreter" | "code_execution") => {
-                        Some("code_executions")
-                    }
-                    Some("visit" | "visit_website" | "browser.open") => Some("page_fetches"),
-                    // Finding text in an open page is free; these two are billed elsewhere.
-                    Some("browser.find" | "wolfram_alpha" | "wolfram" | "mcp" | "function") => None,
-                    _ => {
-                        return Err(contradictory(
-                            tool.pointer().to_owned(),
-                            "this tool is not known, it may be billed",
-                        ));
-                    }
+                    "search" | "web_search" | "browser_search" | "browser.search" => "web_searches",
+                    "python" | "code_interpreter" | "code_execution" => "code_executions",
+                    "visit" | "visit_website" | "browser.open" => "page_fetches",
+                    // Finding text in an open page is free; these others bill elsewhere.
+                    "browser.find" | "wolfram_alpha" | "mcp" | "function" => continue,
+                    _ => "",
                 };
-                tools.insert((choice_index, index), dimension);
+                if seen.insert((choice_index, index)) {
+                    let dimension = Some(dimension).filter(|dimension| !dimension.is_empty());
+                    calls.add(name, dimension, 1, tool.pointer())?;
+                }
             }
         }
     }
-    Ok(tools)
+    Ok(calls)
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use crate::providers::tests::{Case, Expected, case};
+    use crate::providers::tests::{Case, Expected, case, fixture};
 
     const CHAT: &str = "https://console.groq.com/docs/api-reference";
     const COMPOUND: &str = "https://console.groq.com/docs/compound";
@@ -138,6 +125,11 @@ mod tests {
         });
         let expected = Expected::Usage("llama-3.1-8b-instant: input_tokens 18, output_tokens 5");
         vec![
+            case(
+                CHAT,
+                fixture(include_str!("../../../../events/responses/groq-stream.json")),
+                Expected::Usage("llama-3.1-8b-instant: input_tokens 48, output_tokens 9"),
+            ),
             case(
                 CHAT,
                 json!({
@@ -253,10 +245,10 @@ mod tests {
             case(
                 COMPOUND,
                 json!({
-                    "choices": [{"message": {"executed_tools": [{"type": "telescope"}]}}],
+                    "choices": [{"message": {"executed_tools": [{"type": "browser_automation"}]}}],
                     "usage": {"prompt_tokens": 9, "completion_tokens": 3}
                 }),
-                Expected::Contradictory("/choices/0/message/executed_tools/0"),
+                Expected::Usage("-: browser_automation_calls 1, input_tokens 9, output_tokens 3"),
             ),
         ]
     }

@@ -37,12 +37,20 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
 mod tests {
     use serde_json::json;
 
-    use crate::providers::tests::{Case, Expected, case};
+    use crate::providers::tests::{Case, Expected, case, fixture};
 
     const CHAT: &str = "https://huggingface.co/docs/inference-providers/tasks/chat-completion";
 
     pub(in crate::providers) fn cases() -> Vec<Case> {
         vec![
+            case(
+                CHAT,
+                fixture(include_str!("../../../../events/responses/huggingface-chat.json")),
+                Expected::Usage(
+                    "openai/gpt-oss-120b: cache_read_tokens 64, input_tokens 16, \
+                     output_reasoning_tokens 58, output_tokens 12",
+                ),
+            ),
             case(
                 CHAT,
                 json!({"id": "c", "object": "chat.completion", "choices": [],

@@ -21,6 +21,7 @@ use serde_json::Value;
 use super::body::Body;
 use super::chat::{Beside, Chat};
 use super::stream::Events;
+use super::tools::Tools;
 use super::{Provider, ProviderError, ResponseUsage, SERVICE_CLASS, contradictory};
 
 pub(super) const PROVIDER: Provider = Provider {
@@ -63,6 +64,7 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
         // A conversation names its model only in what came out.
         read.model = body.list("outputs")?.iter().rev().find_map(Body::model);
     }
+    read.set(SERVICE_CLASS, usage.parameter("service_tier", CHAT.standard_tiers)?);
     connectors(&mut read, &usage)?;
     Ok(read)
 }
@@ -87,21 +89,19 @@ fn beside_sound(read: &mut ResponseUsage, usage: &Body<'_>) -> Result<(), Provid
 
 fn connectors(read: &mut ResponseUsage, usage: &Body<'_>) -> Result<(), ProviderError> {
     let Some(connectors) = usage.object("connectors")? else { return Ok(()) };
+    let mut calls = Tools::default();
     for connector in connectors.names() {
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        if connector.is_empty() || connector.len() > 40 || !connector.chars().all(plain) {
-            let detail = "a connector has a name of 1 to 40 of a-z, 0-9 and _";
-            return Err(contradictory(connectors.pointer().to_owned(), detail));
-        }
+        let dimension = match connector {
+            "web_search" => Some("web_searches"),
+            "code_interpreter" => Some("code_executions"),
+            "image_generation" => Some("output_images"),
+            "document_library" => Some("file_searches"),
+            _ => None,
+        };
         let count = connectors.count_or_zero(connector)?;
-        match connector {
-            "web_search" => read.add("web_searches", count),
-            "code_interpreter" => read.add("code_executions", count),
-            "image_generation" => read.add("output_images", count),
-            "document_library" => read.add("file_searches", count),
-            other => read.add(&format!("{other}_calls"), count),
-        }
+        calls.add(connector, dimension, count, connectors.pointer())?;
     }
+    calls.add_to(read);
     Ok(())
 }
 
@@ -122,7 +122,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use crate::providers::tests::{Case, Expected, case};
+    use crate::providers::tests::{Case, Expected, case, fixture};
     use crate::providers::usage_from_response;
 
     const CHAT: &str = "https://docs.mistral.ai/api/endpoint/chat";
@@ -135,6 +135,14 @@ mod tests {
         let usage =
             |usage: Value| json!({"model": "m", "object": "chat.completion", "usage": usage});
         vec![
+            case(
+                AGENTS,
+                fixture(include_str!("../../../../events/responses/mistral-conversation.json")),
+                Expected::Usage(
+                    "mistral-medium-2505: input_tokens 188, input_tool_tokens 7112, \
+                     output_tokens 55, web_searches 1",
+                ),
+            ),
             case(
                 CHAT,
                 json!({"id": "c", "object": "chat.completion", "model": "mistral-small-latest",

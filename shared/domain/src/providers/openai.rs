@@ -36,9 +36,12 @@
 //! the conversation again: they add up, those without usage are nothing. A transcription in such a
 //! session is billed as its own model, and must be charged apart.
 //!
-//! `service_tier` becomes `service_class`; an image's `size` and `quality` keep their names.
+//! `service_tier` becomes `service_class`; an image's `size` and `quality` keep their names. A body
+//! of the Batch API doesn't tell that it is one: the caller gives `service_class` as a parameter.
 
 use std::collections::BTreeSet;
+
+use crate::Quantity;
 
 use super::body::Body;
 use super::chat::{Chat, Completion, Prompt};
@@ -138,7 +141,7 @@ fn read_response(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
 }
 
 /// The seconds that a transcription is billed by, where it is not billed by tokens.
-fn duration(usage: &Body<'_>) -> Result<Option<crate::Quantity>, ProviderError> {
+fn duration(usage: &Body<'_>) -> Result<Option<Quantity>, ProviderError> {
     match usage.text("type") {
         Some("duration") => {
             let at = usage.at("seconds");
@@ -295,7 +298,7 @@ fn images_without_usage(read: &mut ResponseUsage, body: &Body<'_>) -> Result<(),
     let count = image_data(body).filter(|_| !body.is_error()).unwrap_or(0);
     if count == 0 {
         return Err(body.no_usage(
-            "of a stream, ask for it (stream_options.include_usage) and give the last event, or all",
+            "of a stream, ask for it (stream_options.include_usage) and give the last part, or all",
         ));
     }
     read.add("output_images", count);
@@ -396,10 +399,20 @@ mod tests {
     const ERRORS: &str = "https://platform.openai.com/docs/guides/error-codes";
 
     pub(in crate::providers) fn cases() -> Vec<Case> {
-        [chat(), chat_streams(), embeddings(), responses(), tools(), images(), audio(), realtime()]
-            .into_iter()
-            .flatten()
-            .collect()
+        [
+            chat(),
+            chat_streams(),
+            embeddings(),
+            responses(),
+            tools(),
+            images(),
+            audio(),
+            speech(),
+            realtime(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     fn chat() -> Vec<Case> {
@@ -702,6 +715,7 @@ mod tests {
                 Usage("-: "),
             ),
             case(RESPONSES, json!({"object": "response", "usage": {}}), Missing("input_tokens")),
+            case(RESPONSES, json!({}), Missing("no usage")),
             case(
                 RESPONSES,
                 json!({"object": "response", "usage": {"input_tokens": 1}}),
@@ -958,15 +972,34 @@ mod tests {
             case(TRANSCRIPTION, json!({"usage": {"type": "duration"}}), Missing("/usage/seconds")),
             // whisper-1 in the format json tells nothing.
             case(TRANSCRIPTION, json!({"text": "Hello."}), Missing("no usage")),
+        ]
+    }
+
+    fn speech() -> Vec<Case> {
+        let done = |usage: Value| json!({"type": "speech.audio.done", "usage": usage});
+        let delta = json!({"type": "speech.audio.delta", "audio": ""});
+        let usage = json!({"input_tokens": 14, "output_tokens": 101, "total_tokens": 115});
+        let read = Usage("-: input_tokens 14, output_audio_tokens 101");
+        vec![
+            case(SPEECH, json!([delta, delta, done(usage.clone())]), read),
+            case(SPEECH, done(usage), read),
+            case(
+                SPEECH,
+                done(json!({"input_tokens": 3, "output_tokens": 0, "total_tokens": 3})),
+                Usage("-: input_tokens 3"),
+            ),
+            case(SPEECH, json!([delta, done(Value::Null)]), Missing("broke off, or")),
+            case(SPEECH, json!([delta]), Missing("broke off, or")),
+            case(SPEECH, done(json!({"input_tokens": 3})), Missing("/usage/output_tokens")),
             case(
                 SPEECH,
                 json!([
-                    {"type": "speech.audio.delta", "audio": ""},
-                    {"type": "speech.audio.done", "usage": {
-                        "input_tokens": 14, "output_tokens": 101, "total_tokens": 115
-                    }}
+                    delta,
+                    done(json!({
+                        "input_tokens": 3, "output_tokens": 4, "total_tokens": 6
+                    }))
                 ]),
-                Usage("-: input_tokens 14, output_audio_tokens 101"),
+                Contradictory("/1/usage/total_tokens"),
             ),
         ]
     }

@@ -99,7 +99,7 @@ fn add_searches(read: &mut ResponseUsage, usage: &Body<'_>) -> Result<(), Provid
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::providers::tests::{Case, Expected, case};
+    use crate::providers::tests::{Case, Expected, case, fixture};
 
     const USAGE: &str = "https://openrouter.ai/docs/use-cases/usage-accounting";
     const SEARCH: &str = "https://openrouter.ai/docs/guides/features/server-tools/web-search";
@@ -108,6 +108,14 @@ mod tests {
     pub(in crate::providers) fn cases() -> Vec<Case> {
         let usage = |usage: Value| json!({"model": "m", "usage": usage});
         vec![
+            case(
+                USAGE,
+                fixture(include_str!("../../../../events/responses/openrouter-chat.json")),
+                Expected::Usage(
+                    "anthropic/claude-3.5-haiku: cache_write_tokens 1100, input_tokens 94, \
+                     output_tokens 12, web_searches 1 route=Anthropic",
+                ),
+            ),
             // The last chunk of a stream, with what was written to the cache.
             case(
                 USAGE,

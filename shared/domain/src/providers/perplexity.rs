@@ -17,6 +17,7 @@
 
 use super::body::Body;
 use super::chat::{Beside, Chat, Completion, Prompt};
+use super::tools::Tools;
 use super::{Provider, ProviderError, ResponseUsage, compatible, contradictory};
 
 pub(super) const PROVIDER: Provider = Provider {
@@ -80,23 +81,17 @@ fn agent(body: &Body<'_>, usage: &Body<'_>) -> Result<ResponseUsage, ProviderErr
     Completion { total: output, of: "output_tokens", reasoning_inside: true }
         .add_to(&mut read, usage.object("output_tokens_details")?.as_ref())?;
     if let Some(tools) = usage.object("tool_calls_details")? {
+        let mut calls = Tools::default();
         for tool in tools.names() {
-            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-            if tool.is_empty() || tool.len() > 40 || !tool.chars().all(plain) {
-                let detail = "a tool has a name of 1 to 40 of a-z, 0-9 and _";
-                return Err(contradictory(tools.pointer().to_owned(), detail));
-            }
             let Some(details) = tools.object(tool)? else { continue };
             let dimension = match tool {
-                "search_web" | "web_search" => "web_searches".to_owned(),
-                "fetch_url" => "page_fetches".to_owned(),
-                other => format!("{other}_calls"),
+                "search_web" | "web_search" => Some("web_searches"),
+                "fetch_url" => Some("page_fetches"),
+                _ => None,
             };
-            if read.usage.contains_key(&dimension) {
-                return Err(contradictory(details.pointer().to_owned(), "the tool is told twice"));
-            }
-            read.add(&dimension, details.count_or_zero("invocation")?);
+            calls.add(tool, dimension, details.count_or_zero("invocation")?, tools.pointer())?;
         }
+        calls.add_to(&mut read);
     }
     Ok(read)
 }
@@ -105,7 +100,7 @@ fn agent(body: &Body<'_>, usage: &Body<'_>) -> Result<ResponseUsage, ProviderErr
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::providers::tests::{Case, Expected, case};
+    use crate::providers::tests::{Case, Expected, case, fixture};
 
     const SONAR: &str = "https://docs.perplexity.ai/api-reference/chat-completions-post";
     const PRICING: &str = "https://docs.perplexity.ai/getting-started/pricing";
@@ -115,6 +110,14 @@ mod tests {
         let sonar = |usage: Value| json!({"model": "sonar", "usage": usage});
         let agent = |usage: Value| json!({"object": "response", "model": "perplexity/sonar", "usage": usage});
         vec![
+            case(
+                PRICING,
+                fixture(include_str!("../../../../events/responses/perplexity-deep-research.json")),
+                Expected::Usage(
+                    "sonar-deep-research: input_tokens 33, output_citation_tokens 19028, \
+                     output_reasoning_tokens 193947, output_tokens 11395, web_searches 21",
+                ),
+            ),
             case(
                 PRICING,
                 json!({"id": "p", "model": "sonar-deep-research", "created": 1, "usage": {
@@ -137,6 +140,14 @@ mod tests {
                 Expected::Usage(
                     "sonar: input_tokens 24, output_tokens 2681 search_context_size=low",
                 ),
+            ),
+            case(
+                AGENT,
+                agent(json!({
+                    "input_tokens": 1, "output_tokens": 0,
+                    "tool_calls_details": {"a/b": {"invocation": -1}}
+                })),
+                Expected::Contradictory("/usage/tool_calls_details/a~1b/invocation"),
             ),
             // Every chunk of a stream has usage.
             case(

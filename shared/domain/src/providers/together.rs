@@ -34,7 +34,7 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
 mod tests {
     use serde_json::json;
 
-    use crate::providers::tests::{Case, Expected, case};
+    use crate::providers::tests::{Case, Expected, case, fixture};
 
     const CHAT: &str = "https://docs.together.ai/reference/chat-completions-1";
     const IMAGES: &str = "https://docs.together.ai/reference/post-images-generations";
@@ -42,6 +42,14 @@ mod tests {
 
     pub(in crate::providers) fn cases() -> Vec<Case> {
         vec![
+            case(
+                CHAT,
+                fixture(include_str!("../../../../events/responses/together-chat.json")),
+                Expected::Usage(
+                    "meta-llama/Llama-3.3-70B-Instruct-Turbo: cache_read_tokens 32, \
+                     input_tokens 11, output_tokens 11",
+                ),
+            ),
             case(
                 CHAT,
                 json!({"id": "o", "object": "chat.completion", "prompt": [],

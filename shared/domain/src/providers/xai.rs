@@ -9,7 +9,7 @@
 //! | the SDK's own usage: `cached_prompt_text_tokens` within the prompt, `reasoning_tokens` on top | as above |
 //! | `server_side_tool_usage_details.web_search_calls`, `.x_search_calls` | `web_searches`, `social_searches` |
 //! | `.code_interpreter_calls`, `.file_search_calls` | `code_executions`, `file_searches` |
-//! | `.document_search_calls` (attached files), `.image_generation_calls` | `document_searches`, `image_generations` |
+//! | `.document_search_calls` (attached files); another tool | `document_searches`; `<tool>_calls` |
 //! | `num_sources_used` of Chat Completions (live search) | `search_sources` |
 //! | `billable_audio_seconds`, `input_text_messages` of voice | `audio_seconds`, `text_messages` |
 //! | `video.duration` | `video_seconds` |
@@ -18,15 +18,15 @@
 //! Billed outside the tokens are the server's tools, by successful calls; MCP and looking at images
 //! and videos that were found cost only tokens. The SDK's `server_side_tool_usage` (a map) and
 //! `server_side_tools_used` (a list) say the same by other names. The sources that Responses count
-//! are not billed. Voice is billed by its seconds and text messages: its tokens are not. A tool that
-//! isn't known is refused, as it may be billed. `context_details` and `cost_in_usd_ticks` are not
-//! read.
+//! are not billed. Voice is billed by its seconds and text messages: its tokens are not.
+//! `context_details` and `cost_in_usd_ticks` are not read.
 
 use serde_json::Value;
 
 use super::body::Body;
 use super::chat::{Beside, Chat, Reasoning};
-use super::{Provider, ProviderError, ResponseUsage, compatible, contradictory};
+use super::tools::Tools;
+use super::{Provider, ProviderError, ResponseUsage, compatible};
 
 pub(super) const PROVIDER: Provider = Provider {
     name: "xai",
@@ -96,67 +96,50 @@ fn chat_of(usage: &Body<'_>) -> Result<&'static Chat, ProviderError> {
     Ok(if inside { &REASONING_INSIDE } else { &CHAT })
 }
 
-/// The server's tools, as each of the three ways to count them names them.
-const TOOLS: [(&str, &[&str]); 7] = [
-    ("web_searches", &["web_search_calls", "SERVER_SIDE_TOOL_WEB_SEARCH"]),
-    ("social_searches", &["x_search_calls", "SERVER_SIDE_TOOL_X_SEARCH"]),
-    ("code_executions", &["code_interpreter_calls", "SERVER_SIDE_TOOL_CODE_EXECUTION"]),
-    ("file_searches", &["file_search_calls", "SERVER_SIDE_TOOL_COLLECTIONS_SEARCH"]),
-    ("document_searches", &["document_search_calls", "SERVER_SIDE_TOOL_ATTACHMENT_SEARCH"]),
-    ("image_generations", &["image_generation_calls", "SERVER_SIDE_TOOL_IMAGE_GENERATION"]),
-    // Of these only the tokens are billed.
-    (
-        "",
-        &[
-            "mcp_calls",
-            "SERVER_SIDE_TOOL_MCP",
-            "SERVER_SIDE_TOOL_VIEW_IMAGE",
-            "SERVER_SIDE_TOOL_VIEW_X_VIDEO",
-        ],
-    ),
-];
-
-fn dimension_of(tool: &str) -> Option<usize> {
-    TOOLS.iter().position(|(_, names)| names.contains(&tool))
+/// The dimension of one of the server's tools, as each of the three ways to count names it; empty
+/// where only its tokens are billed.
+fn dimension_of(tool: &str) -> Option<&'static str> {
+    Some(match tool.strip_prefix(SDK_TOOL).unwrap_or(tool) {
+        "web_search_calls" | "WEB_SEARCH" => "web_searches",
+        "x_search_calls" | "X_SEARCH" => "social_searches",
+        "code_interpreter_calls" | "CODE_EXECUTION" => "code_executions",
+        "file_search_calls" | "COLLECTIONS_SEARCH" => "file_searches",
+        "document_search_calls" | "ATTACHMENT_SEARCH" => "document_searches",
+        "mcp_calls" | "MCP" | "VIEW_IMAGE" | "VIEW_X_VIDEO" => "",
+        _ => return None,
+    })
 }
+
+/// What the SDK writes before the names of tools.
+const SDK_TOOL: &str = "SERVER_SIDE_TOOL_";
 
 fn add_tools(
     read: &mut ResponseUsage,
     body: &Body<'_>,
     usage: &Body<'_>,
 ) -> Result<(), ProviderError> {
-    let unknown = |pointer| contradictory(pointer, "this tool is not known, it may be billed");
-    let mut counts = [0_u64; TOOLS.len()];
-    let details = usage.object("server_side_tool_usage_details")?;
-    let tools = match details {
-        Some(details) => Some(details),
-        None => match usage.object("server_side_tool_usage")? {
-            Some(tools) => Some(tools),
-            None => body.object("server_side_tool_usage")?,
-        },
+    let mut calls = Tools::default();
+    let mut add = |tool: &str, count, pointer: &str| match dimension_of(tool) {
+        Some("") => Ok(()),
+        known => calls.add(tool.strip_prefix(SDK_TOOL).unwrap_or(tool), known, count, pointer),
+    };
+    let fields = ["server_side_tool_usage_details", "server_side_tool_usage"];
+    let counted = match usage.first_object(&fields)? {
+        Some(counted) => Some(counted),
+        None => body.object("server_side_tool_usage")?,
     };
     let listed = usage.get("server_side_tools_used").and_then(Value::as_array);
-    if let Some(tools) = &tools {
-        for tool in tools.names() {
-            match dimension_of(tool) {
-                // One way to count names a tool once.
-                Some(index) => counts[index] = tools.count_or_zero(tool)?,
-                None if tools.get(tool).and_then(Value::as_u64) == Some(0) => {}
-                None => return Err(unknown(tools.pointer().to_owned())),
-            }
+    if let Some(counted) = &counted {
+        for tool in counted.names() {
+            add(tool, counted.count_or_zero(tool)?, counted.pointer())?;
         }
     } else {
         for tool in listed.into_iter().flatten() {
-            let index = tool.as_str().and_then(dimension_of);
-            counts[index.ok_or_else(|| unknown(usage.at("server_side_tools_used")))?] += 1;
+            add(tool.as_str().unwrap_or_default(), 1, &usage.at("server_side_tools_used"))?;
         }
     }
-    for ((dimension, _), count) in TOOLS.iter().zip(counts) {
-        if !dimension.is_empty() {
-            read.add(dimension, count);
-        }
-    }
-    if Chat::is_usage(usage) && tools.is_none() && listed.is_none_or(Vec::is_empty) {
+    calls.add_to(read);
+    if Chat::is_usage(usage) && counted.is_none() && listed.is_none_or(Vec::is_empty) {
         read.add("search_sources", usage.count_or_zero("num_sources_used")?);
     }
     Ok(())
@@ -167,7 +150,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use crate::providers::tests::{Case, Expected, case};
+    use crate::providers::tests::{Case, Expected, case, fixture};
     use crate::providers::usage_from_response;
 
     const CHAT: &str = "https://docs.x.ai/docs/api-reference";
@@ -288,6 +271,15 @@ mod tests {
         vec![
             case(
                 TOOLS,
+                fixture(include_str!("../../../../events/responses/xai-responses.json")),
+                Expected::Usage(
+                    "grok-4-fast-reasoning: cache_read_tokens 9920, input_tokens 10952, \
+                     output_reasoning_tokens 72, output_tokens 4800, social_searches 4, \
+                     web_searches 3",
+                ),
+            ),
+            case(
+                TOOLS,
                 json!({"object": "response", "model": "grok-4.3", "usage": {
                     "input_tokens": 20_872, "input_tokens_details": {"cached_tokens": 9_920},
                     "output_tokens": 4_872, "output_tokens_details": {"reasoning_tokens": 72},
@@ -319,8 +311,8 @@ mod tests {
             case(
                 TOOLS,
                 json!({"usage": {"input_tokens": 3, "output_tokens": 2,
-                              "server_side_tool_usage_details": {"telescope_calls": 1}}}),
-                Expected::Contradictory("/usage/server_side_tool_usage_details"),
+                                  "server_side_tool_usage_details": {"image_generation_calls": 1}}}),
+                Expected::Usage("-: image_generation_calls 1, input_tokens 3, output_tokens 2"),
             ),
             case(
                 TOOLS,

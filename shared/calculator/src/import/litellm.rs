@@ -1,0 +1,1199 @@
+//! `LiteLLM`'s table `model_prices_and_context_window.json`: by model the prices of one unit, each
+//! in a field of its own.
+//!
+//! A field is a base, such as `input_cost_per_token`, with suffixes in any order: a tier
+//! (`_above_200k_tokens`), a lifetime of cache writes (`_above_1hr`), a service class (`_flex`).
+//! What `LiteLLM`'s calculation does with them, and what is done here:
+//! - *Tiers* are cliffs over the whole request on the total prompt: above the border, with xAI from
+//!   it on. A dimension without a price above a border keeps the one below it.
+//! - *Service classes*: without a price for the class the standard one holds, in each tier.
+//!   `service_class` `fast` is `priority` under another name.
+//! - `tiered_pricing` replaces the prices of tokens for all classes; a tier without a price for
+//!   reading from the cache asks its input price. `off_peak_pricing` replaces what it names in all
+//!   classes and tiers. A reasoning price yields to a class' output price.
+//! - Multipliers (`provider_specific_entry`, the regional uplifts) are rows of their own:
+//!   `inference_geo`, `speed`, `data_residency`, and `endpoint` `regional`.
+//!
+//! Where it would sell under cost, or a provider says otherwise, it is not followed:
+//! - *Batches* without a price cost the standard price, not half of it by a guess. Cache writes and
+//!   modalities without a batch price too, not the text price of batches.
+//! - *Writing to a cache* without a price is refused, not input
+//!   ([`standard_parts`](super::standard_parts)).
+//! - *Cached audio*, images and video without a price of their own cost, where the model asks more
+//!   for them than for text, their full price, not the one of cached text.
+//! - A *reasoning price* that equals the output price is the output price, in every tier and class;
+//!   so are input prices of a modality that equal that of text.
+//! - *Search* by `search_context_size`: without the parameter the dearest. Where Perplexity's prices
+//!   differ by size they are fees of requests, as its price list has them, not of single searches.
+//! - *Generated images* are priced as `output_images`, also where the field says `input`.
+//!
+//! A model's id is `<provider>/<model>`; the table's own key is an alias, and so is the id under
+//! the provider's usual name where `LiteLLM` has one of its own (`gemini`, `together_ai`) and no
+//! other model has that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+use serde_json::value::RawValue;
+use uc_domain::ratios::Conditions;
+
+use super::grid::{self, Axis, When};
+use super::json::{self, Object};
+use super::price::{Price, PriceError, Read};
+use super::{
+    Collector, Draft, ImportError, Kind, MAX_BYTES, MAX_MODELS, Parents, row, unconditional,
+};
+use crate::costs::{CostRow, ProviderCosts};
+
+/// Most tiers, windows, or units in a list of them.
+const MAX_ITEMS: usize = 64;
+
+/// The suffixes of service classes, and the classes that they price.
+const CLASSES: &[(&str, &[&str])] = &[
+    (BATCHES, &["batch"]),
+    ("flex", &["flex"]),
+    ("priority", &["priority", "fast"]),
+    ("balanced", &["balanced"]),
+    ("ultrafast", &["ultrafast"]),
+];
+const BATCHES: &str = "batches";
+/// The suffix of prices that replace the plain ones on the decisions route.
+const DECISIONS: &str = "decisions";
+
+/// Bases of fields with one meaning.
+const BASES: &[(&str, &str)] = &[
+    ("input_cost_per_token", INPUT),
+    ("output_cost_per_token", OUTPUT),
+    ("cache_read_input_token_cost", CACHE_READ),
+    ("cache_creation_input_token_cost", CACHE_WRITE),
+    ("input_cost_per_audio_token", "input_audio_tokens"),
+    ("input_cost_per_image_token", "input_image_tokens"),
+    ("input_cost_per_video_token", "input_video_tokens"),
+    ("output_cost_per_audio_token", "output_audio_tokens"),
+    ("output_cost_per_image_token", "output_image_tokens"),
+    ("output_cost_per_video_token", "output_video_tokens"),
+    ("output_cost_per_reasoning_token", REASONING),
+    ("citation_cost_per_token", "output_citation_tokens"),
+    ("cache_read_input_audio_token_cost", "cache_read_audio_tokens"),
+    ("cache_read_input_image_token_cost", "cache_read_image_tokens"),
+    ("cache_creation_input_audio_token_cost", "cache_write_audio_tokens"),
+    ("explicit_cache_read_input_token_cost", EXPLICIT_CACHE_READ),
+    ("input_cost_per_character", "input_characters"),
+    ("output_cost_per_character", "output_characters"),
+    ("output_cost_per_pixel", "output_pixels"),
+    ("input_cost_per_query", "queries"),
+    ("input_cost_per_request", "requests"),
+    ("input_cost_per_text_message", "text_messages"),
+    ("input_cost_per_audio_per_second", "input_audio_seconds"),
+    ("input_cost_per_video_per_second", "input_video_seconds"),
+    ("output_cost_per_video_per_second", "video_seconds"),
+    ("cost_per_second", "input_seconds"),
+    ("ocr_cost_per_page", "pages"),
+    ("annotation_cost_per_page", "annotated_pages"),
+    ("ocr_cost_per_credit", "ocr_credits"),
+    ("code_interpreter_cost_per_session", "code_sessions"),
+    ("google_maps_grounding_cost_per_query", "maps_searches"),
+];
+const INPUT: &str = "input_tokens";
+const OUTPUT: &str = "output_tokens";
+const REASONING: &str = "output_reasoning_tokens";
+const CACHE_READ: &str = "cache_read_tokens";
+const CACHE_WRITE: &str = "cache_write_tokens";
+const CACHE_WRITE_1H: &str = "cache_write_1h_tokens";
+const CACHE_WRITE_12H: &str = "cache_write_12h_tokens";
+/// No dimension: cache reads under `cache_type` `ephemeral`.
+const EXPLICIT_CACHE_READ: &str = "";
+
+/// Reads costs from `LiteLLM`'s table, in US dollars.
+///
+/// # Errors
+/// [`ImportError`] where it is not that format at all.
+pub fn import(source: &[u8]) -> Result<ProviderCosts, ImportError> {
+    if source.len() > MAX_BYTES {
+        return Err(ImportError::TooLarge);
+    }
+    let table: Object<'_> =
+        serde_json::from_slice(source).map_err(|error| ImportError::json(&error))?;
+    if table.0.len() > MAX_MODELS {
+        return Err(ImportError::TooManyModels);
+    }
+    let mut collector = Collector::new("USD");
+    let mut sized = Sized::default();
+    for (key, raw) in &table.0 {
+        let fields: Object<'_> = serde_json::from_str(raw.get())
+            .map_err(|error| ImportError::syntax(format!("model {:?}", super::echo(key)), error))?;
+        if key == "sample_spec" {
+            collector.omit(key, None, "explains the table's fields");
+            continue;
+        }
+        let Some(provider) = fields.text("litellm_provider") else {
+            collector.omit(key, None, "has no provider");
+            continue;
+        };
+        let provider = provider_name(&provider);
+        let entry = Entry::read(key, provider, &fields, &mut collector);
+        let costs = entry.rows(&mut collector);
+        let (id, aliases) = names(key, provider);
+        if !costs.is_empty() && costs.iter().all(|row| row.amount.is_zero()) {
+            collector.note(key, None, "all its prices are zero");
+        }
+        sized.add(&entry, &id, &aliases);
+        collector.push(Draft {
+            source: key.clone(),
+            id,
+            provider: provider.to_owned(),
+            name: None,
+            kind: Kind::Base(purpose(&entry.mode)),
+            aliases,
+            starts_with: Vec::new(),
+            costs,
+        })?;
+    }
+    sized.push(&mut collector)?;
+    Ok(collector.finish())
+}
+
+/// Pictures whose size and quality are in the keys of the table, each combination an entry. They
+/// stay, and are together one model more, which answers to the name that requests and responses
+/// have; or rows of the entry that already has this name.
+#[derive(Default)]
+struct Sized(BTreeMap<String, SizedModel>);
+
+/// One model out of several entries.
+struct SizedModel {
+    provider: String,
+    aliases: Vec<String>,
+    /// What a picture costs with these parameters.
+    prices: Vec<(BTreeMap<String, String>, Price)>,
+    /// Whether one of them was.
+    rounded: bool,
+}
+
+impl Sized {
+    fn add(&mut self, entry: &Entry<'_>, id: &str, aliases: &[String]) {
+        let Some(key) = id.strip_prefix(entry.provider).and_then(|key| key.strip_prefix('/'))
+        else {
+            return;
+        };
+        let mut parameters = BTreeMap::new();
+        let mut pixels = None;
+        let mut rest = key;
+        while let Some((first, more)) = rest.split_once('/') {
+            if let Some((width, height)) = first.split_once("-x-") {
+                if let (Ok(width), Ok(height)) = (width.parse::<u32>(), height.parse::<u32>()) {
+                    pixels = width.checked_mul(height);
+                    parameters.insert("size".to_owned(), format!("{width}x{height}"));
+                } else {
+                    parameters.insert("size".to_owned(), first.replace("-x-", "x"));
+                }
+            } else if let Some(steps) = first.strip_suffix("-steps") {
+                parameters.insert("steps".to_owned(), steps.to_owned());
+            } else if ["low", "medium", "high", "standard", "hd"].contains(&first) {
+                parameters.insert("quality".to_owned(), first.to_owned());
+            } else {
+                break;
+            }
+            rest = more;
+        }
+        let by_pixel = || {
+            let price = entry.plain("output_pixels", None)?;
+            price.of_many(pixels?).ok()
+        };
+        let by_image = entry.plain("output_images", None);
+        let by_image = by_image.map(|price| Read { price, rounded: false });
+        let read = by_image.or_else(by_pixel).filter(|_| !parameters.is_empty());
+        let Some(Read { price, rounded }) = read else { return };
+        let name = rest.strip_prefix(entry.provider).and_then(|rest| rest.strip_prefix('/'));
+        let name = name.unwrap_or(rest);
+        let model = self.0.entry(format!("{}/{name}", entry.provider)).or_insert(SizedModel {
+            provider: entry.provider.to_owned(),
+            // As the entries' own keys: without the provider where those have none in front.
+            aliases: aliases.first().map(|_| name.to_owned()).into_iter().collect(),
+            prices: Vec::new(),
+            rounded: false,
+        });
+        model.prices.push((parameters, price));
+        model.rounded |= rounded;
+    }
+
+    fn push(self, collector: &mut Collector) -> Result<(), ImportError> {
+        for (id, model) in self.0 {
+            // Where the parameters are not said, the dearest.
+            let Some(dearest) = model.prices.iter().map(|(_, price)| *price).max() else {
+                continue;
+            };
+            if model.rounded {
+                collector.note(&id, Some("output_images"), super::ROUNDED);
+            }
+            let mut costs = Vec::new();
+            for (parameters, price) in &model.prices {
+                match Conditions::from_text(&json!(parameters).to_string()) {
+                    Ok(when) => costs.push(row("output_images", *price, Some(when))),
+                    Err(error) => collector.omit(&id, Some("output_images"), error),
+                }
+            }
+            if let Some(same) = collector.ids.get(&id) {
+                // The entry without parameters. Where it prices tokens, responses tell these, and a
+                // picture must not be paid twice.
+                let same = &mut collector.drafts[*same];
+                if unconditional(&same.costs).contains("output_images")
+                    && !same.costs.iter().any(|row| row.dimension.ends_with("_tokens"))
+                {
+                    same.costs.extend(costs);
+                } else {
+                    let reason = "priced by tokens; by size and quality under other ids";
+                    collector.note(&id, Some("output_images"), reason);
+                }
+                continue;
+            }
+            costs.insert(0, row("output_images", dearest, None));
+            collector.push(Draft {
+                source: id.clone(),
+                id,
+                provider: model.provider,
+                name: None,
+                kind: Kind::Base("image"),
+                aliases: model.aliases,
+                starts_with: Vec::new(),
+                costs,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Who asks the price, out of names that also say which interface it is.
+fn provider_name(name: &str) -> &str {
+    match name {
+        "bedrock_converse" => "bedrock",
+        "azure_text" => "azure",
+        "cohere_chat" => "cohere",
+        _ => {
+            let name = name.strip_prefix("text-completion-").unwrap_or(name);
+            if name.starts_with("vertex_ai-") {
+                "vertex_ai"
+            } else {
+                name.strip_suffix("-embedding-models").unwrap_or(name)
+            }
+        }
+    }
+}
+
+/// The id and the aliases of a key.
+fn names(key: &str, provider: &str) -> (String, Vec<String>) {
+    let qualified = key.strip_prefix(provider).is_some_and(|rest| rest.starts_with('/'));
+    if qualified {
+        (key.to_owned(), Vec::new())
+    } else {
+        (format!("{provider}/{key}"), vec![key.to_owned()])
+    }
+}
+
+/// What a mode is for, as the beginning of a feature's name.
+fn purpose(mode: &str) -> &'static str {
+    match mode {
+        "embedding" => "embedding",
+        "image_generation" | "image_edit" => "image",
+        "video_generation" => "video",
+        "audio_speech" => "speech",
+        "audio_transcription" => "transcription",
+        "realtime" => "audio",
+        "ocr" | "extraction" => "document",
+        "rerank" => "rerank",
+        "search" | "vector_store" => "search",
+        "moderation" => "moderation",
+        "guardrail" => "tool",
+        _ => "text",
+    }
+}
+
+/// A price's place: above a border of the prompt, with a suffix of a class or route.
+type Place = (Option<u64>, Option<&'static str>);
+
+/// A field's name, taken apart.
+struct Field<'a> {
+    base: &'a str,
+    /// 1 or 12.
+    hours: Option<u8>,
+    place: Place,
+}
+
+impl<'a> Field<'a> {
+    /// Takes the suffixes off, in whatever order they are.
+    fn of(name: &'a str) -> Self {
+        let mut field = Self { base: name, hours: None, place: (None, None) };
+        loop {
+            let before = field.base;
+            let suffixes = CLASSES.iter().map(|(suffix, _)| *suffix).chain([DECISIONS]);
+            for suffix in suffixes.filter(|_| field.place.1.is_none()) {
+                let rest = field.base.strip_suffix(suffix).and_then(|rest| rest.strip_suffix('_'));
+                if let Some(rest) = rest {
+                    field.base = rest;
+                    field.place.1 = Some(suffix);
+                    break;
+                }
+            }
+            for (suffix, hours) in [("_above_1hr", 1), ("_above_12hr", 12)] {
+                if let Some(rest) = field.base.strip_suffix(suffix)
+                    && field.hours.is_none()
+                {
+                    field.base = rest;
+                    field.hours = Some(hours);
+                }
+            }
+            if let Some((rest, border)) = field.base.rsplit_once("_above_")
+                && let Some(border) = border.strip_suffix("_tokens").and_then(border_of)
+                && field.place.0.is_none()
+            {
+                field.base = rest;
+                field.place.0 = Some(border);
+            }
+            if field.base == before {
+                return field;
+            }
+        }
+    }
+}
+
+/// `200k` or `200`.
+fn border_of(text: &str) -> Option<u64> {
+    let (digits, factor) = text.strip_suffix('k').map_or((text, 1), |digits| (digits, 1_000));
+    digits.parse::<u32>().ok().map(|n| u64::from(n) * factor)
+}
+
+/// Whether a field is about prices.
+fn is_about_prices(name: &str) -> bool {
+    ["cost", "price", "pricing", "uplift_multiplier"].iter().any(|word| name.contains(word))
+        || matches!(name, "provider_specific_entry" | "search_free_requests")
+}
+
+/// A tier of `tiered_pricing`.
+struct Tier {
+    /// The prompt is longer.
+    start: u64,
+    prices: BTreeMap<&'static str, Price>,
+}
+
+/// All that one entry of the table says about prices.
+struct Entry<'a> {
+    key: &'a str,
+    provider: &'a str,
+    mode: String,
+    /// By dimension.
+    prices: BTreeMap<&'static str, BTreeMap<Place, Price>>,
+    /// Ascending; empty where there are none.
+    tiers: Vec<Tier>,
+    off_peak: BTreeMap<&'static str, Price>,
+    /// Disjoint.
+    off_peak_windows: Vec<When>,
+    /// Parameter, value, multiplier.
+    factors: Vec<(&'static str, String, Price)>,
+    /// By dimension the prices under values of `resolution`.
+    by_resolution: BTreeMap<&'static str, Vec<(String, Price)>>,
+    /// Rows that depend on nothing else.
+    rows: Vec<CostRow>,
+}
+
+impl<'a> Entry<'a> {
+    fn read(
+        key: &'a str,
+        provider: &'a str,
+        fields: &Object<'_>,
+        collector: &mut Collector,
+    ) -> Self {
+        let mut entry = Self {
+            key,
+            provider,
+            mode: fields.text("mode").unwrap_or_default(),
+            prices: BTreeMap::new(),
+            tiers: Vec::new(),
+            off_peak: BTreeMap::new(),
+            off_peak_windows: Vec::new(),
+            factors: Vec::new(),
+            by_resolution: BTreeMap::new(),
+            rows: Vec::new(),
+        };
+        for (name, raw) in fields.0.iter().filter(|(name, _)| is_about_prices(name)) {
+            if raw.get() == "null" {
+                continue;
+            }
+            match name.as_str() {
+                "tiered_pricing" => entry.read_tiers(raw, collector),
+                "off_peak_pricing" => entry.read_off_peak(raw, collector),
+                "provider_specific_entry" => entry.read_specific(raw, collector),
+                "search_context_cost_per_query" => entry.read_search(raw, collector),
+                "guardrail_cost_per_unit" => entry.read_guardrails(raw, collector),
+                "search_free_requests" => {
+                    let reason = "a free allowance over many requests: every search has its price";
+                    collector.omit(key, Some(name), reason);
+                }
+                "regional_endpoint_uplift_multiplier" => {
+                    entry.read_factor("endpoint", "regional", name, raw, collector);
+                }
+                _ => match name.strip_prefix("regional_processing_uplift_multiplier_") {
+                    Some(region) => {
+                        entry.read_factor("data_residency", region, name, raw, collector);
+                    }
+                    None => entry.read_field(name, raw, fields, collector),
+                },
+            }
+        }
+        entry.omit_replaced(collector);
+        entry.complete(fields, collector);
+        entry
+    }
+
+    /// Reads a price; what is none is listed.
+    fn price(&self, field: &str, raw: &RawValue, collector: &mut Collector) -> Option<Price> {
+        let text = json::number(raw).ok_or(PriceError::NotANumber);
+        match text.and_then(|text| Price::read(&text, 0)) {
+            Ok(read) => Some(collector.price(self.key, field, read)),
+            Err(error) => {
+                collector.omit(self.key, Some(field), error);
+                None
+            }
+        }
+    }
+
+    fn read_field(
+        &mut self,
+        name: &str,
+        raw: &RawValue,
+        fields: &Object<'_>,
+        collector: &mut Collector,
+    ) {
+        let field = Field::of(name);
+        let meaning = self.meaning(&field, fields);
+        match meaning {
+            Meaning::Dimension(dimension) => {
+                let Some(price) = self.price(name, raw, collector) else { return };
+                let places = self.prices.entry(dimension).or_default();
+                if places.insert(field.place, price).is_some_and(|other| other != price) {
+                    let reason = "another field prices the same";
+                    collector.omit(self.key, Some(name), reason);
+                }
+            }
+            Meaning::ByResolution(dimension, resolution) => {
+                if let Some(price) = self.price(name, raw, collector) {
+                    self.by_resolution.entry(dimension).or_default().push((resolution, price));
+                }
+            }
+            Meaning::None(reason) => collector.omit(self.key, Some(name), reason),
+        }
+    }
+
+    /// What a field prices, which may depend on what else is there.
+    fn meaning(&self, field: &Field<'_>, fields: &Object<'_>) -> Meaning {
+        use Meaning::{ByResolution, Dimension, None as Nothing};
+
+        let has = |name: &str| fields.get(name).is_some();
+        let number = |name: &str| {
+            let text = fields.get(name).and_then(json::number);
+            text.and_then(|text| Price::read(&text, 0).ok()).map(|read| read.price)
+        };
+        let makes_images = matches!(self.mode.as_str(), "image_generation" | "image_edit");
+        let by_audio = matches!(self.mode.as_str(), "audio_transcription" | "realtime");
+        if let Some(hours) = field.hours {
+            return match (field.base, hours) {
+                ("cache_creation_input_token_cost", 1) => Dimension(CACHE_WRITE_1H),
+                ("cache_creation_input_token_cost", _) => Dimension(CACHE_WRITE_12H),
+                _ => Nothing("only cache writes have a lifetime"),
+            };
+        }
+        match field.base {
+            "input_cost_per_image" if makes_images => {
+                if has("output_cost_per_image") || has("output_cost_per_image_token") {
+                    Dimension("input_images")
+                } else {
+                    Dimension("output_images")
+                }
+            }
+            "input_cost_per_image" => Dimension("input_images"),
+            "input_cost_per_pixel" if makes_images && has("input_cost_per_image") => {
+                Nothing("the price of an image stands beside it and counts first")
+            }
+            "input_cost_per_pixel" if makes_images => Dimension("output_pixels"),
+            "input_cost_per_pixel" => Dimension("input_pixels"),
+            "output_cost_per_pixel" if makes_images && has("input_cost_per_pixel") => {
+                Nothing("input_cost_per_pixel is the price of a generated pixel")
+            }
+            // A clip of music is an answer, not a picture.
+            "output_cost_per_image" if self.mode == "audio_speech" => Dimension("requests"),
+            "output_cost_per_image" => Dimension("output_images"),
+            "output_cost_per_second" if by_audio => {
+                match (number("output_cost_per_second"), number("input_cost_per_second")) {
+                    (Some(output), Some(input)) if output.is_zero() || output == input => {
+                        Nothing("a second is priced once, by input_cost_per_second")
+                    }
+                    _ => Dimension("audio_seconds"),
+                }
+            }
+            "input_cost_per_second" if by_audio => {
+                match (number("input_cost_per_second"), number("output_cost_per_second")) {
+                    (Some(input), Some(output)) if input.is_zero() && !output.is_zero() => {
+                        Nothing("a second is priced once, by output_cost_per_second")
+                    }
+                    _ => Dimension("audio_seconds"),
+                }
+            }
+            "output_cost_per_second" => match self.mode.as_str() {
+                "video_generation" => Dimension("video_seconds"),
+                "audio_speech" => Dimension("output_audio_seconds"),
+                _ => Dimension("output_seconds"),
+            },
+            "input_cost_per_second" if has("cost_per_second") => {
+                Nothing("a second is priced once, by cost_per_second")
+            }
+            "input_cost_per_second" => Dimension("input_seconds"),
+            "input_cost_per_token_cache_hit" if has("cache_read_input_token_cost") => {
+                Nothing("repeats cache_read_input_token_cost")
+            }
+            "input_cost_per_token_cache_hit" => Dimension(CACHE_READ),
+            "input_dbu_cost_per_token" | "output_dbu_cost_per_token" => {
+                Nothing("in units of the provider; the price in dollars stands beside it")
+            }
+            "input_cost_per_video_per_second_above_8s_interval"
+            | "input_cost_per_video_per_second_above_15s_interval" => {
+                Nothing("depends on the length of single intervals, which no usage tells")
+            }
+            base => {
+                if let Some((_, dimension)) = BASES.iter().find(|(name, _)| *name == base) {
+                    return Dimension(dimension);
+                }
+                let plain = field.place == (None, None);
+                let resolution = |prefix| base.strip_prefix(prefix).filter(|_| plain);
+                if let Some(resolution) = resolution("output_cost_per_second_") {
+                    ByResolution("video_seconds", resolution.to_owned())
+                } else if let Some(resolution) = resolution("output_cost_per_image_") {
+                    ByResolution("output_images", resolution.to_owned())
+                } else {
+                    Nothing("no dimension is known for this field")
+                }
+            }
+        }
+    }
+
+    fn read_tiers(&mut self, raw: &RawValue, collector: &mut Collector) {
+        const FIELD: &str = "tiered_pricing";
+        let items: Option<Vec<Object<'_>>> = json::array(raw)
+            .filter(|items| !items.is_empty() && items.len() <= MAX_ITEMS)
+            .and_then(|items| items.into_iter().map(Object::from_raw).collect());
+        let Some(items) = items else {
+            collector.omit(self.key, Some(FIELD), format!("not a list of 1 to {MAX_ITEMS} tiers"));
+            return;
+        };
+        let results = items.iter().any(|item| item.get("max_results_range").is_some());
+        let range = if results { "max_results_range" } else { "range" };
+        let mut tiers = Vec::new();
+        for item in &items {
+            let start = item.get(range).and_then(json::array).and_then(|range| {
+                let [start, _] = range.as_slice() else { return None };
+                start.get().strip_suffix(".0").unwrap_or(start.get()).parse::<u64>().ok()
+            });
+            let Some(start) = start else {
+                collector.omit(self.key, Some(FIELD), format!("a tier without a {range}"));
+                return;
+            };
+            let mut prices = BTreeMap::new();
+            for (name, raw) in item.0.iter().filter(|(name, _)| name != range) {
+                let known = BASES.iter().find(|(base, _)| base == name);
+                let field = format!("{FIELD}/{name}");
+                match known.filter(|(_, dimension)| *dimension != EXPLICIT_CACHE_READ) {
+                    Some((_, dimension)) => {
+                        let Some(price) = self.price(&field, raw, collector) else { return };
+                        prices.insert(*dimension, price);
+                    }
+                    None => collector.omit(self.key, Some(&field), "not known in a tier"),
+                }
+            }
+            tiers.push(Tier { start, prices });
+        }
+        tiers.sort_by_key(|tier| tier.start);
+        if results {
+            self.read_tiers_of_results(&tiers, collector);
+        } else if tiers.iter().all(|tier| tier.prices.contains_key(INPUT)) {
+            self.tiers = tiers;
+        } else {
+            collector.omit(self.key, Some(FIELD), "a tier without an input price");
+        }
+    }
+
+    /// A query's price by how many results were asked for, which costs nothing by itself.
+    fn read_tiers_of_results(&mut self, tiers: &[Tier], collector: &mut Collector) {
+        // Both ends of a range are in it: from the 26th result on is over 25.
+        let borders: Vec<u64> =
+            tiers[1..].iter().map(|tier| tier.start.saturating_sub(1)).collect();
+        let axes = [Axis::thresholds("results", &borders, false)];
+        match grid::rows("queries", &axes, |place| tiers[place[0]].prices.get("queries").copied()) {
+            Ok(rows) if !rows.is_empty() => {
+                self.rows.extend(rows);
+                self.rows.push(row("results", Price::ZERO, None));
+            }
+            Ok(_) => collector.omit(self.key, Some("tiered_pricing"), "has no price of a query"),
+            Err(error) => collector.omit(self.key, Some("tiered_pricing"), error),
+        }
+    }
+
+    fn read_off_peak(&mut self, raw: &RawValue, collector: &mut Collector) {
+        const FIELD: &str = "off_peak_pricing";
+        let Some(block) = Object::from_raw(raw) else {
+            collector.omit(self.key, Some(FIELD), "not an object");
+            return;
+        };
+        match off_peak_windows(&block) {
+            Ok(windows) => self.off_peak_windows = windows,
+            Err(reason) => {
+                collector.omit(self.key, Some(FIELD), reason);
+                return;
+            }
+        }
+        let windows = ["hours_utc", "windows", "weekday_timezone"];
+        for (name, raw) in block.0.iter().filter(|(name, _)| !windows.contains(&name.as_str())) {
+            let field = format!("{FIELD}/{name}");
+            let known = BASES.iter().find(|(base, _)| base == name).map(|(_, d)| *d);
+            let known =
+                known.filter(|d| [INPUT, OUTPUT, REASONING, CACHE_READ, CACHE_WRITE].contains(d));
+            match known {
+                Some(dimension) => {
+                    if let Some(price) = self.price(&field, raw, collector) {
+                        self.off_peak.insert(dimension, price);
+                    }
+                }
+                None => collector.omit(self.key, Some(&field), "not known off peak"),
+            }
+        }
+    }
+
+    fn read_specific(&mut self, raw: &RawValue, collector: &mut Collector) {
+        const FIELD: &str = "provider_specific_entry";
+        let Some(entry) = Object::from_raw(raw) else {
+            collector.omit(self.key, Some(FIELD), "not an object");
+            return;
+        };
+        for (name, raw) in &entry.0 {
+            let field = format!("{FIELD}/{name}");
+            if name == "minimax_free_input_images" {
+                let reason = "some free units of each request: every image has its price";
+                collector.omit(self.key, Some(&field), reason);
+            } else if name == "fast" {
+                self.read_factor("speed", name, &field, raw, collector);
+            } else if name.len() == 2 && json::text(raw).is_none() {
+                self.read_factor("inference_geo", name, &field, raw, collector);
+            } else {
+                collector.omit(self.key, Some(&field), "not a price");
+            }
+        }
+    }
+
+    fn read_factor(
+        &mut self,
+        parameter: &'static str,
+        value: &str,
+        field: &str,
+        raw: &RawValue,
+        collector: &mut Collector,
+    ) {
+        if let Some(factor) = self.price(field, raw, collector) {
+            self.factors.push((parameter, value.to_owned(), factor));
+        }
+    }
+
+    fn read_search(&mut self, raw: &RawValue, collector: &mut Collector) {
+        const FIELD: &str = "search_context_cost_per_query";
+        let Some(sizes) = Object::from_raw(raw) else {
+            if let Some(price) = self.price(FIELD, raw, collector) {
+                self.rows.push(row("web_searches", price, None));
+            }
+            return;
+        };
+        let mut prices = Vec::new();
+        for (name, raw) in &sizes.0 {
+            let field = format!("{FIELD}/{name}");
+            let Some(size) = name.strip_prefix("search_context_size_") else {
+                collector.omit(self.key, Some(&field), "not a size of a search's context");
+                continue;
+            };
+            let Some(price) = self.price(&field, raw, collector) else { continue };
+            prices.push((size.to_owned(), price));
+        }
+        let Some(dearest) = prices.iter().map(|(_, price)| *price).max() else {
+            collector.omit(self.key, Some(FIELD), "has no price");
+            return;
+        };
+        let by_size = prices.iter().any(|(_, price)| *price != dearest);
+        let fee = by_size && self.provider == "perplexity";
+        let dimension = if fee { "requests" } else { "web_searches" };
+        let axis = Axis::parameter("search_context_size", prices.iter().map(|(s, _)| s.clone()));
+        let price =
+            |place: &[usize]| Some(place[0].checked_sub(1).map_or(dearest, |n: usize| prices[n].1));
+        match grid::rows(dimension, &[axis], price) {
+            Ok(rows) => self.rows.extend(rows),
+            Err(error) => collector.omit(self.key, Some(FIELD), error),
+        }
+    }
+
+    fn read_guardrails(&mut self, raw: &RawValue, collector: &mut Collector) {
+        const FIELD: &str = "guardrail_cost_per_unit";
+        let units = Object::from_raw(raw).filter(|units| units.0.len() <= MAX_ITEMS);
+        let Some(units) = units else {
+            collector.omit(self.key, Some(FIELD), "not an object of units");
+            return;
+        };
+        for (name, raw) in &units.0 {
+            let field = format!("{FIELD}/{name}");
+            let mut dimension = String::new();
+            for c in name.chars() {
+                if c.is_ascii_uppercase() {
+                    dimension.push('_');
+                }
+                dimension.push(c.to_ascii_lowercase());
+            }
+            if !uc_domain::ratios::is_name(&dimension) {
+                collector.omit(self.key, Some(&field), "not a name of a dimension");
+            } else if let Some(price) = self.price(&field, raw, collector) {
+                self.rows.push(row(&dimension, price, None));
+            }
+        }
+    }
+
+    /// Lists prices that others stand in for.
+    fn omit_replaced(&mut self, collector: &mut Collector) {
+        if !self.tiers.is_empty() {
+            for dimension in [INPUT, OUTPUT, REASONING, CACHE_READ, CACHE_WRITE] {
+                // The plain output price is that of tiers without one.
+                let in_each_tier =
+                    || self.tiers.iter().all(|tier| tier.prices.contains_key(dimension));
+                if (dimension != OUTPUT || in_each_tier())
+                    && self.prices.remove(dimension).is_some()
+                {
+                    let reason = "tiered_pricing stands in for the entry's own price";
+                    collector.omit(self.key, Some(dimension), reason);
+                }
+            }
+            if self.prices.remove(EXPLICIT_CACHE_READ).is_some() {
+                let reason = "tiered_pricing stands in for it, without such a price";
+                collector.omit(self.key, Some("explicit_cache_read_input_token_cost"), reason);
+            }
+        }
+        for dimension in self.by_resolution.keys() {
+            let Some(places) = self.prices.get_mut(dimension) else { continue };
+            let all = places.len();
+            places.retain(|place, _| *place == (None, None));
+            if places.len() < all {
+                let reason = "a class or tier of a price that depends on the resolution";
+                collector.omit(self.key, Some(dimension), reason);
+            }
+        }
+    }
+
+    /// What follows from the prices that are there.
+    fn complete(&mut self, fields: &Object<'_>, collector: &mut Collector) {
+        for (part, whole) in [
+            (REASONING, OUTPUT),
+            ("input_audio_tokens", INPUT),
+            ("input_image_tokens", INPUT),
+            ("input_video_tokens", INPUT),
+        ] {
+            let price = self.plain(part, None);
+            let plain = price.is_some() && self.prices[part].len() == 1;
+            let varies = self.prices.get(whole).is_some_and(|places| places.len() > 1);
+            if plain && varies && price == self.plain(whole, None) {
+                self.prices.remove(part);
+                let reason = format!("costs what {whole} cost, so it does in every tier and class");
+                collector.note(self.key, Some(part), reason);
+            }
+        }
+        // Fireworks' price list has cached input at half the price unless it says otherwise.
+        if self.provider == "fireworks_ai"
+            && !self.prices.contains_key(CACHE_READ)
+            && let Some(input) = self.plain(INPUT, None)
+            && let Ok(half) = input.times(Price::HALF)
+        {
+            let half = collector.price(self.key, "cache_read_input_token_cost", half);
+            self.prices.insert(CACHE_READ, BTreeMap::from([((None, None), half)]));
+        }
+        // A picture model without a price of text asks the same for all that it puts out.
+        if !self.prices.contains_key(OUTPUT)
+            && self.tiers.is_empty()
+            && let Some(images) = self.prices.get("output_image_tokens")
+        {
+            self.prices.insert(OUTPUT, images.clone());
+        }
+        for (modality, cached) in [
+            ("input_audio_tokens", ["cache_read_audio_tokens", "cache_write_audio_tokens"]),
+            ("input_image_tokens", ["cache_read_image_tokens", "cache_write_image_tokens"]),
+            ("input_video_tokens", ["cache_read_video_tokens", "cache_write_video_tokens"]),
+        ] {
+            for (cached, text) in cached.into_iter().zip([CACHE_READ, CACHE_WRITE]) {
+                let full = self.plain(modality, None);
+                let is_dearer = full
+                    > self
+                        .plain(INPUT, None)
+                        .max(self.plain(text, None).filter(|_| text == CACHE_WRITE));
+                if is_dearer && self.prices.contains_key(text) && !self.prices.contains_key(cached)
+                {
+                    let prices = self.prices[modality].clone();
+                    self.prices.insert(cached, prices);
+                    let reason = "dearer than text and without a price from the cache: costs the \
+                                  full price there";
+                    collector.note(self.key, Some(cached), reason);
+                }
+            }
+        }
+        let google = matches!(self.provider, "gemini" | "vertex_ai");
+        let by_query = fields.get("web_search_billing_unit").is_some();
+        if google && !by_query && fields.get("search_context_cost_per_query").is_some() {
+            let reason = "asked once for a grounded prompt, here for each of its searches";
+            collector.note(self.key, Some("search_context_cost_per_query"), reason);
+        }
+    }
+
+    fn plain(&self, dimension: &str, above: Option<u64>) -> Option<Price> {
+        self.prices.get(dimension)?.get(&(above, None)).copied()
+    }
+
+    /// All rows.
+    fn rows(&self, collector: &mut Collector) -> Vec<CostRow> {
+        let grid = Grid::of(self);
+        let parents = Parents::standard();
+        let mut rows = self.rows.clone();
+        let dimensions: BTreeSet<&str> = self
+            .prices
+            .keys()
+            .chain(self.tiers.iter().flat_map(|tier| tier.prices.keys()))
+            .chain(self.off_peak.keys())
+            .copied()
+            .filter(|dimension| *dimension != EXPLICIT_CACHE_READ)
+            .filter(|dimension| !self.by_resolution.contains_key(dimension))
+            .collect();
+        for dimension in dimensions {
+            let mut rounded = false;
+            let price = |place: &[usize]| {
+                let at = grid.at(place);
+                let price = parents.find(dimension, |name| self.rate(name, &at))?;
+                if !(dimension.ends_with("_tokens") || dimension.ends_with("_characters")) {
+                    return Some(price);
+                }
+                at.factors.iter().try_fold(price, |price, factor| {
+                    let read = price.times(*factor).ok()?;
+                    rounded |= read.rounded;
+                    Some(read.price)
+                })
+            };
+            match grid::rows(dimension, &grid.axes, price) {
+                Ok(more) => rows.extend(more),
+                Err(error) => collector.omit(self.key, Some(dimension), error),
+            }
+            if rounded {
+                collector.note(self.key, Some(dimension), super::ROUNDED);
+            }
+        }
+        for (dimension, prices) in &self.by_resolution {
+            let axis = Axis::parameter("resolution", prices.iter().map(|(value, _)| value.clone()));
+            // Without the parameter the field without a resolution counts, else the dearest.
+            let plain = self.plain(dimension, None);
+            let other = plain.or_else(|| prices.iter().map(|(_, price)| *price).max());
+            let price =
+                |place: &[usize]| place[0].checked_sub(1).map_or(other, |n| Some(prices[n].1));
+            match grid::rows(dimension, &[axis], price) {
+                Ok(more) => rows.extend(more),
+                Err(error) => collector.omit(self.key, Some(dimension), error),
+            }
+        }
+        rows
+    }
+
+    /// What a unit costs somewhere, before multipliers; `None` where it has no price of its own.
+    fn rate(&self, dimension: &str, at: &At) -> Option<Price> {
+        if at.off_peak
+            && let Some(price) = self.off_peak.get(dimension)
+        {
+            return Some(*price);
+        }
+        if at.explicit_cache
+            && dimension == CACHE_READ
+            && let Some(price) = self.plain(EXPLICIT_CACHE_READ, None)
+        {
+            return Some(price);
+        }
+        let tiered = [INPUT, OUTPUT, REASONING, CACHE_READ, CACHE_WRITE];
+        if let Some(first) = self.tiers.first()
+            && tiered.contains(&dimension)
+        {
+            let above = |border| self.tiers.iter().rev().find(|tier| tier.start <= border);
+            let tier = at.above.and_then(above).unwrap_or(first);
+            return match tier.prices.get(dimension) {
+                Some(price) => Some(*price),
+                None if dimension == OUTPUT => self.plain(OUTPUT, None),
+                None => None,
+            };
+        }
+        if at.suffix == Some(BATCHES) && tiered.contains(&dimension) {
+            let prices = self.prices.get(dimension)?;
+            let batch = at.borders().rev().find_map(|above| prices.get(&(above, at.suffix)));
+            if batch.is_some() || !self.has_batch_price(dimension) {
+                return batch.copied().or_else(|| self.rate(dimension, &at.standard()));
+            }
+            return None;
+        }
+        if dimension == REASONING
+            && at.suffix.is_some()
+            && self.class_price(REASONING, None, at.suffix).is_none()
+            && self.class_price(OUTPUT, None, at.suffix).is_some()
+        {
+            return None;
+        }
+        let price = |above: Option<u64>| {
+            let of_class = self.class_price(dimension, above, at.suffix);
+            let on_route =
+                at.decisions.then(|| self.class_price(dimension, above, Some(DECISIONS)));
+            of_class.or(on_route.flatten()).or_else(|| self.plain(dimension, above))
+        };
+        at.borders().rev().find_map(price)
+    }
+
+    fn class_price(
+        &self,
+        dimension: &str,
+        above: Option<u64>,
+        suffix: Option<&'static str>,
+    ) -> Option<Price> {
+        suffix?;
+        self.prices.get(dimension)?.get(&(above, suffix)).copied()
+    }
+
+    /// Whether cached input and thinking in batches have a price to count as: `LiteLLM` bills them
+    /// as input and output there. All else without a batch price costs the standard price.
+    fn has_batch_price(&self, dimension: &str) -> bool {
+        let whole = match dimension {
+            CACHE_READ => INPUT,
+            REASONING => OUTPUT,
+            _ => return false,
+        };
+        self.class_price(whole, None, Some(BATCHES)).is_some()
+    }
+}
+
+/// What a field prices.
+enum Meaning {
+    Dimension(&'static str),
+    /// A dimension at a resolution.
+    ByResolution(&'static str, String),
+    /// Nothing, and why.
+    None(&'static str),
+}
+
+/// What the prices of an entry depend on.
+struct Grid<'a> {
+    axes: Vec<Axis>,
+    borders: Vec<u64>,
+    suffixes: Vec<&'static str>,
+    /// By axis of a multiplier its values.
+    factors: Vec<Vec<&'a Price>>,
+}
+
+/// A place in the grid.
+struct At {
+    /// The borders that the prompt is over, ascending.
+    over: Vec<u64>,
+    above: Option<u64>,
+    suffix: Option<&'static str>,
+    decisions: bool,
+    off_peak: bool,
+    explicit_cache: bool,
+    factors: Vec<Price>,
+}
+
+impl At {
+    /// None, and the borders that the prompt is over, ascending.
+    fn borders(&self) -> impl DoubleEndedIterator<Item = Option<u64>> {
+        std::iter::once(None).chain(self.over.iter().copied().map(Some))
+    }
+
+    /// The same in the standard class.
+    fn standard(&self) -> Self {
+        Self { over: self.over.clone(), suffix: None, factors: Vec::new(), ..*self }
+    }
+}
+
+impl<'a> Grid<'a> {
+    fn of(entry: &'a Entry<'_>) -> Self {
+        let places = || entry.prices.values().flat_map(BTreeMap::keys);
+        let borders: BTreeSet<u64> = places()
+            .filter_map(|(above, _)| *above)
+            // The first tier holds for the shortest prompts.
+            .chain(entry.tiers.iter().skip(1).map(|tier| tier.start))
+            .collect();
+        let borders: Vec<u64> = borders.into_iter().collect();
+        let mut suffixes = Vec::new();
+        let mut classes = Vec::new();
+        for (suffix, names) in CLASSES {
+            if places().any(|(_, found)| *found == Some(*suffix)) {
+                for name in *names {
+                    suffixes.push(*suffix);
+                    classes.push((*name).to_owned());
+                }
+            }
+        }
+        let decisions = places().any(|(_, found)| *found == Some(DECISIONS));
+        let explicit = entry.prices.contains_key(EXPLICIT_CACHE_READ);
+        let one = |value: &str, there: bool| there.then(|| value.to_owned());
+        let mut axes = vec![
+            Axis::tiers(&borders, entry.provider == "xai"),
+            Axis::parameter("service_class", classes),
+            Axis::parameter("route", one(DECISIONS, decisions)),
+            Axis::exclusive(entry.off_peak_windows.iter().cloned()),
+            Axis::parameter("cache_type", one("ephemeral", explicit)),
+        ];
+        let mut factors = Vec::new();
+        for parameter in ["inference_geo", "speed", "data_residency", "endpoint"] {
+            let of_it = || entry.factors.iter().filter(|(name, ..)| *name == parameter);
+            axes.push(Axis::parameter(parameter, of_it().map(|(_, value, _)| value.clone())));
+            factors.push(of_it().map(|(_, _, factor)| factor).collect());
+        }
+        Self { axes, borders, suffixes, factors }
+    }
+
+    fn at(&self, place: &[usize]) -> At {
+        let [tier, class, route, window, cache, factors @ ..] = place else {
+            unreachable!("a place has a value on every axis")
+        };
+        At {
+            over: self.borders[..*tier].to_vec(),
+            above: tier.checked_sub(1).map(|n| self.borders[n]),
+            suffix: class.checked_sub(1).map(|n| self.suffixes[n]),
+            decisions: *route > 0,
+            off_peak: *window > 0,
+            explicit_cache: *cache > 0,
+            factors: factors
+                .iter()
+                .zip(&self.factors)
+                .filter_map(|(value, factors)| factors.get(value.checked_sub(1)?))
+                .map(|factor| **factor)
+                .collect(),
+        }
+    }
+}
+
+/// Minutes in a day.
+const DAY: usize = 1_440;
+/// As conditions name them.
+const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+
+/// The times at which a block holds: `hours_utc` on every day, and `windows` on their weekdays, read
+/// on the calendar of `weekday_timezone`. As windows of UTC days that exclude each other.
+fn off_peak_windows(block: &Object<'_>) -> Result<Vec<When>, &'static str> {
+    let ahead = match block.text("weekday_timezone").as_deref() {
+        None | Some("UTC") => 0,
+        // No summer time since 1991.
+        Some("Asia/Shanghai") => 8 * 60,
+        Some(_) => return Err("weekdays in a time zone that is not known here"),
+    };
+    let mut holds = vec![[false; DAY]; 7];
+    if let Some(raw) = block.get("hours_utc") {
+        mark(&mut holds, &hours(raw)?, None, ahead);
+    }
+    let rules = block.get("windows").map(|raw| json::array(raw).ok_or("windows are a list"));
+    for rule in rules.transpose()?.unwrap_or_default() {
+        let rule = Object::from_raw(rule).ok_or("a window is no object")?;
+        let hours = hours(rule.get("hours_utc").ok_or("a window without hours")?)?;
+        let days = rule.get("weekdays").map(weekdays).transpose()?;
+        mark(&mut holds, &hours, days, ahead);
+    }
+
+    // By interval the weekdays that have it.
+    let mut intervals: BTreeMap<(usize, usize), Vec<&str>> = BTreeMap::new();
+    for (day, name) in holds.iter().zip(WEEKDAYS) {
+        let mut minute = 0;
+        while minute < DAY {
+            let length = day[minute..].iter().take_while(|holds| **holds).count();
+            if length > 0 {
+                intervals.entry((minute, minute + length)).or_default().push(name);
+            }
+            minute += length.max(1);
+        }
+    }
+    let clock = |minute: usize| format!("{:02}:{:02}", minute % DAY / 60, minute % 60);
+    let windows: Vec<When> = intervals
+        .into_iter()
+        .map(|((from, until), days)| {
+            let mut when = When::new();
+            if (from, until) != (0, DAY) {
+                let window = json!({"from": clock(from), "until": clock(until)});
+                when.push(("time_of_day".to_owned(), window));
+            }
+            if days.len() < WEEKDAYS.len() {
+                when.push(("weekdays".to_owned(), json!(days)));
+            }
+            when
+        })
+        .collect();
+    match windows.as_slice() {
+        [] => Err("it holds at no time"),
+        [always] if always.is_empty() => Err("it holds at all times"),
+        _ => Ok(windows),
+    }
+}
+
+/// Marks the minutes of UTC weekdays that are in the hours, and on the weekdays where those are
+/// read that many minutes ahead of UTC.
+fn mark(
+    holds: &mut [[bool; DAY]],
+    hours: &[(usize, usize)],
+    days: Option<[bool; 7]>,
+    ahead: usize,
+) {
+    for (n, day) in holds.iter_mut().enumerate() {
+        for (minute, holds) in day.iter_mut().enumerate() {
+            let there = (n * DAY + minute + ahead) / DAY % 7;
+            *holds |= days.is_none_or(|days| days[there])
+                && hours.iter().any(|(from, until)| {
+                    if from < until {
+                        (from..until).contains(&&minute)
+                    } else {
+                        minute >= *from || minute < *until
+                    }
+                });
+        }
+    }
+}
+
+/// `HH:MM-HH:MM`, or a list of them; over midnight, or the whole day where both are the same.
+fn hours(raw: &RawValue) -> Result<Vec<(usize, usize)>, &'static str> {
+    const WRONG: &str = "hours are written as \"HH:MM-HH:MM\"";
+    let texts: Vec<String> = match json::text(raw) {
+        Some(text) => vec![text],
+        None => json::array(raw)
+            .filter(|items| items.len() <= MAX_ITEMS)
+            .and_then(|items| items.into_iter().map(json::text).collect())
+            .ok_or(WRONG)?,
+    };
+    let clock = |text: &str| {
+        let (hours, minutes) = text.trim().split_once(':')?;
+        let (hours, minutes): (usize, usize) = (hours.parse().ok()?, minutes.parse().ok()?);
+        (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
+    };
+    let window = |text: &String| {
+        let (from, until) = text.split_once('-')?;
+        Some((clock(from)?, clock(until)?))
+    };
+    texts.iter().map(|text| window(text).ok_or(WRONG)).collect()
+}
+
+/// Numbers from 1, Monday, to 7, or names.
+fn weekdays(raw: &RawValue) -> Result<[bool; 7], &'static str> {
+    const WRONG: &str = "weekdays are numbers from 1 to 7 or names";
+    let items = json::array(raw).filter(|items| items.len() <= MAX_ITEMS).ok_or(WRONG)?;
+    let mut days = [false; 7];
+    for item in items {
+        let day = match json::text(item) {
+            Some(name) => {
+                let name = name.to_ascii_lowercase();
+                WEEKDAYS.iter().position(|day| name.starts_with(day))
+            }
+            None => item.get().parse::<usize>().ok().and_then(|day| day.checked_sub(1)),
+        };
+        *day.and_then(|day| days.get_mut(day)).ok_or(WRONG)? = true;
+    }
+    Ok(days)
+}
