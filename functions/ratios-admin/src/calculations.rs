@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use uc_calculator::costs::{Omitted, ProviderCosts};
+use uc_calculator::costs::ProviderCosts;
 use uc_calculator::import::{ImportError, csv, genai, litellm};
 use uc_calculator::output;
 use uc_calculator::output::WorkbookError;
@@ -154,7 +154,6 @@ struct DiffOf<'a> {
 struct Answer<'a> {
     #[serde(flatten)]
     calculation: &'a Calculation,
-    notes: &'a [Omitted],
     #[serde(skip_serializing_if = "Option::is_none")]
     diff: Option<DiffOf<'a>>,
 }
@@ -175,10 +174,9 @@ struct AnswerSchema {
     plans: Vec<BTreeMap<String, Value>>,
     /// What to look at before publishing, each with its `kind`: `plan_over_cost`, `under_cost` ...
     warnings: Vec<BTreeMap<String, Value>>,
-    /// What can't be expressed: `model`, `field`, `reason`.
+    /// What can't be expressed: `model`, `field`, `reason`. Where the reason begins with
+    /// `taken over`, it is expressed, but not just as the source says, such as rounded up.
     omitted: Vec<BTreeMap<String, String>>,
-    /// What is not just what the source says, such as a price that was rounded up.
-    notes: Vec<BTreeMap<String, String>>,
     /// As `/v1/ratios/diff`, whole, from the table to compare with.
     diff: Option<BTreeMap<String, Value>>,
 }
@@ -239,7 +237,7 @@ async fn calculate_ratios(
     };
     let calculation = calculate(&costs, &settings).map_err(refused)?;
     match format.unwrap_or_else(|| accepted(&headers)) {
-        Format::Json => answer(&headers, &calculation, &costs.notes, compared.as_ref()),
+        Format::Json => answer(&headers, &calculation, compared.as_ref()),
         Format::Csv => {
             let csv = output::csv(&calculation).into_bytes();
             Ok(file("attachment; filename=\"ratios.csv\"", large_bytes(&headers, CSV, csv)?))
@@ -259,7 +257,6 @@ async fn calculate_ratios(
 fn answer(
     headers: &HeaderMap,
     calculation: &Calculation,
-    notes: &[Omitted],
     compared: Option<&(TableName, RatioTable)>,
 ) -> Result<Response, Problem> {
     let diff = compared.map(|(name, table)| (name, TableDiff::between(table, &calculation.table)));
@@ -269,7 +266,7 @@ fn answer(
         head: &diff.head,
         models: &diff.models,
     });
-    large_json(headers, &Answer { calculation, notes, diff })
+    large_json(headers, &Answer { calculation, diff })
 }
 
 /// Reads an object whose members are read later. Numbers in them are not touched.

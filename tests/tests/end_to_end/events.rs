@@ -113,7 +113,7 @@ async fn providers_responses() {
     }
     // No file is left out.
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/responses");
-    assert_eq!(std::fs::read_dir(directory).unwrap().count(), 22);
+    assert_eq!(std::fs::read_dir(directory).unwrap().count(), 32);
 }
 
 /// The account that the events name.
