@@ -53,7 +53,7 @@ pub struct ChargeRequest {
     /// See `Item`.
     provider: Option<String>,
     /// See `Item`.
-    #[schema(value_type = Option<BTreeMap<String, Value>>)]
+    #[schema(value_type = Option<openapi::ProviderResponse>)]
     provider_response: Option<Value>,
     /// So many credits, for what no ratio prices.
     #[schema(value_type = Option<openapi::Decimal>)]

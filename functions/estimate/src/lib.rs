@@ -133,7 +133,7 @@ struct EstimateItem {
     /// Whose response it is.
     provider: Option<String>,
     /// A provider's response, instead of model and usage.
-    #[schema(value_type = Option<BTreeMap<String, Value>>)]
+    #[schema(value_type = Option<openapi::ProviderResponse>)]
     provider_response: Option<Value>,
 }
 

@@ -115,7 +115,7 @@ struct UsedItem {
     /// See `Item`.
     provider: Option<String>,
     /// See `Item`.
-    #[schema(value_type = Option<BTreeMap<String, Value>>)]
+    #[schema(value_type = Option<openapi::ProviderResponse>)]
     provider_response: Option<Value>,
     /// When it happened: decides dated prices and times of day. Now where not given.
     #[schema(value_type = Option<openapi::Instant>)]

@@ -126,6 +126,25 @@ impl Parents {
     }
 }
 
+/// Providers that a source calls otherwise than responses are read under, the better price of a
+/// name first.
+const USUAL_NAMES: [(&str, &str); 7] = [
+    ("gemini", "google"),
+    ("vertex_ai", "google"),
+    ("azure_ai", "azure"),
+    ("together_ai", "together"),
+    ("fireworks_ai", "fireworks"),
+    ("x-ai", "xai"),
+    ("aws", "bedrock"),
+];
+
+/// A qualified name under the provider's usual name, where that is another.
+fn usual_name(name: &str) -> Option<String> {
+    let (provider, model) = name.split_once('/')?;
+    let (_, usual) = USUAL_NAMES.iter().find(|(own, _)| *own == provider)?;
+    Some(format!("{usual}/{model}"))
+}
+
 /// By how many units a dimension's price is written, the power of ten.
 fn per(dimension: &str) -> Per {
     let by_million = ["_tokens", "_characters", "_pixels"];
@@ -213,11 +232,19 @@ impl Collector {
         } else if draft.costs.is_empty() {
             self.omit(&draft.source, None, "has no price");
         } else if let Some(first) = self.ids.get(&draft.id) {
+            // It is the same model, whatever it is called; what has just this name has its prices.
             let first = &mut self.drafts[*first];
-            // It is the same model, whatever it is called.
-            first.aliases.extend(draft.aliases);
-            let reason = format!("its id {:?} is that of {:?}", draft.id, first.source);
-            self.omit(&draft.source, None, reason);
+            let mut second = draft;
+            if second.source == second.id {
+                std::mem::swap(first, &mut second);
+            }
+            let prices = if first.costs == second.costs { "the same" } else { "other" };
+            let reason = format!(
+                "its id {:?} is that of {:?}, with {prices} prices",
+                first.id, first.source
+            );
+            first.aliases.append(&mut second.aliases);
+            self.omit(&second.source, None, reason);
         } else if self.drafts.len() == MAX_MODELS {
             return Err(ImportError::TooManyModels);
         } else {
@@ -269,7 +296,7 @@ impl Collector {
                 }
                 claimed
             };
-            let aliases = claim(draft.aliases, &mut aliases, true);
+            let own = claim(draft.aliases, &mut aliases, true);
             let starts_with = claim(draft.starts_with, &mut prefixes, false);
             let feature = features.name(&draft.kind, &draft.costs);
             let name = draft.name.filter(|name| {
@@ -278,8 +305,23 @@ impl Collector {
             });
             let costs = draft.costs;
             let provider = draft.provider;
-            let model = ModelCosts { provider, name, feature, aliases, starts_with, costs };
+            let model = ModelCosts { provider, name, feature, aliases: own, starts_with, costs };
             models.insert(draft.id, model);
+        }
+        // Last, so that no name is taken from a model that has it anyway.
+        for (own, _) in USUAL_NAMES {
+            let of_it = |id: &str| id.strip_prefix(own).is_some_and(|rest| rest.starts_with('/'));
+            for (id, model) in models.iter_mut().filter(|(id, _)| of_it(id)) {
+                let names = std::iter::once(id).chain(&model.aliases);
+                let usual: Vec<String> = names.filter_map(|name| usual_name(name)).collect();
+                for name in usual {
+                    let is_free = !ids.contains(&name) && !aliases.contains_key(&name);
+                    if is_free && is_model_name(&name) && model.aliases.len() < MAX_NAMES {
+                        aliases.insert(name.clone(), id.clone());
+                        model.aliases.push(name);
+                    }
+                }
+            }
         }
         ProviderCosts {
             currency: self.currency,
@@ -331,6 +373,7 @@ impl Features {
     /// What else a feature is named after, where no shape fits.
     const OTHERS: &[&str] = &[
         "output_images",
+        "output_pixels",
         "video_seconds",
         "audio_seconds",
         "pages",
@@ -339,7 +382,6 @@ impl Features {
         "input_tokens",
         "output_tokens",
         "input_characters",
-        "output_pixels",
         "input_seconds",
     ];
 

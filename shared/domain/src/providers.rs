@@ -1,27 +1,86 @@
 //! What providers' responses say was used, as disjoint quantities.
 //!
 //! The same figure is a subset in one provider's body and stands beside the others in the next;
-//! here every unit ends up in one dimension. What is a subset is taken out of its total, and what
-//! a body's details leave over is plain text. Figures that contradict each other are refused:
-//! guessing would charge twice, or less than nothing.
+//! here every unit ends up in one dimension, the finest that the body tells. What is a subset is
+//! taken out of its total, and what a body's details leave over is plain text. Figures that
+//! contradict each other are refused: guessing would charge twice, or less than nothing.
 //!
-//! A provider is a file with its mapping and a table of cases, and a line in `PROVIDERS`. Bodies
-//! may be raw or trimmed to what is read: the model, the usage, the service tier.
+//! A response is an object, raw or trimmed to what is read (the model, the usage, the service
+//! tier); the last event of a stream that tells its usage; or all events of a stream, as an array.
+//! What a field means that is `null`, zero or not there, each provider's module says. A zero that
+//! is told is a zero; a total that is not there is not known, and never counts as zero.
+//!
+//! A provider is a file with its mapping, its `Provider` and a table of cases, and a line in
+//! `PROVIDERS`. Those that speak `OpenAI`'s Chat Completions say how they differ by a
+//! `chat::Chat`.
 
 mod anthropic;
+mod azure;
+mod bedrock;
+mod body;
+mod cerebras;
+mod chat;
+mod cohere;
+mod compatible;
+mod deepseek;
+mod fireworks;
+mod google;
+mod groq;
+mod huggingface;
+mod mistral;
 mod openai;
+mod openrouter;
+mod perplexity;
+mod stream;
+mod together;
+mod tools;
+mod xai;
 
+use std::collections::btree_map::Entry;
 use std::fmt;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::Quantity;
-use crate::ratios::{Parameters, Usage, is_model_name, is_parameter_value};
+use crate::ratios::{Parameters, Usage};
 
-/// The providers, by the name that requests give.
-const PROVIDERS: &[(&str, Reader)] = &[("anthropic", anthropic::read), ("openai", openai::read)];
+use body::Body;
+use stream::Events;
 
-type Reader = fn(&Body<'_>) -> Result<ResponseUsage, ProviderError>;
+/// The providers.
+const PROVIDERS: &[Provider] = &[
+    anthropic::PROVIDER,
+    azure::PROVIDER,
+    bedrock::PROVIDER,
+    cerebras::PROVIDER,
+    cohere::PROVIDER,
+    deepseek::PROVIDER,
+    fireworks::PROVIDER,
+    google::PROVIDER,
+    groq::PROVIDER,
+    huggingface::PROVIDER,
+    mistral::PROVIDER,
+    openai::PROVIDER,
+    openrouter::PROVIDER,
+    perplexity::PROVIDER,
+    together::PROVIDER,
+    xai::PROVIDER,
+];
+
+/// How the responses of one provider are read, whichever of its APIs they come from.
+struct Provider {
+    /// As requests name it, and as it stands before the names of its models.
+    name: &'static str,
+    /// Other names that requests may give.
+    aliases: &'static [&'static str],
+    /// Reads a response, or the last event of a stream that tells its usage.
+    read: fn(&Body<'_>) -> Result<ResponseUsage, ProviderError>,
+    /// Reads all events of a stream.
+    read_stream: fn(&Events<'_>) -> Result<ResponseUsage, ProviderError>,
+    /// Bodies, and what is read of them.
+    #[cfg(test)]
+    cases: fn() -> Vec<tests::Case>,
+}
 
 /// What a response says was used, in the terms of ratio tables.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -65,25 +124,44 @@ struct Known;
 
 impl fmt::Display for Known {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = PROVIDERS.iter().map(|(name, _)| *name).collect();
+        let names: Vec<_> = PROVIDERS.iter().map(|provider| provider.name).collect();
         f.write_str(&names.join(", "))
     }
 }
 
-/// What `body`, a response of `provider` (`anthropic`, `openai`), says was used. Which of the
-/// provider's APIs it comes from is seen from the body.
+fn provider(name: &str) -> Option<&'static Provider> {
+    PROVIDERS.iter().find(|p| p.name == name || p.aliases.contains(&name))
+}
+
+/// The provider's own name, by which its models are qualified (`<provider>/<model>`), where `name`
+/// is that or an alias of it.
+pub fn canonical_name(name: &str) -> Option<&'static str> {
+    provider(name).map(|provider| provider.name)
+}
+
+/// What `response`, an answer of `provider`, says was used. Which of the provider's APIs it comes
+/// from is seen from the body.
+///
+/// A response is an object, which may be the last event of a stream that tells its usage, or the
+/// array of all events of a stream: at most 100,000, each an object, at the end perhaps the text
+/// `[DONE]`. Events of one stream are one response, but for `OpenAI`'s Realtime sessions: their
+/// responses are added up.
 ///
 /// # Errors
 /// See [`ProviderError`].
-pub fn usage_from_response(provider: &str, body: &Value) -> Result<ResponseUsage, ProviderError> {
-    let Some((_, read)) = PROVIDERS.iter().find(|(name, _)| *name == provider) else {
+pub fn usage_from_response(
+    provider: &str,
+    response: &Value,
+) -> Result<ResponseUsage, ProviderError> {
+    let Some(provider) = self::provider(provider) else {
         let provider = provider.chars().filter(|c| !c.is_control()).take(64).collect();
         return Err(ProviderError::UnknownProvider { provider });
     };
-    let Some(body) = body.as_object() else {
-        return Err(missing("the response is not a JSON object"));
-    };
-    read(&Body { fields: body, pointer: String::new() })
+    match response {
+        Value::Object(fields) => (provider.read)(&Body::new(fields, String::new())),
+        Value::Array(events) => (provider.read_stream)(&Events::read(events)?),
+        _ => Err(missing("the response is not a JSON object, nor an array of a stream's events")),
+    }
 }
 
 fn missing(detail: impl Into<String>) -> ProviderError {
@@ -94,112 +172,23 @@ fn contradictory(pointer: String, detail: impl Into<String>) -> ProviderError {
     ProviderError::Contradictory { detail: detail.into(), pointer }
 }
 
-/// An object within a response, and where it is. A field that is `null` counts as absent: the
-/// providers write both.
-struct Body<'a> {
-    fields: &'a Map<String, Value>,
-    /// Of the readers' own field names only, which need no escapes.
-    pointer: String,
-}
-
-impl<'a> Body<'a> {
-    fn get(&self, field: &str) -> Option<&'a Value> {
-        self.fields.get(field).filter(|value| !value.is_null())
-    }
-
-    fn at(&self, field: &str) -> String {
-        format!("{}/{field}", self.pointer)
-    }
-
-    /// An object that may be absent.
-    fn object(&self, field: &str) -> Result<Option<Self>, ProviderError> {
-        let Some(value) = self.get(field) else { return Ok(None) };
-        match value.as_object() {
-            Some(fields) => Ok(Some(Body { fields, pointer: self.at(field) })),
-            None => Err(contradictory(self.at(field), format!("{field} is not an object"))),
-        }
-    }
-
-    /// A count that may be absent: an integer, not negative, at most 12 digits.
-    fn count(&self, field: &str) -> Result<Option<u64>, ProviderError> {
-        let Some(value) = self.get(field) else { return Ok(None) };
-        let count = value.as_u64().filter(|count| Quantity::from_whole(*count).is_some());
-        match count {
-            Some(count) => Ok(Some(count)),
-            None => Err(contradictory(
-                self.at(field),
-                format!("{field} is not an integer from 0 to 999999999999"),
-            )),
-        }
-    }
-
-    /// A count that is zero where it is absent.
-    fn count_or_zero(&self, field: &str) -> Result<u64, ProviderError> {
-        Ok(self.count(field)?.unwrap_or(0))
-    }
-
-    /// A count without which the usage is not known.
-    fn required_count(&self, field: &str) -> Result<u64, ProviderError> {
-        self.count(field)?.ok_or_else(|| missing(format!("the response has no {}", self.at(field))))
-    }
-
-    /// Counts that are parts of `total`, together at most as much; those absent are zero.
-    fn parts<const N: usize>(
-        &self,
-        fields: [&str; N],
-        total: u64,
-        of: &str,
-    ) -> Result<[u64; N], ProviderError> {
-        let mut parts = [0; N];
-        let mut sum = 0_u64;
-        for (part, field) in parts.iter_mut().zip(fields) {
-            *part = self.count_or_zero(field)?;
-            sum += *part;
-            if sum > total {
-                return Err(contradictory(
-                    self.at(field),
-                    format!("the parts of {of} up to {field} are {sum}, more than its {total}"),
-                ));
-            }
-        }
-        Ok(parts)
-    }
-
-    /// A total that, where it is there, must be the sum of its parts.
-    fn check_total(&self, field: &str, sum: u64) -> Result<(), ProviderError> {
-        match self.count(field)? {
-            Some(total) if total != sum => Err(contradictory(
-                self.at(field),
-                format!("{field} is {total}, but its parts are {sum}"),
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    /// A text that becomes a parameter, unless it is one of `standard`.
-    fn parameter(&self, field: &str, standard: &[&str]) -> Result<Option<String>, ProviderError> {
-        let Some(value) = self.get(field) else { return Ok(None) };
-        match value.as_str() {
-            Some(text) if standard.contains(&text) => Ok(None),
-            Some(text) if is_parameter_value(text) => Ok(Some(text.to_owned())),
-            _ => Err(contradictory(
-                self.at(field),
-                format!("{field} is not a text of 1 to 64 printable characters"),
-            )),
-        }
-    }
-
-    /// The model that the body names, where a table could know it.
-    fn model(&self) -> Option<String> {
-        self.get("model").and_then(Value::as_str).filter(|m| is_model_name(m)).map(str::to_owned)
-    }
-}
-
 impl ResponseUsage {
-    /// Adds what was used of a dimension; nothing leaves no trace.
+    /// What is read of `body` before its usage: the model that it names.
+    fn of(body: &Body<'_>) -> Self {
+        Self { model: body.model(), ..Self::default() }
+    }
+
+    /// Adds what was used of a dimension; nothing leaves no trace. Each dimension is added once.
     fn add(&mut self, dimension: &str, count: u64) {
-        if count > 0 {
-            let quantity = Quantity::from_whole(count).expect("counts are read within the limit");
+        self.add_quantity(
+            dimension,
+            Quantity::from_whole(count).expect("counts are read within the limit"),
+        );
+    }
+
+    /// As [`Self::add`], of what may be fractional.
+    fn add_quantity(&mut self, dimension: &str, quantity: Quantity) {
+        if !quantity.is_zero() {
             let before = self.usage.insert(dimension.to_owned(), quantity);
             assert!(before.is_none(), "{dimension} is counted once");
         }
@@ -207,6 +196,31 @@ impl ResponseUsage {
 
     fn set(&mut self, parameter: &str, value: Option<String>) {
         self.parameters.extend(value.map(|value| (parameter.to_owned(), value)));
+    }
+
+    /// Adds another response of the same model and parameters, which stands at `pointer`.
+    fn add_response(&mut self, other: Self, pointer: &str) -> Result<(), ProviderError> {
+        if other.model != self.model || other.parameters != self.parameters {
+            return Err(contradictory(
+                pointer.to_owned(),
+                "the responses of a stream have other models or parameters: charge them one by one",
+            ));
+        }
+        for (dimension, quantity) in other.usage {
+            match self.usage.entry(dimension) {
+                Entry::Vacant(entry) => {
+                    entry.insert(quantity);
+                }
+                Entry::Occupied(mut entry) => {
+                    let sum = entry.get().checked_add(quantity).ok_or_else(|| {
+                        let detail = format!("the sum of {} is over 12 digits", entry.key());
+                        contradictory(pointer.to_owned(), detail)
+                    })?;
+                    entry.insert(sum);
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
-use uc_domain::providers::usage_from_response;
+use uc_domain::providers::{canonical_name, usage_from_response};
 use uc_domain::ratios::{
     Multiplier, Parameters, Rated, RatioTable, Request, Usage, is_model_name, is_name,
     is_parameter_value,
@@ -37,10 +37,11 @@ pub struct Item {
     pub usage: Option<BTreeMap<String, Quantity>>,
     /// What prices may depend on: `service_class`, `size`, `quality` ...
     pub parameters: Option<BTreeMap<String, String>>,
-    /// Whose response it is: `openai`, `anthropic`.
+    /// Whose response it is: `openai`, `anthropic`, `google` ...
     pub provider: Option<String>,
-    /// The response, whole or cut down to model and usage. It is read and not kept.
-    #[schema(value_type = Option<BTreeMap<String, Value>>)]
+    /// The response, whole or cut down to model and usage, or a stream's events. It is read and
+    /// not kept.
+    #[schema(value_type = Option<openapi::ProviderResponse>)]
     pub provider_response: Option<Value>,
 }
 
@@ -88,6 +89,7 @@ impl Item {
             (None, Some(provider), Some(response)) => {
                 let read = usage_from_response(&provider, &response)
                     .map_err(|error| refusals::provider(&error, &pointer))?;
+                let provider = canonical_name(&provider).unwrap_or(&provider);
                 let qualified = read.model.as_ref().map(|model| format!("{provider}/{model}"));
                 let (model, qualified) = match (self.model, read.model) {
                     (Some(model), _) => (model, None),

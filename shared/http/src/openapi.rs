@@ -322,6 +322,26 @@ impl PartialSchema for Quantity {
     }
 }
 
+/// A provider's response, for `#[schema(value_type = ...)]`: an object, or a stream's events.
+#[derive(Debug, Clone, Copy)]
+pub enum ProviderResponse {}
+
+impl ToSchema for ProviderResponse {}
+
+impl PartialSchema for ProviderResponse {
+    fn schema() -> RefOr<Schema> {
+        let object = || ObjectBuilder::new().schema_type(Type::Object).build();
+        OneOfBuilder::new()
+            .item(object())
+            .item(ArrayBuilder::new().items(object()).max_items(Some(100_000)))
+            .description(Some(
+                "A response, whole or cut down to model and usage; or the last event of a stream \
+                 that tells its usage; or all events of a stream.",
+            ))
+            .into()
+    }
+}
+
 impl ToSchema for Code {}
 
 impl PartialSchema for Code {

@@ -22,6 +22,7 @@ use ::csv::{ReaderBuilder, StringRecord, Trim};
 use serde_json::{Map, Value};
 use uc_domain::ratios::{Conditions, Per, is_label, is_name};
 
+use super::json::Object;
 use super::price::{Price, PriceError};
 use super::{Collector, Draft, ImportError, Kind, MAX_BYTES, echo, row};
 use crate::costs::{CostRow, ProviderCosts};
@@ -180,6 +181,7 @@ fn read_when(text: &str) -> Result<Option<Conditions>, String> {
         return Ok(None);
     }
     let json = if text.starts_with('{') {
+        serde_json::from_str::<Object<'_>>(text).map_err(|error| error.to_string())?;
         text.to_owned()
     } else {
         let mut equalities = Map::new();

@@ -15,7 +15,8 @@
 //!
 //! A model's id is `<provider>/<id>`. What its match rule compares with (`equals`) is an alias of
 //! the same form, and alone where no other provider claims it; `starts_with` is a prefix of that
-//! form only. There, letters are compared without regard to case, here as they are written.
+//! form only. Both also under the provider's usual name, where genai-prices has another (`x-ai`).
+//! There, letters are compared without regard to case, here as they are written.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -173,7 +174,9 @@ impl<'a> Source<'a> {
             match clause.0.as_slice() {
                 [(kind, value)] if kind == "equals" => names.extend(json::text(value)),
                 [(kind, value)] if kind == "starts_with" => {
-                    starts_with.extend(json::text(value).map(|p| format!("{provider}/{p}")));
+                    let prefix = json::text(value).map(|prefix| format!("{provider}/{prefix}"));
+                    let usual = prefix.as_deref().and_then(super::usual_name);
+                    starts_with.extend(prefix.into_iter().chain(usual));
                 }
                 [(kind, _)] => {
                     let reason =

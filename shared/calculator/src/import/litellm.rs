@@ -28,17 +28,21 @@
 //! - *Generated images* are priced as `output_images`, also where the field says `input`.
 //!
 //! A model's id is `<provider>/<model>`; the table's own key is an alias, and so is the id under
-//! the provider's usual name where `LiteLLM` has one of its own (`gemini`, `together_ai`).
+//! the provider's usual name where `LiteLLM` has one of its own (`gemini`, `together_ai`) and no
+//! other model has that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use serde_json::value::RawValue;
+use uc_domain::ratios::Conditions;
 
 use super::grid::{self, Axis, When};
 use super::json::{self, Object};
-use super::price::{Price, PriceError};
-use super::{Collector, Draft, ImportError, Kind, MAX_BYTES, MAX_MODELS, Parents, row};
+use super::price::{Price, PriceError, Read};
+use super::{
+    Collector, Draft, ImportError, Kind, MAX_BYTES, MAX_MODELS, Parents, row, unconditional,
+};
 use crate::costs::{CostRow, ProviderCosts};
 
 /// Most tiers, windows, or units in a list of them.
@@ -100,15 +104,6 @@ const CACHE_WRITE_12H: &str = "cache_write_12h_tokens";
 /// No dimension: cache reads under `cache_type` `ephemeral`.
 const EXPLICIT_CACHE_READ: &str = "";
 
-/// Providers that `LiteLLM` calls otherwise than everybody.
-const USUAL_NAMES: &[(&str, &str)] = &[
-    ("gemini", "google"),
-    ("vertex_ai", "vertex"),
-    ("together_ai", "together"),
-    ("fireworks_ai", "fireworks"),
-    ("dashscope", "alibaba"),
-];
-
 /// Reads costs from `LiteLLM`'s table, in US dollars.
 ///
 /// # Errors
@@ -123,6 +118,7 @@ pub fn import(source: &[u8]) -> Result<ProviderCosts, ImportError> {
         return Err(ImportError::TooManyModels);
     }
     let mut collector = Collector::new("USD");
+    let mut sized = Sized::default();
     for (key, raw) in &table.0 {
         let fields: Object<'_> = serde_json::from_str(raw.get())
             .map_err(|error| ImportError::syntax(format!("model {:?}", super::echo(key)), error))?;
@@ -141,6 +137,7 @@ pub fn import(source: &[u8]) -> Result<ProviderCosts, ImportError> {
         if !costs.is_empty() && costs.iter().all(|row| row.amount.is_zero()) {
             collector.note(key, None, "all its prices are zero");
         }
+        sized.add(&entry, &id, &aliases);
         collector.push(Draft {
             source: key.clone(),
             id,
@@ -152,7 +149,117 @@ pub fn import(source: &[u8]) -> Result<ProviderCosts, ImportError> {
             costs,
         })?;
     }
+    sized.push(&mut collector)?;
     Ok(collector.finish())
+}
+
+/// Pictures whose size and quality are in the keys of the table, each combination an entry. They
+/// stay, and are together one model more, which answers to the name that requests and responses
+/// have; or rows of the entry that already has this name.
+#[derive(Default)]
+struct Sized(BTreeMap<String, SizedModel>);
+
+/// One model out of several entries.
+struct SizedModel {
+    provider: String,
+    aliases: Vec<String>,
+    /// What a picture costs with these parameters.
+    prices: Vec<(BTreeMap<String, String>, Price)>,
+    /// Whether one of them was.
+    rounded: bool,
+}
+
+impl Sized {
+    fn add(&mut self, entry: &Entry<'_>, id: &str, aliases: &[String]) {
+        let Some(key) = id.strip_prefix(entry.provider).and_then(|key| key.strip_prefix('/'))
+        else {
+            return;
+        };
+        let mut parameters = BTreeMap::new();
+        let mut pixels = None;
+        let mut rest = key;
+        while let Some((first, more)) = rest.split_once('/') {
+            if let Some((width, height)) = first.split_once("-x-") {
+                if let (Ok(width), Ok(height)) = (width.parse::<u32>(), height.parse::<u32>()) {
+                    pixels = width.checked_mul(height);
+                    parameters.insert("size".to_owned(), format!("{width}x{height}"));
+                } else {
+                    parameters.insert("size".to_owned(), first.replace("-x-", "x"));
+                }
+            } else if let Some(steps) = first.strip_suffix("-steps") {
+                parameters.insert("steps".to_owned(), steps.to_owned());
+            } else if ["low", "medium", "high", "standard", "hd"].contains(&first) {
+                parameters.insert("quality".to_owned(), first.to_owned());
+            } else {
+                break;
+            }
+            rest = more;
+        }
+        let by_pixel = || {
+            let price = entry.plain("output_pixels", None)?;
+            price.of_many(pixels?).ok()
+        };
+        let by_image = entry.plain("output_images", None);
+        let by_image = by_image.map(|price| Read { price, rounded: false });
+        let read = by_image.or_else(by_pixel).filter(|_| !parameters.is_empty());
+        let Some(Read { price, rounded }) = read else { return };
+        let name = rest.strip_prefix(entry.provider).and_then(|rest| rest.strip_prefix('/'));
+        let name = name.unwrap_or(rest);
+        let model = self.0.entry(format!("{}/{name}", entry.provider)).or_insert(SizedModel {
+            provider: entry.provider.to_owned(),
+            // As the entries' own keys: without the provider where those have none in front.
+            aliases: aliases.first().map(|_| name.to_owned()).into_iter().collect(),
+            prices: Vec::new(),
+            rounded: false,
+        });
+        model.prices.push((parameters, price));
+        model.rounded |= rounded;
+    }
+
+    fn push(self, collector: &mut Collector) -> Result<(), ImportError> {
+        for (id, model) in self.0 {
+            // Where the parameters are not said, the dearest.
+            let Some(dearest) = model.prices.iter().map(|(_, price)| *price).max() else {
+                continue;
+            };
+            if model.rounded {
+                collector.note(&id, Some("output_images"), super::ROUNDED);
+            }
+            let mut costs = Vec::new();
+            for (parameters, price) in &model.prices {
+                match Conditions::from_text(&json!(parameters).to_string()) {
+                    Ok(when) => costs.push(row("output_images", *price, Some(when))),
+                    Err(error) => collector.omit(&id, Some("output_images"), error),
+                }
+            }
+            if let Some(same) = collector.ids.get(&id) {
+                // The entry without parameters. Where it prices tokens, responses tell these, and a
+                // picture must not be paid twice.
+                let same = &mut collector.drafts[*same];
+                if unconditional(&same.costs).contains("output_images")
+                    && !same.costs.iter().any(|row| row.dimension.ends_with("_tokens"))
+                {
+                    same.costs.extend(costs);
+                } else {
+                    let reason = "priced by tokens; by size and quality under other ids";
+                    collector.note(&id, Some("output_images"), reason);
+                }
+                continue;
+            }
+            costs.insert(0, row("output_images", dearest, None));
+            collector.push(Draft {
+                source: id.clone(),
+                id,
+                provider: model.provider,
+                name: None,
+                kind: Kind::Base("image"),
+                aliases: model.aliases,
+                starts_with: Vec::new(),
+                costs,
+            })?;
+        }
+        Ok(())
+    }
 }
 
 /// Who asks the price, out of names that also say which interface it is.
@@ -174,16 +281,12 @@ fn provider_name(name: &str) -> &str {
 
 /// The id and the aliases of a key.
 fn names(key: &str, provider: &str) -> (String, Vec<String>) {
-    let mut aliases = Vec::new();
-    let model = key.strip_prefix(provider).and_then(|rest| rest.strip_prefix('/'));
-    let id = model.map_or_else(|| format!("{provider}/{key}"), |_| key.to_owned());
-    if model.is_none() {
-        aliases.push(key.to_owned());
+    let qualified = key.strip_prefix(provider).is_some_and(|rest| rest.starts_with('/'));
+    if qualified {
+        (key.to_owned(), Vec::new())
+    } else {
+        (format!("{provider}/{key}"), vec![key.to_owned()])
     }
-    if let Some((_, usual)) = USUAL_NAMES.iter().find(|(own, _)| *own == provider) {
-        aliases.push(format!("{usual}/{}", model.unwrap_or(key)));
-    }
-    (id, aliases)
 }
 
 /// What a mode is for, as the beginning of a feature's name.
@@ -335,6 +438,7 @@ impl<'a> Entry<'a> {
                 },
             }
         }
+        entry.omit_replaced(collector);
         entry.complete(fields, collector);
         entry
     }
@@ -652,6 +756,36 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// Lists prices that others stand in for.
+    fn omit_replaced(&mut self, collector: &mut Collector) {
+        if !self.tiers.is_empty() {
+            for dimension in [INPUT, OUTPUT, REASONING, CACHE_READ, CACHE_WRITE] {
+                // The plain output price is that of tiers without one.
+                let in_each_tier =
+                    || self.tiers.iter().all(|tier| tier.prices.contains_key(dimension));
+                if (dimension != OUTPUT || in_each_tier())
+                    && self.prices.remove(dimension).is_some()
+                {
+                    let reason = "tiered_pricing stands in for the entry's own price";
+                    collector.omit(self.key, Some(dimension), reason);
+                }
+            }
+            if self.prices.remove(EXPLICIT_CACHE_READ).is_some() {
+                let reason = "tiered_pricing stands in for it, without such a price";
+                collector.omit(self.key, Some("explicit_cache_read_input_token_cost"), reason);
+            }
+        }
+        for dimension in self.by_resolution.keys() {
+            let Some(places) = self.prices.get_mut(dimension) else { continue };
+            let all = places.len();
+            places.retain(|place, _| *place == (None, None));
+            if places.len() < all {
+                let reason = "a class or tier of a price that depends on the resolution";
+                collector.omit(self.key, Some(dimension), reason);
+            }
+        }
+    }
+
     /// What follows from the prices that are there.
     fn complete(&mut self, fields: &Object<'_>, collector: &mut Collector) {
         for (part, whole) in [
@@ -778,7 +912,6 @@ impl<'a> Entry<'a> {
         }
         if at.explicit_cache
             && dimension == CACHE_READ
-            && self.tiers.is_empty()
             && let Some(price) = self.plain(EXPLICIT_CACHE_READ, None)
         {
             return Some(price);
@@ -995,7 +1128,11 @@ fn off_peak_windows(block: &Object<'_>) -> Result<Vec<When>, &'static str> {
             when
         })
         .collect();
-    if windows.iter().any(Vec::is_empty) { Err("it would hold at all times") } else { Ok(windows) }
+    match windows.as_slice() {
+        [] => Err("it holds at no time"),
+        [always] if always.is_empty() => Err("it holds at all times"),
+        _ => Ok(windows),
+    }
 }
 
 /// Marks the minutes of UTC weekdays that are in the hours, and on the weekdays where those are

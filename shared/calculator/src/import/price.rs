@@ -36,7 +36,7 @@ const MAX_LEN: usize = 64;
 const SIGNIFICANT: u128 = 1_000_000_000_000;
 /// Most decimal places.
 const PLACES: i32 = 18;
-/// Farthest exponent that is looked at: beyond it a price is zero or absurd.
+/// Farthest exponent that is looked at.
 const MAX_EXPONENT: i32 = 100;
 /// Seconds in an hour.
 const HOUR: u128 = 3_600;
@@ -70,6 +70,12 @@ impl Price {
     pub fn times(self, factor: Self) -> Result<Read, PriceError> {
         let ((a, a_scale), (b, b_scale)) = (self.parts(), factor.parts());
         Self::fit(a * b, a_scale + b_scale)
+    }
+
+    /// The price of this many units at once.
+    pub fn of_many(self, units: u32) -> Result<Read, PriceError> {
+        let (mantissa, scale) = self.parts();
+        Self::fit(mantissa * u128::from(units), scale)
     }
 
     /// For `per` units.
@@ -150,10 +156,15 @@ fn digits(text: &str) -> Result<(u128, i32), PriceError> {
     if negative {
         return Err(PriceError::Negative);
     }
-    // What is too long for a number of 32 bits is beyond the limit as well.
-    let exponent: i32 = exponent.parse().unwrap_or(i32::MAX);
-    if exponent.unsigned_abs() > MAX_EXPONENT.unsigned_abs() {
-        return Err(if exponent > 0 { PriceError::Absurd } else { NotANumber });
+    // What is too long for a number of 32 bits is too far as well.
+    let far = if exponent.starts_with('-') { i32::MIN } else { i32::MAX };
+    let exponent: i32 = exponent.parse().unwrap_or(far);
+    if exponent > MAX_EXPONENT {
+        return Err(PriceError::Absurd);
+    }
+    if exponent < -MAX_EXPONENT {
+        // More than nothing, and less than anything that a price can be.
+        return Ok((1, -MAX_EXPONENT));
     }
     let fraction = i32::try_from(fraction.len()).expect("at most 64 digits");
     Ok((mantissa, exponent - fraction))
@@ -193,6 +204,7 @@ mod tests {
         // Past the 18th place.
         check("1.23456789012e-10", "0.00000000012345679 up");
         check("1e-19", "0.000000000000000001 up");
+        check("1e-99999999999", "0.000000000000000001 up");
         check("-1e-06", "a price is not negative");
         check("1000000.1", "more than a million for one unit is no price");
         check("1e7", "more than a million for one unit is no price");

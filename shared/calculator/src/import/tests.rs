@@ -151,6 +151,7 @@ fn what_is_no_source() {
         ("m,p,a b,input_tokens,1,USD,", "line 2: a feature has"),
         ("m,p,text,input_tokens,1,USD,size", "line 2: conditions are JSON, or equalities"),
         ("m,p,text,input_tokens,1,USD,a=1;a=2", "line 2: \"a\" is there twice"),
+        (r#"m,p,text,input_tokens,1,USD,"{""a"":""1"",""a"":""2""}""#, "\"a\" is there twice"),
         ("m,p,text,input_tokens,1,USD,{}", "line 2: not the conditions of a ratio"),
         ("m,p,text,input_tokens,1,USD,\nm,p,text,x,1,EUR,", "line 3: \"EUR\" beside \"USD\""),
         ("m,p,text,x,1,USD,\nm,q,text,y,1,USD,", "line 3: \"m\" has another provider or feature"),

@@ -1,150 +1,284 @@
-//! `OpenAI`: Chat Completions (and Embeddings), Responses, Images, and token-billed transcriptions.
+//! `OpenAI`: Chat Completions, Embeddings, Responses, Images, transcriptions and speech, Realtime.
 //!
-//! Which API a body comes from is seen from its counts: `prompt_tokens` is Chat Completions; the
-//! others name `input_tokens`, and Images is told by its `data` or, where that was cut away, by
-//! details that split text from images.
+//! Which API a body comes from is seen from its counts: `prompt_tokens` is Chat Completions or
+//! Embeddings, as `chat.rs` reads them. The others name `input_tokens`. Images is told by its
+//! `data`, by its event's type or, where those were cut away, by `input_tokens_details` that split
+//! text from images; Realtime and transcriptions write `input_token_details`.
 //!
 //! | body | dimension |
 //! |---|---|
-//! | `prompt_tokens`, `input_tokens`, without what is below | `input_tokens` |
-//! | `..details.cached_tokens` | `cache_read_tokens`, and what is more than the text was: `cache_read_image_tokens`, `cache_read_audio_tokens` |
+//! | `input_tokens`, without what is below | `input_tokens` |
+//! | `..details.audio_tokens`, `.image_tokens` | `input_audio_tokens`, `input_image_tokens` |
+//! | `..details.cached_tokens` | `cache_read_tokens`; with `cached_tokens_details` by kind, `cache_read_audio_tokens`, `cache_read_image_tokens` |
 //! | `..details.cache_write_tokens` | `cache_write_tokens`; those kept for 12 hours `cache_write_12h_tokens` |
-//! | `..details.audio_tokens` | `input_audio_tokens`, `output_audio_tokens` |
-//! | `..details.image_tokens`, of Images | `input_image_tokens`, `output_image_tokens` |
-//! | `completion_tokens`, `output_tokens` (include reasoning), without audio and images | `output_tokens` |
-//! | `tool_usage.web_search`, else the searches among `output` | `web_searches` |
-//! | `tool_usage.image_gen`, `svg_usage`: another model's tokens | `image_gen_input_tokens`, `svg_input_tokens` ... |
+//! | `output_tokens`, without what is below | `output_tokens` |
+//! | `output_tokens_details.reasoning_tokens` | `output_reasoning_tokens` |
+//! | `output_token_details.audio_tokens` of Realtime; all output of speech | `output_audio_tokens` |
+//! | output of Images, but for `output_tokens_details.text_tokens` | `output_image_tokens` |
 //! | `data` of Images without usage | `output_images` |
+//! | `usage.seconds` of transcriptions billed by duration | `audio_seconds` |
+//! | `tool_usage.web_search`, else the searches among `output` | `web_searches` |
+//! | `file_search_call` items of `output` | `file_searches` |
+//! | `code_interpreter_call` items of `output` | `code_sessions`, one for each container |
+//! | `tool_usage.image_gen`, another model's tokens | `image_gen_input_tokens`, `image_gen_output_image_tokens`, `image_gen_cache_read_tokens` ... |
+//! | `image_generation_call` items that no `tool_usage` counts | `image_gen_output_images` |
+//! | `svg_usage`, another model's tokens | `svg_input_tokens`, `svg_output_tokens`; the model is the parameter `svg_model` |
 //!
-//! Images in a chat's prompt have the price of text. The bodies don't tell which part of a prompt
-//! was cached or written: text is first, then images, then audio.
-//! `service_tier` becomes `service_class`; an image's `size` and `quality` keep their names.
+//! Subsets: details are within their totals, cached and written tokens within the prompt (see
+//! `chat.rs` for which kind was cached where that is not told), reasoning within the output.
+//!
+//! Outside the usage stand the tools: searches, containers, and other models' images. A container
+//! lives on over several responses; each response that names it counts it, as a body can't tell
+//! whether another did. Opening a page that was found, and finding text in it, are free.
+//!
+//! A stream: Chat Completions tell all usage in the last part, the others in the event that ends
+//! the response. Every `response.done` of a Realtime session is a response of its own and bills
+//! the conversation again: they add up, those without usage are nothing. A transcription in such a
+//! session is billed as its own model, and must be charged apart.
+//!
+//! `service_tier` becomes `service_class`; an image's `size` and `quality` keep their names. A body
+//! of the Batch API doesn't tell that it is one: the caller gives `service_class` as a parameter.
 
-use serde_json::Value;
+use std::collections::BTreeSet;
 
-use super::{Body, ProviderError, ResponseUsage, SERVICE_CLASS, contradictory, missing};
+use crate::Quantity;
+
+use super::body::Body;
+use super::chat::{Chat, Completion, Prompt};
+use super::stream::Events;
+use super::{Provider, ProviderError, ResponseUsage, SERVICE_CLASS, contradictory, missing};
+
+pub(super) const PROVIDER: Provider = Provider {
+    name: "openai",
+    aliases: &[],
+    read,
+    read_stream,
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+/// The events that end a response, of the Responses API and of Realtime, and have it within.
+const RESPONSE_ENDS: [&str; 4] =
+    ["response.completed", "response.incomplete", "response.failed", "response.done"];
+
+/// The event of a Realtime session that has a transcription's usage.
+const TRANSCRIBED: &str = "conversation.item.input_audio_transcription.completed";
 
 pub(super) fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
-    let mut read = ResponseUsage { model: body.model(), ..ResponseUsage::default() };
-    read.set(SERVICE_CLASS, body.parameter("service_tier", &["auto", "default", "standard"])?);
-    match body.object("usage")? {
-        Some(usage) if is_chat(&usage) => chat(&mut read, &usage)?,
-        Some(usage) => {
-            let input = first_object(&usage, ["input_tokens_details", "input_token_details"])?;
-            if is_images(body, input.as_ref()) {
-                images(&mut read, body, &usage, input.as_ref())?;
-            } else {
-                responses(&mut read, body, &usage, input.as_ref())?;
-            }
+    match body.object("response")? {
+        Some(response) => read_response(&response),
+        None => read_response(body),
+    }
+}
+
+pub(super) fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, ProviderError> {
+    let is = |event: &Body<'_>, kinds: &[&str]| {
+        event.text("type").is_some_and(|kind| kinds.contains(&kind))
+    };
+    let mut session = None;
+    let mut sum: Option<(ResponseUsage, bool)> = None;
+    let mut ids = BTreeSet::new();
+    for event in events.iter() {
+        if let Some(update) = event.object("session")? {
+            session = Some(update);
         }
-        None => images_without_usage(&mut read, body)?,
+        let transcription = is(event, &[TRANSCRIBED]);
+        let (told, pointer) = if transcription {
+            (event.object("usage")?.map(|_| event.clone()), event.pointer().to_owned())
+        } else if is(event, &RESPONSE_ENDS) {
+            let response = event.object("response")?;
+            (response.filter(|r| r.get("usage").is_some()), event.at("response"))
+        } else {
+            continue;
+        };
+        let Some(told) = told else { continue };
+        if let Some(id) = told.text("id")
+            && !ids.insert(id)
+        {
+            return Err(contradictory(told.at("id"), "the stream has this response twice"));
+        }
+        // A session's responses don't name their model.
+        let told = match &session {
+            Some(session) if !transcription => told.over(session.clone()),
+            _ => told,
+        };
+        let read = read_response(&told)?;
+        match &mut sum {
+            None => sum = Some((read, transcription)),
+            Some((_, of_transcriptions)) if *of_transcriptions != transcription => {
+                return Err(contradictory(
+                    pointer,
+                    "transcriptions are billed as their own model: charge them apart from the \
+                     responses",
+                ));
+            }
+            Some((sum, _)) => sum.add_response(read, &pointer)?,
+        }
+    }
+    match sum {
+        Some((sum, _)) => Ok(sum),
+        None => events.read_last(&[&["usage"]], read),
+    }
+}
+
+fn read_response(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
+    let mut read = ResponseUsage::of(body);
+    read.set(SERVICE_CLASS, body.parameter("service_tier", Chat::OPENAI.standard_tiers)?);
+    let Some(usage) = body.object("usage")? else {
+        images_without_usage(&mut read, body)?;
+        return Ok(read);
+    };
+    if Chat::is_usage(&usage) {
+        Chat::OPENAI.read_usage(&mut read, &usage)?;
+    } else if let Some(seconds) = duration(&usage)? {
+        read.add_quantity("audio_seconds", seconds);
+    } else if is_images(body, &usage)? {
+        images(&mut read, body, &usage)?;
+    } else {
+        response(&mut read, body, &usage)?;
     }
     Ok(read)
 }
 
-fn is_chat(usage: &Body<'_>) -> bool {
-    usage.get("prompt_tokens").is_some() || usage.get("completion_tokens").is_some()
-}
-
-fn chat(read: &mut ResponseUsage, usage: &Body<'_>) -> Result<(), ProviderError> {
-    let prompt = usage.required_count("prompt_tokens")?;
-    let completion = match usage.count("completion_tokens")? {
-        Some(completion) => completion,
-        // Embeddings generate nothing, and show it by a total that is the prompt alone.
-        None if usage.get("total_tokens").is_some() => 0,
-        None => return Err(missing("the response has no /usage/completion_tokens")),
-    };
-    usage.check_total("total_tokens", prompt + completion)?;
-
-    let details = usage.object("prompt_tokens_details")?;
-    Input { total: prompt, name: "prompt_tokens", images_apart: false }
-        .add_to(read, details.as_ref())?;
-
-    let audio = match usage.object("completion_tokens_details")? {
-        Some(details) => {
-            let of = "completion_tokens";
-            let [audio, _] = details.parts(["audio_tokens", "text_tokens"], completion, of)?;
-            let [_, _] = details.parts(["audio_tokens", "reasoning_tokens"], completion, of)?;
-            let predicted = ["accepted_prediction_tokens", "rejected_prediction_tokens"];
-            let [_, _] = details.parts(predicted, completion, of)?;
-            audio
+/// The seconds that a transcription is billed by, where it is not billed by tokens.
+fn duration(usage: &Body<'_>) -> Result<Option<Quantity>, ProviderError> {
+    match usage.text("type") {
+        Some("duration") => {
+            let at = usage.at("seconds");
+            usage
+                .measure("seconds")?
+                .map(Some)
+                .ok_or_else(|| missing(format!("the response has no {at}")))
         }
-        None => 0,
-    };
-    read.add("output_tokens", completion - audio);
-    read.add("output_audio_tokens", audio);
-    Ok(())
+        None if usage.get("input_tokens").is_none() => usage.measure("seconds"),
+        _ => Ok(None),
+    }
 }
 
-fn responses(
+/// Responses, Realtime, transcriptions and speech.
+fn response(
     read: &mut ResponseUsage,
     body: &Body<'_>,
     usage: &Body<'_>,
-    input_details: Option<&Body<'_>>,
 ) -> Result<(), ProviderError> {
     let (input, output) = input_and_output(usage)?;
-    Input { total: input, name: "input_tokens", images_apart: false }
-        .add_to(read, input_details)?;
+    prompt(read, usage, input)?;
+    if body.text("type") == Some("speech.audio.done") {
+        read.add("output_audio_tokens", output);
+    } else {
+        let details = usage.first_object(&["output_tokens_details", "output_token_details"])?;
+        Completion { total: output, of: "output_tokens", reasoning_inside: true }
+            .add_to(read, details.as_ref())?;
+    }
+    tools(read, body)
+}
 
-    let audio = match first_object(usage, ["output_tokens_details", "output_token_details"])? {
-        Some(details) => {
-            let of = "output_tokens";
-            let [audio, _] = details.parts(["audio_tokens", "text_tokens"], output, of)?;
-            let [_, _] = details.parts(["audio_tokens", "reasoning_tokens"], output, of)?;
-            audio
-        }
-        None => 0,
+fn prompt(read: &mut ResponseUsage, usage: &Body<'_>, input: u64) -> Result<(), ProviderError> {
+    let details = usage.first_object(&["input_tokens_details", "input_token_details"])?;
+    let [cached] = match &details {
+        Some(details) => details.parts(["cached_tokens"], input, "input_tokens")?,
+        None => [0],
     };
-    read.add("output_tokens", output - audio);
-    read.add("output_audio_tokens", audio);
+    Prompt { total: input, of: "input_tokens", cached }.add_to(read, details.as_ref())
+}
 
-    let tools = body.object("tool_usage")?;
-    let counted = match &tools {
-        Some(tools) => tools.object("web_search")?.map(|t| t.required_count("num_requests")),
+/// What `OpenAI`'s own tools did for a response.
+fn tools(read: &mut ResponseUsage, body: &Body<'_>) -> Result<(), ProviderError> {
+    let mut web_searches = 0;
+    let mut file_searches = 0;
+    let mut images = 0;
+    let mut containers = BTreeSet::new();
+    let mut unnamed_containers = 0;
+    for item in body.list("output")? {
+        match item.text("type") {
+            // An item that was trimmed of its action counts.
+            Some("web_search_call") => {
+                let action = item.object("action")?;
+                let kind = action.as_ref().and_then(|action| action.text("type"));
+                web_searches += u64::from(matches!(kind, None | Some("search")));
+            }
+            Some("file_search_call") => file_searches += 1,
+            Some("image_generation_call") => {
+                images += u64::from(item.text("status") != Some("failed"));
+            }
+            Some("code_interpreter_call") => match item.text("container_id") {
+                Some(container) => {
+                    containers.insert(container);
+                }
+                None => unnamed_containers += 1,
+            },
+            _ => {}
+        }
+    }
+    let counted = body.object("tool_usage")?;
+    if let Some(counted) = &counted
+        && let Some(searches) = counted.object("web_search")?
+    {
+        web_searches = searches.required_count("num_requests")?;
+    }
+    read.add("web_searches", web_searches);
+    read.add("file_searches", file_searches);
+    read.add("code_sessions", unnamed_containers + to_count(containers.len()));
+    let generated = match &counted {
+        Some(counted) => counted.object("image_gen")?,
         None => None,
     };
-    read.add("web_searches", counted.unwrap_or_else(|| Ok(searches(body)))?);
-    if let Some(tools) = tools
-        && let Some(generated) = tools.object("image_gen")?
-    {
-        let (input, output) = input_and_output(&generated)?;
-        let [images_in] = image_tokens(&generated, "input_tokens_details", input, "input_tokens")?;
-        let [images_out] = match generated.get("output_tokens_details") {
-            Some(_) => image_tokens(&generated, "output_tokens_details", output, "output_tokens")?,
-            None => [output],
-        };
-        read.add("image_gen_input_tokens", input - images_in);
-        read.add("image_gen_input_image_tokens", images_in);
-        read.add("image_gen_output_tokens", output - images_out);
-        read.add("image_gen_output_image_tokens", images_out);
-    }
+    let counted = match &generated {
+        Some(generated) => image_gen(read, generated)?,
+        None => false,
+    };
+    // Their price must not be lost where their tokens are.
+    read.add("image_gen_output_images", if counted { 0 } else { images });
     Ok(())
 }
 
-/// Searches among the output items; opening a page found and finding text in it are free, and an
-/// item that was trimmed of its action counts.
-fn searches(body: &Body<'_>) -> u64 {
-    let items = body.get("output").and_then(Value::as_array);
-    let is_search = |item: &&Value| {
-        let action = item.pointer("/action/type").and_then(Value::as_str);
-        item.get("type").and_then(Value::as_str) == Some("web_search_call")
-            && matches!(action, None | Some("search"))
+/// The tokens of the model that made images for a response; whether it made any.
+fn image_gen(read: &mut ResponseUsage, generated: &Body<'_>) -> Result<bool, ProviderError> {
+    let (input, output) = input_and_output(generated)?;
+    let images_in = image_tokens(generated, "input_tokens_details", input, "input_tokens")?;
+    let images_out = match generated.get("output_tokens_details") {
+        Some(_) => image_tokens(generated, "output_tokens_details", output, "output_tokens")?,
+        None => output,
     };
-    items.into_iter().flatten().filter(is_search).map(|_| 1).sum()
+    let [cached] = generated.parts(["cached_tokens"], input, "input_tokens")?;
+    let text_in = input - images_in;
+    let (cached_text, cached_images) = match generated.object("cached_tokens_details")? {
+        Some(details) => {
+            let [images] = details.parts(["cached_image_tokens"], images_in, "images")?;
+            let [text] = details.parts(["cached_text_tokens"], text_in, "text")?;
+            generated.check_total("cached_tokens", images + text)?;
+            (text, images)
+        }
+        // Text is first.
+        None => (cached.min(text_in), cached.saturating_sub(text_in)),
+    };
+    read.add("image_gen_input_tokens", text_in - cached_text);
+    read.add("image_gen_input_image_tokens", images_in - cached_images);
+    read.add("image_gen_cache_read_tokens", cached_text);
+    read.add("image_gen_cache_read_image_tokens", cached_images);
+    read.add("image_gen_output_tokens", output - images_out);
+    read.add("image_gen_output_image_tokens", images_out);
+    Ok(output > 0)
 }
 
 fn images(
     read: &mut ResponseUsage,
     body: &Body<'_>,
     usage: &Body<'_>,
-    input_details: Option<&Body<'_>>,
 ) -> Result<(), ProviderError> {
     let (input, output) = input_and_output(usage)?;
-    Input { total: input, name: "input_tokens", images_apart: true }.add_to(read, input_details)?;
+    prompt(read, usage, input)?;
     let images = match usage.get("output_tokens_details") {
         Some(_) => {
-            let [images] = image_tokens(usage, "output_tokens_details", output, "output_tokens")?;
-            images
+            let details = usage.object("output_tokens_details")?;
+            match details.filter(|details| details.get("image_tokens").is_none()) {
+                // What is not text is images.
+                Some(details) => {
+                    let [text] = details.parts(["text_tokens"], output, "output_tokens")?;
+                    output - text
+                }
+                None => image_tokens(usage, "output_tokens_details", output, "output_tokens")?,
+            }
         }
         None => output,
     };
@@ -152,21 +286,19 @@ fn images(
     read.add("output_tokens", output - images);
     if let Some(svg) = body.object("svg_usage")? {
         let (input, output) = input_and_output(&svg)?;
+        let [_] = svg.parts(["reasoning_tokens"], output, "output_tokens")?;
         read.add("svg_input_tokens", input);
         read.add("svg_output_tokens", output);
+        read.set("svg_model", svg.parameter("model", &[])?);
     }
     image_parameters(read, body)
 }
 
 fn images_without_usage(read: &mut ResponseUsage, body: &Body<'_>) -> Result<(), ProviderError> {
-    if body.get("error").is_some() {
-        return Err(missing("the response is an error: it has no usage"));
-    }
-    let count = image_data(body).unwrap_or(0);
+    let count = image_data(body).filter(|_| !body.is_error()).unwrap_or(0);
     if count == 0 {
-        return Err(missing(
-            "the response has no usage; of a stream, ask for it (stream_options.include_usage) and \
-             give the last part",
+        return Err(body.no_usage(
+            "of a stream, ask for it (stream_options.include_usage) and give the last part, or all",
         ));
     }
     read.add("output_images", count);
@@ -185,23 +317,28 @@ fn image_data(body: &Body<'_>) -> Option<u64> {
     let data = body.get("data")?.as_array()?;
     let all_images = body.get("object").is_none()
         && data.iter().all(|item| item.is_object() && item.get("object").is_none());
-    all_images.then(|| u64::try_from(data.len()).ok())?
+    all_images.then(|| to_count(data.len()))
 }
 
-fn is_images(body: &Body<'_>, input_details: Option<&Body<'_>>) -> bool {
-    if body.get("object").is_some() || body.get("output").is_some() || body.get("text").is_some() {
-        return false;
+/// Whether a usage that names `input_tokens` is of Images.
+fn is_images(body: &Body<'_>, usage: &Body<'_>) -> Result<bool, ProviderError> {
+    match body.text("type") {
+        Some("image_generation.completed" | "image_edit.completed") => return Ok(true),
+        Some(_) => return Ok(false),
+        None => {}
     }
-    body.get("data").is_some()
-        || input_details.is_some_and(|details| details.get("image_tokens").is_some())
+    if ["object", "output", "text"].iter().any(|field| body.get(field).is_some()) {
+        return Ok(false);
+    }
+    let split =
+        usage.object("input_tokens_details")?.is_some_and(|d| d.get("image_tokens").is_some());
+    let reasoned = usage
+        .object("output_tokens_details")?
+        .is_some_and(|details| details.get("reasoning_tokens").is_some());
+    Ok(body.get("data").is_some() || (split && !reasoned))
 }
 
 fn input_and_output(usage: &Body<'_>) -> Result<(u64, u64), ProviderError> {
-    if let Some("duration") = usage.get("type").and_then(Value::as_str) {
-        return Err(missing(
-            "this transcription is billed by its duration: charge audio_seconds as usage",
-        ));
-    }
     let input = usage.required_count("input_tokens")?;
     let output = usage.required_count("output_tokens")?;
     usage.check_total("total_tokens", input + output)?;
@@ -214,369 +351,806 @@ fn image_tokens(
     details: &str,
     total: u64,
     of: &str,
-) -> Result<[u64; 1], ProviderError> {
+) -> Result<u64, ProviderError> {
     match usage.object(details)? {
         Some(details) => {
             let [images, _] = details.parts(["image_tokens", "text_tokens"], total, of)?;
-            Ok([images])
+            Ok(images)
         }
-        None => Ok([0]),
+        None => Ok(0),
     }
 }
 
-/// The first of two spellings: transcriptions write `input_token_details`.
-fn first_object<'a>(
-    usage: &Body<'a>,
-    fields: [&str; 2],
-) -> Result<Option<Body<'a>>, ProviderError> {
-    let [first, second] = fields;
-    match usage.object(first)? {
-        Some(details) => Ok(Some(details)),
-        None => usage.object(second),
-    }
-}
-
-/// A prompt, to be divided into disjoint dimensions.
-struct Input {
-    total: u64,
-    /// Of the total, for people.
-    name: &'static str,
-    /// Whether images have a price of their own: where they have not they are text.
-    images_apart: bool,
-}
-
-impl Input {
-    fn add_to(
-        &self,
-        read: &mut ResponseUsage,
-        details: Option<&Body<'_>>,
-    ) -> Result<(), ProviderError> {
-        let Some(details) = details else {
-            read.add("input_tokens", self.total);
-            return Ok(());
-        };
-        let kinds = ["audio_tokens", "image_tokens", "text_tokens"];
-        let [audio, images, _] = details.parts(kinds, self.total, self.name)?;
-        let cache = ["cached_tokens", "cache_write_tokens"];
-        let [cached, written] = details.parts(cache, self.total, self.name)?;
-        let long = match details.object("cache_write_tokens_details")? {
-            Some(ages) => {
-                let fields = ["ttl_12h_tokens", "ttl_30m_tokens"];
-                let [long, short] = ages.parts(fields, written, "cache_write_tokens")?;
-                if long + short != written {
-                    return Err(contradictory(
-                        details.at("cache_write_tokens"),
-                        format!(
-                            "cache_write_tokens is {written}, but its details add up to {}",
-                            long + short
-                        ),
-                    ));
-                }
-                long
-            }
-            None => 0,
-        };
-
-        let images = if self.images_apart { images } else { 0 };
-        let mut rest = [self.total - audio - images, images, audio];
-        let [cached_text, cached_images, cached_audio] = take(&mut rest, cached);
-        take(&mut rest, written);
-        let [text, images, audio] = rest;
-        read.add("input_tokens", text);
-        read.add("input_image_tokens", images);
-        read.add("input_audio_tokens", audio);
-        read.add("cache_read_tokens", cached_text);
-        read.add("cache_read_image_tokens", cached_images);
-        read.add("cache_read_audio_tokens", cached_audio);
-        read.add("cache_write_tokens", written - long);
-        read.add("cache_write_12h_tokens", long);
-        Ok(())
-    }
-}
-
-/// Takes `count` from the front, and says how much came from each.
-fn take<const N: usize>(from: &mut [u64; N], mut count: u64) -> [u64; N] {
-    from.each_mut().map(|rest| {
-        let taken = count.min(*rest);
-        *rest -= taken;
-        count -= taken;
-        taken
-    })
+/// The number of items of a list, which memory bounds.
+fn to_count(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use crate::providers::tests::{Expected, check_provider};
+    use crate::providers::tests::{
+        Case,
+        Expected::{Contradictory, Missing, Usage},
+        case, check_provider, count, fixture, side,
+    };
+    use crate::providers::{ProviderError, usage_from_response};
 
-    fn check(body: &Value, expected: Expected<'_>) {
-        check_provider("openai", body, expected);
+    const CHAT: &str = "https://platform.openai.com/docs/api-reference/chat/object";
+    const CHAT_STREAM: &str = "https://platform.openai.com/docs/api-reference/chat-streaming";
+    const CACHING: &str = "https://platform.openai.com/docs/guides/prompt-caching";
+    const AUDIO: &str = "https://platform.openai.com/docs/guides/audio";
+    const PREDICTED: &str = "https://platform.openai.com/docs/guides/predicted-outputs";
+    const EMBEDDINGS: &str = "https://platform.openai.com/docs/api-reference/embeddings/create";
+    const RESPONSES: &str = "https://platform.openai.com/docs/api-reference/responses/object";
+    const RESPONSES_STREAM: &str =
+        "https://platform.openai.com/docs/api-reference/responses-streaming";
+    const PRICING: &str = "https://platform.openai.com/docs/pricing";
+    const IMAGES: &str = "https://platform.openai.com/docs/api-reference/images/object";
+    const IMAGES_STREAM: &str = "https://platform.openai.com/docs/api-reference/images-streaming";
+    const TRANSCRIPTION: &str =
+        "https://platform.openai.com/docs/api-reference/audio/createTranscription";
+    const SPEECH: &str = "https://platform.openai.com/docs/api-reference/audio/createSpeech";
+    const REALTIME: &str =
+        "https://platform.openai.com/docs/api-reference/realtime-server-events/response/done";
+    const REALTIME_COSTS: &str = "https://platform.openai.com/docs/guides/realtime-costs";
+    const ERRORS: &str = "https://platform.openai.com/docs/guides/error-codes";
+
+    pub(in crate::providers) fn cases() -> Vec<Case> {
+        [
+            chat(),
+            chat_streams(),
+            embeddings(),
+            responses(),
+            tools(),
+            images(),
+            audio(),
+            speech(),
+            realtime(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
-    #[test]
-    fn chat_completions() {
-        check(
-            &json!({
-                "id": "chatcmpl-1", "object": "chat.completion", "model": "gpt-5.1-2025-11-13",
-                "choices": [], "service_tier": "default",
-                "usage": {
-                    "prompt_tokens": 2006, "completion_tokens": 412, "total_tokens": 2418,
-                    "prompt_tokens_details": {"cached_tokens": 1920, "audio_tokens": 0},
-                    "completion_tokens_details": {
-                        "reasoning_tokens": 256, "audio_tokens": 0,
-                        "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0
-                    }
-                }
-            }),
-            Expected::Usage(
-                "gpt-5.1-2025-11-13: cache_read_tokens 1920, input_tokens 86, output_tokens 412",
-            ),
-        );
+    fn chat() -> Vec<Case> {
         let usage = |usage: Value| json!({"model": "m", "usage": usage});
-        // Images in a chat have the price of text; audio has its own.
-        check(
-            &usage(json!({
-                "prompt_tokens": 340, "completion_tokens": 121, "total_tokens": 461,
-                "prompt_tokens_details": {
-                    "cached_tokens": 0, "audio_tokens": 290, "text_tokens": 30, "image_tokens": 20
-                },
-                "completion_tokens_details": {"audio_tokens": 96, "text_tokens": 25}
-            })),
-            Expected::Usage(
-                "m: input_audio_tokens 290, input_tokens 50, output_audio_tokens 96, \
-                 output_tokens 25",
-            ),
-        );
-        // Cached is text first, and audio where that is not enough.
-        check(
-            &usage(json!({
-                "prompt_tokens": 100, "completion_tokens": 1,
-                "prompt_tokens_details": {"cached_tokens": 70, "audio_tokens": 60}
-            })),
-            Expected::Usage(
-                "m: cache_read_audio_tokens 30, cache_read_tokens 40, input_audio_tokens 30, \
-                 output_tokens 1",
-            ),
-        );
-        check(
-            &usage(json!({
-                "prompt_tokens": 100, "completion_tokens": 0,
-                "prompt_tokens_details": {
-                    "cached_tokens": 20, "cache_write_tokens": 50,
-                    "cache_write_tokens_details": {"ttl_30m_tokens": 10, "ttl_12h_tokens": 40}
-                }
-            })),
-            Expected::Usage(
-                "m: cache_read_tokens 20, cache_write_12h_tokens 40, cache_write_tokens 10, \
-                 input_tokens 30",
-            ),
-        );
-        check(
-            &usage(json!({
-                "prompt_tokens": 5, "completion_tokens": 3, "total_tokens": null,
-                "prompt_tokens_details": null, "completion_tokens_details": null
-            })),
-            Expected::Usage("m: input_tokens 5, output_tokens 3"),
-        );
-    }
-
-    #[test]
-    fn embeddings_and_what_is_refused() {
-        let usage = |usage: Value| json!({"model": "m", "usage": usage});
-        check(
-            &json!({
-                "object": "list", "model": "m", "data": [{"object": "embedding"}],
-                "usage": {"prompt_tokens": 8, "total_tokens": 8}
-            }),
-            Expected::Usage("m: input_tokens 8"),
-        );
-        check(&usage(json!({"prompt_tokens": 8})), Expected::Missing("/usage/completion_tokens"));
-        check(&usage(json!({"completion_tokens": 8})), Expected::Missing("/usage/prompt_tokens"));
-        check(
-            &usage(json!({"prompt_tokens": 8, "completion_tokens": 2, "total_tokens": 11})),
-            Expected::Contradictory("/usage/total_tokens"),
-        );
-        for (details, pointer) in [
-            (json!({"cached_tokens": 11}), "cached_tokens"),
-            (json!({"audio_tokens": 11}), "audio_tokens"),
-            (json!({"audio_tokens": 6, "text_tokens": 6}), "text_tokens"),
-            (json!({"cached_tokens": 6, "cache_write_tokens": 6}), "cache_write_tokens"),
-            (json!({"cached_tokens": -1}), "cached_tokens"),
-            (
+        let details = |details: Value| {
+            usage(json!({
+                "prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": details
+            }))
+        };
+        vec![
+            case(
+                CHAT,
                 json!({
-                    "cache_write_tokens": 6, "cache_write_tokens_details": {"ttl_12h_tokens": 5}
-                }),
-                "cache_write_tokens",
-            ),
-        ] {
-            check(
-                &usage(json!({
-                    "prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": details
-                })),
-                Expected::Contradictory(&format!("/usage/prompt_tokens_details/{pointer}")),
-            );
-        }
-        check(
-            &usage(json!({
-                "prompt_tokens": 10, "completion_tokens": 5,
-                "completion_tokens_details": {"reasoning_tokens": 4, "audio_tokens": 2}
-            })),
-            Expected::Contradictory("/usage/completion_tokens_details/reasoning_tokens"),
-        );
-        check(
-            &json!({"object": "chat.completion.chunk", "choices": [], "usage": null}),
-            Expected::Missing("include_usage"),
-        );
-        check(&json!({"error": {"type": "tokens"}}), Expected::Missing("an error"));
-        check(&json!([]), Expected::Missing("not a JSON object"));
-        check(&json!({"usage": "none"}), Expected::Contradictory("/usage"));
-    }
-
-    #[test]
-    fn service_tiers() {
-        for (tier, class) in [("flex", " service_class=flex"), ("auto", ""), ("standard", "")] {
-            check(
-                &json!({
-                    "service_tier": tier, "usage": {"prompt_tokens": 1, "completion_tokens": 1}
-                }),
-                Expected::Usage(&format!("-: input_tokens 1, output_tokens 1{class}")),
-            );
-        }
-    }
-
-    #[test]
-    fn responses() {
-        check(
-            &json!({
-                "object": "response", "model": "gpt-5.4-mini-2026-03-17", "service_tier": "flex",
-                "error": null,
-                "output": [
-                    {"type": "web_search_call", "action": {"type": "search", "query": "a"}},
-                    {"type": "web_search_call", "action": {"type": "open_page"}},
-                    {"type": "web_search_call"},
-                    {"type": "message"}
-                ],
-                "usage": {
-                    "input_tokens": 5328, "input_tokens_details": {"cached_tokens": 4096},
-                    "output_tokens": 870, "output_tokens_details": {"reasoning_tokens": 640},
-                    "total_tokens": 6198
-                }
-            }),
-            Expected::Usage(
-                "gpt-5.4-mini-2026-03-17: cache_read_tokens 4096, input_tokens 1232, \
-                 output_tokens 870, web_searches 2 service_class=flex",
-            ),
-        );
-        // The provider's own count of searches goes before the items; another model's image
-        // tokens have names of their own.
-        check(
-            &json!({
-                "model": "m", "output": [{"type": "web_search_call"}],
-                "usage": {"input_tokens": 1, "output_tokens": 1},
-                "tool_usage": {
-                    "web_search": {"num_requests": 3},
-                    "image_gen": {
-                        "input_tokens": 10, "output_tokens": 20, "total_tokens": 30,
-                        "input_tokens_details": {"image_tokens": 4, "text_tokens": 6}
+                    "id": "chatcmpl-1", "object": "chat.completion",
+                    "model": "gpt-5.1-2025-11-13", "choices": [], "service_tier": "default",
+                    "usage": {
+                        "prompt_tokens": 2006, "completion_tokens": 412, "total_tokens": 2418,
+                        "prompt_tokens_details": {"cached_tokens": 1920, "audio_tokens": 0},
+                        "completion_tokens_details": {
+                            "reasoning_tokens": 256, "audio_tokens": 0,
+                            "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0
+                        }
                     }
+                }),
+                Usage(
+                    "gpt-5.1-2025-11-13: cache_read_tokens 1920, input_tokens 86, \
+                     output_reasoning_tokens 256, output_tokens 156",
+                ),
+            ),
+            case(
+                AUDIO,
+                usage(json!({
+                    "prompt_tokens": 340, "completion_tokens": 121, "total_tokens": 461,
+                    "prompt_tokens_details": {
+                        "audio_tokens": 290, "text_tokens": 30, "image_tokens": 20
+                    },
+                    "completion_tokens_details": {"audio_tokens": 96, "text_tokens": 25}
+                })),
+                Usage(
+                    "m: input_audio_tokens 290, input_image_tokens 20, input_tokens 30, \
+                     output_audio_tokens 96, output_tokens 25",
+                ),
+            ),
+            // More was cached than there is text: the rest of it is audio.
+            case(
+                CACHING,
+                usage(json!({
+                    "prompt_tokens": 100, "completion_tokens": 1,
+                    "prompt_tokens_details": {"cached_tokens": 70, "audio_tokens": 60}
+                })),
+                Usage(
+                    "m: cache_read_audio_tokens 30, cache_read_tokens 40, input_audio_tokens 30, \
+                     output_tokens 1",
+                ),
+            ),
+            case(
+                CACHING,
+                usage(json!({
+                    "prompt_tokens": 100, "completion_tokens": 0,
+                    "prompt_tokens_details": {
+                        "cached_tokens": 20, "cache_write_tokens": 50,
+                        "cache_write_tokens_details": {"ttl_30m_tokens": 10, "ttl_12h_tokens": 40}
+                    }
+                })),
+                Usage(
+                    "m: cache_read_tokens 20, cache_write_12h_tokens 40, cache_write_tokens 10, \
+                     input_tokens 30",
+                ),
+            ),
+            // Tokens of a prediction that were rejected are output too.
+            case(
+                PREDICTED,
+                usage(json!({
+                    "prompt_tokens": 5, "completion_tokens": 9,
+                    "completion_tokens_details": {
+                        "accepted_prediction_tokens": 4, "rejected_prediction_tokens": 3
+                    }
+                })),
+                Usage("m: input_tokens 5, output_tokens 9"),
+            ),
+            // `null` is absent; a zero that is told is a zero.
+            case(
+                CHAT,
+                usage(json!({
+                    "prompt_tokens": 5, "completion_tokens": 3, "total_tokens": null,
+                    "prompt_tokens_details": null, "completion_tokens_details": null
+                })),
+                Usage("m: input_tokens 5, output_tokens 3"),
+            ),
+            case(
+                CHAT,
+                usage(json!({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0})),
+                Usage("m: "),
+            ),
+            case(
+                PRICING,
+                json!({
+                    "service_tier": "priority",
+                    "usage": {"prompt_tokens": 1, "completion_tokens": 1}
+                }),
+                Usage("-: input_tokens 1, output_tokens 1 service_class=priority"),
+            ),
+            // A tool call is output as any other.
+            case(
+                CHAT,
+                json!({
+                    "model": "gpt-4o-2024-08-06", "object": "chat.completion",
+                    "choices": [{"finish_reason": "tool_calls", "message": {"tool_calls": [{
+                        "type": "function", "function": {"name": "f", "arguments": "{}"}
+                    }]}}],
+                    "usage": {"prompt_tokens": 82, "completion_tokens": 17, "total_tokens": 99}
+                }),
+                Usage("gpt-4o-2024-08-06: input_tokens 82, output_tokens 17"),
+            ),
+            case(CHAT, usage(json!({})), Missing("/usage/input_tokens")),
+            case(CHAT, usage(json!({"prompt_tokens": 8})), Missing("/usage/completion_tokens")),
+            case(CHAT, usage(json!({"completion_tokens": 8})), Missing("/usage/prompt_tokens")),
+            case(ERRORS, json!({"error": {"type": "tokens"}}), Missing("nothing was used")),
+            case(CHAT, json!({"usage": "none"}), Contradictory("/usage")),
+            case(
+                CHAT,
+                usage(json!({"prompt_tokens": 8, "completion_tokens": 2, "total_tokens": 11})),
+                Contradictory("/usage/total_tokens"),
+            ),
+            case(
+                CHAT,
+                details(json!({"cached_tokens": 11})),
+                Contradictory("/usage/prompt_tokens_details/cached_tokens"),
+            ),
+            case(
+                CHAT,
+                details(json!({"audio_tokens": 6, "text_tokens": 6})),
+                Contradictory("/usage/prompt_tokens_details/text_tokens"),
+            ),
+            case(
+                CACHING,
+                details(json!({"cached_tokens": 6, "cache_write_tokens": 6})),
+                Contradictory("/usage/prompt_tokens_details/cache_write_tokens"),
+            ),
+            case(
+                CACHING,
+                details(json!({
+                    "cache_write_tokens": 6, "cache_write_tokens_details": {"ttl_12h_tokens": 5}
+                })),
+                Contradictory("/usage/prompt_tokens_details/cache_write_tokens"),
+            ),
+            case(
+                CHAT,
+                usage(json!({
+                    "prompt_tokens": 10, "completion_tokens": 5,
+                    "completion_tokens_details": {"reasoning_tokens": 4, "audio_tokens": 2}
+                })),
+                Contradictory("/usage/completion_tokens_details/reasoning_tokens"),
+            ),
+        ]
+    }
+
+    fn chat_streams() -> Vec<Case> {
+        let chunk = |usage: Value| {
+            json!({
+                "id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "gpt-4o-mini",
+                "choices": [], "usage": usage
+            })
+        };
+        let last = chunk(json!({"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}));
+        let mut other = last.clone();
+        other["id"] = json!("chatcmpl-2");
+        vec![
+            case(
+                CHAT_STREAM,
+                fixture(include_str!("../../../../events/responses/openai-chat-stream.json")),
+                Usage(
+                    "gpt-5.1-2025-11-13: cache_read_tokens 1024, input_tokens 96, output_tokens 9",
+                ),
+            ),
+            case(CHAT_STREAM, last.clone(), Usage("gpt-4o-mini: input_tokens 9, output_tokens 4")),
+            case(
+                CHAT_STREAM,
+                json!([chunk(Value::Null), chunk(Value::Null), last, "[DONE]"]),
+                Usage("gpt-4o-mini: input_tokens 9, output_tokens 4"),
+            ),
+            // What the last part was trimmed of, the first has.
+            case(
+                CHAT_STREAM,
+                json!([
+                    {"model": "m", "service_tier": "flex", "choices": [{}]},
+                    {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}
+                ]),
+                Usage("m: input_tokens 1, output_tokens 2 service_class=flex"),
+            ),
+            case(CHAT_STREAM, json!([last, other]), Contradictory("/1/id")),
+            case(
+                CHAT_STREAM,
+                json!([
+                    chunk(Value::Null),
+                    chunk(json!({
+                        "prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 1
+                    }))
+                ]),
+                Contradictory("/1/usage/total_tokens"),
+            ),
+            case(CHAT_STREAM, chunk(Value::Null), Missing("include_usage")),
+            case(CHAT_STREAM, json!([chunk(Value::Null), "[DONE]"]), Missing("broke off, or")),
+            case(
+                ERRORS,
+                json!([chunk(Value::Null), {"error": {"code": "server_error"}}]),
+                Missing("broke off with an error"),
+            ),
+        ]
+    }
+
+    fn embeddings() -> Vec<Case> {
+        vec![
+            case(
+                EMBEDDINGS,
+                json!({
+                    "object": "list", "model": "text-embedding-3-small",
+                    "data": [{"object": "embedding", "index": 0, "embedding": [0.1]}],
+                    "usage": {"prompt_tokens": 8, "total_tokens": 8}
+                }),
+                Usage("text-embedding-3-small: input_tokens 8"),
+            ),
+            case(
+                EMBEDDINGS,
+                json!({"model": "m", "usage": {"prompt_tokens": 8, "total_tokens": 8}}),
+                Usage("m: input_tokens 8"),
+            ),
+            case(
+                EMBEDDINGS,
+                json!({"usage": {"prompt_tokens": 0, "total_tokens": 0}}),
+                Usage("-: "),
+            ),
+            case(
+                EMBEDDINGS,
+                json!({"usage": {"prompt_tokens": 8, "total_tokens": 9}}),
+                Contradictory("/usage/total_tokens"),
+            ),
+            case(EMBEDDINGS, json!({"object": "list", "data": [{}]}), Missing("no usage")),
+        ]
+    }
+
+    fn responses() -> Vec<Case> {
+        let response = json!({
+            "id": "resp_1", "object": "response", "status": "completed", "error": null,
+            "model": "gpt-5.4-mini-2026-03-17", "service_tier": "flex",
+            "output": [{"type": "reasoning"}, {"type": "message"}],
+            "usage": {
+                "input_tokens": 5328, "input_tokens_details": {"cached_tokens": 4096},
+                "output_tokens": 870, "output_tokens_details": {"reasoning_tokens": 640},
+                "total_tokens": 6198
+            }
+        });
+        let read = Usage(
+            "gpt-5.4-mini-2026-03-17: cache_read_tokens 4096, input_tokens 1232, \
+             output_reasoning_tokens 640, output_tokens 230 service_class=flex",
+        );
+        let event = |kind: &str, response: &Value| json!({"type": kind, "response": response});
+        let mut started = response.clone();
+        started["usage"] = Value::Null;
+        let mut failed = started.clone();
+        failed["error"] = json!({"code": "server_error", "message": ""});
+        vec![
+            case(RESPONSES, response.clone(), read),
+            case(RESPONSES_STREAM, event("response.completed", &response), read),
+            case(RESPONSES_STREAM, event("response.incomplete", &response), read),
+            case(
+                RESPONSES_STREAM,
+                json!([
+                    event("response.created", &started),
+                    {"type": "response.output_text.delta", "delta": "a"},
+                    event("response.failed", &response)
+                ]),
+                read,
+            ),
+            case(RESPONSES_STREAM, event("response.failed", &failed), Missing("an error")),
+            case(RESPONSES_STREAM, json!([event("response.created", &started)]), Missing("broke")),
+            case(
+                RESPONSES_STREAM,
+                json!([event("response.completed", &response), event("response.done", &response)]),
+                Contradictory("/1/response/id"),
+            ),
+            case(
+                RESPONSES,
+                json!({"usage": {
+                    "input_tokens": 281_600, "output_tokens": 1_930,
+                    "input_tokens_details": {
+                        "cached_tokens": 204_800, "cache_write_tokens": 71_680
+                    }
+                }}),
+                Usage(
+                    "-: cache_read_tokens 204800, cache_write_tokens 71680, input_tokens 5120, \
+                     output_tokens 1930",
+                ),
+            ),
+            case(
+                RESPONSES,
+                json!({"object": "response", "output": [], "usage": {
+                    "input_tokens": 0, "output_tokens": 0, "total_tokens": 0
+                }}),
+                Usage("-: "),
+            ),
+            case(RESPONSES, json!({"object": "response", "usage": {}}), Missing("input_tokens")),
+            case(RESPONSES, json!({}), Missing("no usage")),
+            case(
+                RESPONSES,
+                json!({"object": "response", "usage": {"input_tokens": 1}}),
+                Missing("/usage/output_tokens"),
+            ),
+            case(
+                RESPONSES,
+                json!({"object": "response", "usage": {
+                    "input_tokens": 5, "output_tokens": 5, "total_tokens": 9
+                }}),
+                Contradictory("/usage/total_tokens"),
+            ),
+            case(
+                RESPONSES,
+                json!({"usage": {
+                    "input_tokens": 5, "output_tokens": 5,
+                    "output_tokens_details": {"reasoning_tokens": 6}
+                }}),
+                Contradictory("/usage/output_tokens_details/reasoning_tokens"),
+            ),
+        ]
+    }
+
+    fn tools() -> Vec<Case> {
+        let with = |output: Value, tool_usage: Value| {
+            json!({
+                "model": "m", "output": output, "tool_usage": tool_usage,
+                "usage": {"input_tokens": 1, "output_tokens": 1}
+            })
+        };
+        vec![
+            case(
+                PRICING,
+                fixture(include_str!("../../../../events/responses/openai-responses-tools.json")),
+                Usage(
+                    "gpt-5.4-mini-2026-03-17: code_sessions 1, file_searches 1, \
+                     input_tokens 1820, output_reasoning_tokens 192, output_tokens 240, \
+                     web_searches 1",
+                ),
+            ),
+            // Opening a page is free; an item that was trimmed of its action counts.
+            case(
+                PRICING,
+                with(
+                    json!([
+                        {"type": "web_search_call", "action": {"type": "search", "query": "a"}},
+                        {"type": "web_search_call", "action": {"type": "open_page"}},
+                        {"type": "web_search_call"},
+                        {"type": "message"}
+                    ]),
+                    Value::Null,
+                ),
+                Usage("m: input_tokens 1, output_tokens 1, web_searches 2"),
+            ),
+            // The provider's own count of searches goes before the items; another model's tokens
+            // have names of their own.
+            case(
+                RESPONSES,
+                with(
+                    json!([{"type": "web_search_call"}, {"type": "image_generation_call"}]),
+                    json!({
+                        "web_search": {"num_requests": 3},
+                        "image_gen": {
+                            "input_tokens": 10, "output_tokens": 20, "total_tokens": 30,
+                            "input_tokens_details": {"image_tokens": 4, "text_tokens": 6},
+                            "cached_tokens": 5,
+                            "cached_tokens_details": {
+                                "cached_text_tokens": 2, "cached_image_tokens": 3
+                            }
+                        }
+                    }),
+                ),
+                Usage(
+                    "m: image_gen_cache_read_image_tokens 3, image_gen_cache_read_tokens 2, \
+                     image_gen_input_image_tokens 1, image_gen_input_tokens 4, \
+                     image_gen_output_image_tokens 20, input_tokens 1, output_tokens 1, \
+                     web_searches 3",
+                ),
+            ),
+            // Images whose tokens nobody counted are not free.
+            case(
+                RESPONSES,
+                with(
+                    json!([
+                        {"type": "image_generation_call", "status": "completed"},
+                        {"type": "image_generation_call", "status": "failed"}
+                    ]),
+                    Value::Null,
+                ),
+                Usage("m: image_gen_output_images 1, input_tokens 1, output_tokens 1"),
+            ),
+            case(
+                RESPONSES,
+                with(
+                    json!([]),
+                    json!({
+                        "web_search": {"num_requests": 0},
+                        "image_gen": {
+                            "input_tokens": 0, "output_tokens": 0, "total_tokens": 0,
+                            "input_tokens_details": {"image_tokens": 0, "text_tokens": 0}
+                        }
+                    }),
+                ),
+                Usage("m: input_tokens 1, output_tokens 1"),
+            ),
+            case(
+                PRICING,
+                with(
+                    json!([
+                        {"type": "file_search_call"}, {"type": "file_search_call"},
+                        {"type": "code_interpreter_call", "container_id": "cntr_1"},
+                        {"type": "code_interpreter_call", "container_id": "cntr_1"},
+                        {"type": "code_interpreter_call", "container_id": "cntr_2"}
+                    ]),
+                    Value::Null,
+                ),
+                Usage("m: code_sessions 2, file_searches 2, input_tokens 1, output_tokens 1"),
+            ),
+            case(
+                RESPONSES,
+                with(
+                    json!([]),
+                    json!({"image_gen": {
+                        "input_tokens": 1, "output_tokens": 1, "cached_tokens": 2
+                    }}),
+                ),
+                Contradictory("/tool_usage/image_gen/cached_tokens"),
+            ),
+            case(RESPONSES, with(json!([]), json!({"web_search": {}})), Missing("num_requests")),
+            case(RESPONSES, with(json!([7]), Value::Null), Contradictory("/output/0")),
+        ]
+    }
+
+    fn images() -> Vec<Case> {
+        vec![
+            case(
+                IMAGES,
+                json!({
+                    "created": 1, "data": [{"b64_json": ""}],
+                    "size": "1024x1024", "quality": "medium",
+                    "usage": {
+                        "total_tokens": 1443, "input_tokens": 387, "output_tokens": 1056,
+                        "input_tokens_details": {"text_tokens": 64, "image_tokens": 323}
+                    }
+                }),
+                Usage(
+                    "-: input_image_tokens 323, input_tokens 64, output_image_tokens 1056 \
+                     quality=medium size=1024x1024",
+                ),
+            ),
+            // Trimmed; details that leave a remainder; text among the output.
+            case(
+                IMAGES,
+                json!({"model": "gpt-image-2", "usage": {
+                    "input_tokens": 100, "output_tokens": 50,
+                    "input_tokens_details": {"image_tokens": 60, "cached_tokens": 70},
+                    "output_tokens_details": {"image_tokens": 45, "text_tokens": 5}
+                }}),
+                Usage(
+                    "gpt-image-2: cache_read_image_tokens 30, cache_read_tokens 40, \
+                     input_image_tokens 30, output_image_tokens 45, output_tokens 5",
+                ),
+            ),
+            case(
+                IMAGES,
+                json!({
+                    "data": [{}], "usage": {
+                        "input_tokens": 1, "output_tokens": 2,
+                        "output_tokens_details": {"text_tokens": 2}
+                    },
+                    "svg_usage": {
+                        "model": "gpt-6", "input_tokens": 3, "output_tokens": 4,
+                        "reasoning_tokens": 2, "total_tokens": 7
+                    }
+                }),
+                Usage(
+                    "-: input_tokens 1, output_tokens 2, svg_input_tokens 3, svg_output_tokens 4 \
+                     svg_model=gpt-6",
+                ),
+            ),
+            case(
+                IMAGES,
+                json!({"created": 1, "data": [{"url": "a"}, {"url": "b"}]}),
+                Usage("-: output_images 2"),
+            ),
+            case(
+                IMAGES_STREAM,
+                json!([
+                    {"type": "image_generation.partial_image", "b64_json": ""},
+                    {
+                        "type": "image_generation.completed", "size": "auto", "quality": "high",
+                        "usage": {"input_tokens": 9, "output_tokens": 4160, "total_tokens": 4169}
+                    }
+                ]),
+                Usage("-: input_tokens 9, output_image_tokens 4160 quality=high"),
+            ),
+            case(IMAGES, json!({"created": 1, "data": []}), Missing("no usage")),
+            case(
+                IMAGES,
+                json!({"data": [{}], "usage": {
+                    "input_tokens": 9, "output_tokens": 1,
+                    "input_tokens_details": {"text_tokens": 5, "image_tokens": 5}
+                }}),
+                Contradictory("/usage/input_tokens_details/text_tokens"),
+            ),
+        ]
+    }
+
+    fn audio() -> Vec<Case> {
+        vec![
+            case(
+                TRANSCRIPTION,
+                json!({"text": "", "usage": {
+                    "type": "tokens", "input_tokens": 14, "output_tokens": 45, "total_tokens": 59,
+                    "input_token_details": {"text_tokens": 4, "audio_tokens": 10}
+                }}),
+                Usage("-: input_audio_tokens 10, input_tokens 4, output_tokens 45"),
+            ),
+            case(
+                TRANSCRIPTION,
+                json!([
+                    {"type": "transcript.text.delta", "delta": "a"},
+                    {"type": "transcript.text.done", "text": "a", "usage": {
+                        "type": "tokens", "input_tokens": 14, "output_tokens": 45,
+                        "total_tokens": 59, "input_token_details": {"audio_tokens": 14}
+                    }}
+                ]),
+                Usage("-: input_audio_tokens 14, output_tokens 45"),
+            ),
+            case(
+                TRANSCRIPTION,
+                json!({"text": "", "usage": {"type": "duration", "seconds": 7}}),
+                Usage("-: audio_seconds 7"),
+            ),
+            case(
+                TRANSCRIPTION,
+                json!({"model": "whisper-1", "usage": {"type": "duration", "seconds": 8.4704}}),
+                Usage("whisper-1: audio_seconds 8.471"),
+            ),
+            case(
+                TRANSCRIPTION,
+                fixture(include_str!(
+                    "../../../../events/responses/openai-transcription-duration.json"
+                )),
+                Usage("-: audio_seconds 8.471"),
+            ),
+            case(TRANSCRIPTION, json!({"usage": {"seconds": 0.5}}), Usage("-: audio_seconds 0.5")),
+            case(TRANSCRIPTION, json!({"usage": {"type": "duration", "seconds": 0}}), Usage("-: ")),
+            case(
+                TRANSCRIPTION,
+                json!({"usage": {"type": "duration", "seconds": -1.5}}),
+                Contradictory("/usage/seconds"),
+            ),
+            case(TRANSCRIPTION, json!({"usage": {"type": "duration"}}), Missing("/usage/seconds")),
+            // whisper-1 in the format json tells nothing.
+            case(TRANSCRIPTION, json!({"text": "Hello."}), Missing("no usage")),
+        ]
+    }
+
+    fn speech() -> Vec<Case> {
+        let done = |usage: Value| json!({"type": "speech.audio.done", "usage": usage});
+        let delta = json!({"type": "speech.audio.delta", "audio": ""});
+        let usage = json!({"input_tokens": 14, "output_tokens": 101, "total_tokens": 115});
+        let read = Usage("-: input_tokens 14, output_audio_tokens 101");
+        vec![
+            case(SPEECH, json!([delta, delta, done(usage.clone())]), read),
+            case(SPEECH, done(usage), read),
+            case(
+                SPEECH,
+                done(json!({"input_tokens": 3, "output_tokens": 0, "total_tokens": 3})),
+                Usage("-: input_tokens 3"),
+            ),
+            case(SPEECH, json!([delta, done(Value::Null)]), Missing("broke off, or")),
+            case(SPEECH, json!([delta]), Missing("broke off, or")),
+            case(SPEECH, done(json!({"input_tokens": 3})), Missing("/usage/output_tokens")),
+            case(
+                SPEECH,
+                json!([
+                    delta,
+                    done(json!({
+                        "input_tokens": 3, "output_tokens": 4, "total_tokens": 6
+                    }))
+                ]),
+                Contradictory("/1/usage/total_tokens"),
+            ),
+        ]
+    }
+
+    fn realtime() -> Vec<Case> {
+        let done = |id: &str, usage: Value| {
+            json!({"type": "response.done", "event_id": "e", "response": {
+                "object": "realtime.response", "id": id, "status": "completed",
+                "output": [{"type": "message"}], "usage": usage
+            }})
+        };
+        let usage = json!({
+            "total_tokens": 253, "input_tokens": 132, "output_tokens": 121,
+            "input_token_details": {
+                "text_tokens": 112, "audio_tokens": 13, "image_tokens": 7, "cached_tokens": 70,
+                "cached_tokens_details": {"text_tokens": 64, "audio_tokens": 5, "image_tokens": 1}
+            },
+            "output_token_details": {"text_tokens": 30, "audio_tokens": 91}
+        });
+        let transcribed = json!({
+            "type": "conversation.item.input_audio_transcription.completed", "item_id": "i",
+            "transcript": "", "usage": {
+                "type": "tokens", "input_tokens": 22, "output_tokens": 13, "total_tokens": 35,
+                "input_token_details": {"text_tokens": 13, "audio_tokens": 9}
+            }
+        });
+        let session =
+            json!({"type": "session.created", "session": {"model": "gpt-realtime", "id": "s"}});
+        let mut too_much = usage.clone();
+        too_much["input_token_details"]["cached_tokens_details"]["audio_tokens"] = json!(14);
+        too_much["input_token_details"]["cached_tokens_details"]["text_tokens"] = json!(55);
+        vec![
+            case(
+                REALTIME,
+                done("resp_1", usage.clone()),
+                Usage(
+                    "-: cache_read_audio_tokens 5, cache_read_image_tokens 1, \
+                     cache_read_tokens 64, input_audio_tokens 8, input_image_tokens 6, \
+                     input_tokens 48, output_audio_tokens 91, output_tokens 30",
+                ),
+            ),
+            case(
+                REALTIME_COSTS,
+                fixture(include_str!("../../../../events/responses/openai-realtime.json")),
+                Usage(
+                    "gpt-realtime: cache_read_audio_tokens 64, cache_read_tokens 128, \
+                     input_audio_tokens 98, input_tokens 252, output_audio_tokens 206, \
+                     output_tokens 70",
+                ),
+            ),
+            // Trimmed: details of this spelling are no image's.
+            case(
+                REALTIME,
+                json!({"model": "gpt-realtime", "usage": {
+                    "input_tokens": 9, "output_tokens": 2,
+                    "input_token_details": {"image_tokens": 4}
+                }}),
+                Usage("gpt-realtime: input_image_tokens 4, input_tokens 5, output_tokens 2"),
+            ),
+            // Each response bills the conversation again; one without usage is nothing.
+            case(
+                REALTIME_COSTS,
+                json!([
+                    session,
+                    done("resp_1", usage.clone()),
+                    done("resp_2", Value::Null),
+                    done("resp_3", usage.clone())
+                ]),
+                Usage(
+                    "gpt-realtime: cache_read_audio_tokens 10, cache_read_image_tokens 2, \
+                     cache_read_tokens 128, input_audio_tokens 16, input_image_tokens 12, \
+                     input_tokens 96, output_audio_tokens 182, output_tokens 60",
+                ),
+            ),
+            case(
+                REALTIME_COSTS,
+                json!([transcribed, transcribed]),
+                Usage("-: input_audio_tokens 18, input_tokens 26, output_tokens 26"),
+            ),
+            case(
+                REALTIME_COSTS,
+                json!([done("resp_1", usage.clone()), transcribed]),
+                Contradictory("/1"),
+            ),
+            case(
+                REALTIME,
+                json!([done("resp_1", usage.clone()), done("resp_1", usage)]),
+                Contradictory("/1/response/id"),
+            ),
+            case(
+                REALTIME,
+                done("resp_1", too_much),
+                Contradictory(
+                    "/response/usage/input_token_details/cached_tokens_details/audio_tokens",
+                ),
+            ),
+            case(REALTIME, json!([session]), Missing("no event")),
+            case(
+                REALTIME,
+                done("resp_1", json!({"input_tokens": 0, "output_tokens": 0, "total_tokens": 0})),
+                Usage("-: "),
+            ),
+        ]
+    }
+
+    proptest! {
+        /// Whatever was cached of whichever kind, a response adds up to its totals, and a session
+        /// to its responses.
+        #[test]
+        fn sessions_add_up(
+            totals in prop::collection::vec((0_u64..30, 0_u64..30), 1..4),
+            [audio, image, text, cached, by_audio, by_image, by_text, out_audio] in
+                [count(), count(), count(), count(), count(), count(), count(), count()],
+        ) {
+            let done = |(input, output): &(u64, u64)| json!({"type": "response.done", "response": {
+                "usage": {
+                    "input_tokens": input, "output_tokens": output, "total_tokens": input + output,
+                    "input_token_details": {
+                        "audio_tokens": audio, "image_tokens": image, "text_tokens": text,
+                        "cached_tokens": cached, "cached_tokens_details": {
+                            "audio_tokens": by_audio, "image_tokens": by_image,
+                            "text_tokens": by_text
+                        }
+                    },
+                    "output_token_details": {"audio_tokens": out_audio}
                 }
-            }),
-            Expected::Usage(
-                "m: image_gen_input_image_tokens 4, image_gen_input_tokens 6, \
-                 image_gen_output_image_tokens 20, input_tokens 1, output_tokens 1, \
-                 web_searches 3",
-            ),
-        );
-        check(
-            &json!({"usage": {
-                "input_tokens": 281_600, "output_tokens": 1_930,
-                "input_tokens_details": {"cached_tokens": 204_800, "cache_write_tokens": 71_680}
-            }}),
-            Expected::Usage(
-                "-: cache_read_tokens 204800, cache_write_tokens 71680, input_tokens 5120, \
-                 output_tokens 1930",
-            ),
-        );
-        check(
-            &json!({"object": "response", "usage": {
-                "input_tokens": 5, "output_tokens": 5, "total_tokens": 9
-            }}),
-            Expected::Contradictory("/usage/total_tokens"),
-        );
-        check(
-            &json!({"usage": {
-                "input_tokens": 5, "output_tokens": 5,
-                "output_tokens_details": {"reasoning_tokens": 6}
-            }}),
-            Expected::Contradictory("/usage/output_tokens_details/reasoning_tokens"),
-        );
-        check(
-            &json!({"object": "response", "status": "failed", "error": {}, "usage": null}),
-            Expected::Missing("an error"),
-        );
-        // Transcriptions.
-        check(
-            &json!({"text": "", "usage": {
-                "type": "tokens", "input_tokens": 14, "output_tokens": 45, "total_tokens": 59,
-                "input_token_details": {"text_tokens": 4, "audio_tokens": 10}
-            }}),
-            Expected::Usage("-: input_audio_tokens 10, input_tokens 4, output_tokens 45"),
-        );
-        check(
-            &json!({"text": "", "usage": {"type": "duration", "seconds": 7}}),
-            Expected::Missing("audio_seconds"),
-        );
+            }});
+            let events: Value = totals.iter().map(done).collect();
+            match usage_from_response("openai", &events) {
+                Ok(read) => {
+                    prop_assert_eq!(side(&read, false), totals.iter().map(|t| t.0).sum::<u64>());
+                    prop_assert_eq!(side(&read, true), totals.iter().map(|t| t.1).sum::<u64>());
+                }
+                Err(ProviderError::Contradictory { pointer, .. }) => {
+                    prop_assert!(events.pointer(&pointer).is_some(), "{} {}", events, pointer);
+                }
+                Err(error) => prop_assert!(false, "{events}: {error}"),
+            }
+        }
     }
 
     #[test]
-    fn images() {
-        check(
-            &json!({
-                "created": 1, "data": [{"b64_json": ""}], "size": "1024x1024", "quality": "medium",
-                "usage": {
-                    "total_tokens": 1443, "input_tokens": 387, "output_tokens": 1056,
-                    "input_tokens_details": {"text_tokens": 64, "image_tokens": 323}
-                }
-            }),
-            Expected::Usage(
-                "-: input_image_tokens 323, input_tokens 64, output_image_tokens 1056 \
-                 quality=medium size=1024x1024",
-            ),
-        );
-        // Trimmed; details that leave a remainder; text among the output.
-        check(
-            &json!({"model": "gpt-image-2", "usage": {
-                "input_tokens": 100, "output_tokens": 50,
-                "input_tokens_details": {"image_tokens": 60, "cached_tokens": 70},
-                "output_tokens_details": {"image_tokens": 45, "text_tokens": 5}
-            }}),
-            Expected::Usage(
-                "gpt-image-2: cache_read_image_tokens 30, cache_read_tokens 40, \
-                 input_image_tokens 30, output_image_tokens 45, output_tokens 5",
-            ),
-        );
-        check(
-            &json!({
-                "data": [{}], "usage": {"input_tokens": 1, "output_tokens": 2},
-                "svg_usage": {"input_tokens": 3, "output_tokens": 4}
-            }),
-            Expected::Usage(
-                "-: input_tokens 1, output_image_tokens 2, svg_input_tokens 3, svg_output_tokens 4",
-            ),
-        );
-        check(
-            &json!({"created": 1, "data": [{"url": "a"}, {"url": "b"}]}),
-            Expected::Usage("-: output_images 2"),
-        );
-        check(&json!({"created": 1, "data": []}), Expected::Missing("no usage"));
-        check(&json!({"object": "list", "data": [{}]}), Expected::Missing("no usage"));
-        check(
-            &json!({"data": [{}], "usage": {
-                "input_tokens": 9, "output_tokens": 1,
-                "input_tokens_details": {"text_tokens": 5, "image_tokens": 5}
-            }}),
-            Expected::Contradictory("/usage/input_tokens_details/text_tokens"),
-        );
+    fn a_session_has_one_model_and_sums_within_the_limit() {
+        let done = |model: &str, input: u64| {
+            json!({"type": "response.done", "response": {
+                "model": model, "usage": {"input_tokens": input, "output_tokens": 0}
+            }})
+        };
+        let check = |events: Value, expected| check_provider("openai", &events, expected);
+        check(json!([done("a", 1), done("a", 2)]), Usage("a: input_tokens 3"));
+        check(json!([done("a", 1), done("b", 2)]), Contradictory("/1/response"));
+        check(json!([done("a", 1), done("a", 999_999_999_999)]), Contradictory("/1/response"));
     }
 }

@@ -3,10 +3,12 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{ProviderError, ResponseUsage, usage_from_response};
+use super::body::Body;
+use super::chat::{Chat, Reasoning};
+use super::{PROVIDERS, ProviderError, ResponseUsage, canonical_name, usage_from_response};
 
 /// What a body is expected to give.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Expected<'a> {
     /// `<model or ->: <dimension> <count>, ... <parameter>=<value> ...`
     Usage(&'a str),
@@ -16,22 +18,136 @@ pub(super) enum Expected<'a> {
     Contradictory(&'a str),
 }
 
-pub(super) fn check_provider(provider: &str, body: &Value, expected: Expected<'_>) {
-    let read = usage_from_response(provider, body);
-    let context = || format!("{body}\n{read:?}");
-    match (expected, &read) {
-        (Expected::Usage(expected), Ok(read)) => {
-            assert_eq!(written(read), expected, "{}", context());
+/// One body of a provider's table.
+pub(super) struct Case {
+    /// The public document that says so: its address, or its title.
+    pub source: &'static str,
+    pub body: Value,
+    pub expected: Expected<'static>,
+}
+
+pub(super) fn case(source: &'static str, body: Value, expected: Expected<'static>) -> Case {
+    Case { source, body, expected }
+}
+
+/// A body of `events/responses`.
+pub(super) fn fixture(text: &str) -> Value {
+    serde_json::from_str(text).expect("events are JSON")
+}
+
+/// Bodies of one provider at least.
+const MIN_CASES: usize = 5;
+
+/// Every case of every provider; all that fail are shown at once.
+#[test]
+fn cases() {
+    let mut failed = Vec::new();
+    for provider in PROVIDERS {
+        let cases = (provider.cases)();
+        assert!(cases.len() >= MIN_CASES, "{} has {} cases", provider.name, cases.len());
+        for Case { source, body, expected } in cases {
+            assert!(source.contains("://") || source.contains(' '), "{body} has no source");
+            failed.extend(disagreement(provider.name, &body, expected));
         }
+    }
+    assert!(failed.is_empty(), "{} cases:\n\n{}", failed.len(), failed.join("\n\n"));
+}
+
+/// Who can't tell a response from the only event of a stream gives either: if both can be read,
+/// they are the same.
+#[test]
+fn a_response_is_a_stream_of_one_event() {
+    for provider in PROVIDERS {
+        for Case { body, .. } in (provider.cases)() {
+            let read = |body| usage_from_response(provider.name, body);
+            if let (true, Ok(alone)) = (body.is_object(), read(&body))
+                && let Ok(stream) = read(&json!([body]))
+            {
+                assert_eq!(alone, stream, "{}: {body}", provider.name);
+            }
+        }
+    }
+}
+
+/// Whatever stands in the place of any value of a body, the answer is usage or an error that
+/// points into the body.
+#[test]
+fn bodies_with_a_strange_value() {
+    let strange = [
+        json!(null),
+        json!(-1),
+        json!(1.5),
+        json!("3"),
+        json!([]),
+        json!({}),
+        json!(true),
+        json!(999_999_999_999_u64),
+        json!(u64::MAX),
+    ];
+    for provider in PROVIDERS {
+        for Case { body, .. } in (provider.cases)() {
+            let mut pointers = Vec::new();
+            all_pointers(&body, String::new(), &mut pointers);
+            for pointer in &pointers {
+                for value in &strange {
+                    let mut body = body.clone();
+                    body.pointer_mut(pointer).unwrap().clone_from(value);
+                    match usage_from_response(provider.name, &body) {
+                        Ok(read) => assert!(read.usage.values().all(|q| !q.is_zero()), "{body}"),
+                        Err(ProviderError::Contradictory { pointer, .. }) => {
+                            assert!(body.pointer(&pointer).is_some(), "{pointer} of {body}");
+                        }
+                        Err(ProviderError::UsageMissing { .. }) => {}
+                        Err(error) => panic!("{error}: {body}"),
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn all_pointers(value: &Value, at: String, pointers: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (field, value) in fields {
+                let field = field.replace('~', "~0").replace('/', "~1");
+                all_pointers(value, format!("{at}/{field}"), pointers);
+            }
+        }
+        Value::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                all_pointers(value, format!("{at}/{index}"), pointers);
+            }
+        }
+        _ => {}
+    }
+    pointers.push(at);
+}
+
+pub(super) fn check_provider(provider: &str, body: &Value, expected: Expected<'_>) {
+    if let Some(failed) = disagreement(provider, body, expected) {
+        panic!("{failed}");
+    }
+}
+
+/// What is read of `body`, where that is not as expected.
+fn disagreement(provider: &str, body: &Value, expected: Expected<'_>) -> Option<String> {
+    let read = usage_from_response(provider, body);
+    let agrees = match (expected, &read) {
+        (Expected::Usage(expected), Ok(read)) => written(read) == expected,
         (Expected::Missing(part), Err(ProviderError::UsageMissing { detail })) => {
-            assert!(detail.contains(part), "{}", context());
+            detail.contains(part)
         }
         (Expected::Contradictory(at), Err(ProviderError::Contradictory { pointer, .. })) => {
-            assert_eq!(pointer, at, "{}", context());
-            assert!(body.pointer(pointer).is_some(), "{}", context());
+            pointer == at && body.pointer(pointer).is_some()
         }
-        _ => panic!("{}", context()),
-    }
+        _ => false,
+    };
+    let read = match read {
+        Ok(read) => written(&read),
+        Err(error) => format!("{error:?}"),
+    };
+    (!agrees).then(|| format!("{provider}: {body}\n    is {read}\nnot {expected:?}"))
 }
 
 fn written(read: &ResponseUsage) -> String {
@@ -44,11 +160,46 @@ fn written(read: &ResponseUsage) -> String {
 fn unknown_provider() {
     let error = usage_from_response("acme", &json!({})).unwrap_err();
     assert_eq!(error, ProviderError::UnknownProvider { provider: "acme".to_owned() });
-    assert_eq!(error.to_string(), "unknown provider; known are anthropic, openai");
+    assert!(error.to_string().starts_with("unknown provider; known are anthropic, "));
+}
+
+#[test]
+fn names() {
+    let mut names: Vec<_> = PROVIDERS.iter().map(|provider| provider.name).collect();
+    assert!(names.is_sorted(), "{names:?}");
+    for provider in PROVIDERS {
+        for name in provider.aliases.iter().chain([&provider.name]) {
+            assert_eq!(canonical_name(name), Some(provider.name));
+        }
+        names.extend(provider.aliases);
+    }
+    names.sort_unstable();
+    assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+    assert_eq!(canonical_name("acme"), None);
+}
+
+#[test]
+fn streams() {
+    for (events, expected) in [
+        (json!([]), "no events"),
+        (json!(["[DONE]"]), "no events"),
+        (json!([{"error": {"message": "no"}}]), "an error"),
+        (json!([{"choices": []}, {"error": {}}]), "broke off with an error"),
+        (json!([{"choices": []}, "[DONE]"]), "broke off, or"),
+        (json!(vec![json!({}); 100_001]), "at most 100000"),
+    ] {
+        for provider in PROVIDERS {
+            check_provider(provider.name, &events, Expected::Missing(expected));
+        }
+    }
+    for provider in PROVIDERS {
+        let events = json!([{"choices": []}, "[DONE]", {}]);
+        check_provider(provider.name, &events, Expected::Contradictory("/1"));
+    }
 }
 
 /// The sum of the dimensions on one side of the model.
-fn side(read: &ResponseUsage, output: bool) -> u64 {
+pub(super) fn side(read: &ResponseUsage, output: bool) -> u64 {
     let tokens = read.usage.iter().filter(|(dimension, _)| {
         dimension.ends_with("_tokens") && dimension.starts_with("output_") == output
     });
@@ -56,7 +207,7 @@ fn side(read: &ResponseUsage, output: bool) -> u64 {
 }
 
 /// A count as bodies have them: small enough that parts and totals often meet, or `null`.
-fn count() -> impl Strategy<Value = Value> {
+pub(super) fn count() -> impl Strategy<Value = Value> {
     prop_oneof![6 => (0_u64..12).prop_map(|n| json!(n)), 1 => Just(Value::Null)]
 }
 
@@ -104,6 +255,39 @@ proptest! {
                 prop_assert!(body.pointer(&pointer).is_some(), "{} {}", body, pointer);
             }
             Err(error) => prop_assert!(false, "{body}: {error}"),
+        }
+    }
+
+    /// Reasoning is within the completion or beside it, and never both.
+    #[test]
+    fn reasoning_is_counted_once(
+        prompt in 0_u64..30, completion in 0_u64..30, reasoning in 0_u64..30,
+        cached in 0_u64..30, by_total: bool,
+    ) {
+        let chat = Chat {
+            cached: &["cached_tokens"],
+            not_cached: Some("missed_tokens"),
+            reasoning: if by_total { Reasoning::ByTotal } else { Reasoning::Beside },
+            ..Chat::OPENAI
+        };
+        let check = |total: u64| {
+            let usage = json!({
+                "prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total,
+                "cached_tokens": cached, "missed_tokens": prompt.saturating_sub(cached),
+                "completion_tokens_details": {"reasoning_tokens": reasoning},
+            });
+            let mut read = ResponseUsage::default();
+            let usage = Body::new(usage.as_object().unwrap(), String::new());
+            let sides = chat.read_usage(&mut read, &usage);
+            sides.is_ok().then(|| (side(&read, false), side(&read, true)))
+        };
+        let valid = cached <= prompt;
+        let beside = valid.then_some((prompt, completion + reasoning));
+        prop_assert_eq!(check(prompt + completion + reasoning), beside);
+        if reasoning > 0 {
+            let inside = valid && by_total && reasoning <= completion;
+            let inside = inside.then_some((prompt, completion));
+            prop_assert_eq!(check(prompt + completion), inside);
         }
     }
 
