@@ -35,7 +35,6 @@ fn calculation(id: &str, name: &str, provider: &str, amount: Decimal) -> Calcula
         parts: BTreeMap::new(),
         models: BTreeMap::from([(id.to_owned(), model)]),
         omitted: vec![omitted],
-        notes: Vec::new(),
     };
     let settings = json!({
         "credit_price": {"amount": "0.001", "currency": "USD"}, "margins": {"default": "0.5"},
