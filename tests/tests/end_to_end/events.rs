@@ -64,10 +64,47 @@ async fn providers_responses() {
             Ok(("stability/stable-image-core", "-75")),
         ),
         // The request's model counts before the response's.
+        ("openai-chat", Some("openai/gpt-audio-1.5"), Ok(("openai/gpt-audio-1.5", "-11.4188"))),
         (
             "openai-chat",
-            Some("openai/gpt-audio-1.5"),
+            Some("stability/stable-image-core"),
             Err(("unpriced_dimension", "/usage/cache_read_tokens")),
+        ),
+        ("openai-chat-stream", None, Ok(("openai/gpt-5.1", "-0.4225"))),
+        ("openai-realtime", None, Err(("unknown_model", "/model"))),
+        ("openai-responses-tools", None, Err(("unpriced_dimension", "/usage/code_sessions"))),
+        ("openai-transcription-duration", None, Err(("usage_missing", "/model"))),
+        (
+            "openai-transcription-duration",
+            Some("assemblyai/best"),
+            Ok(("assemblyai/best", "-0.353")),
+        ),
+        ("azure-chat-stream", Some("openai/gpt-4o-mini"), Ok(("openai/gpt-4o-mini", "-0.0066"))),
+        ("bedrock-converse", None, Err(("usage_missing", "/model"))),
+        (
+            "bedrock-converse",
+            Some("anthropic/claude-haiku-4-5"),
+            Ok(("anthropic/claude-haiku-4-5", "-5.2722")),
+        ),
+        (
+            "bedrock-converse-stream",
+            Some("anthropic/claude-haiku-4-5"),
+            Ok(("anthropic/claude-haiku-4-5", "-0.1838")),
+        ),
+        (
+            "anthropic-stream",
+            Some("anthropic/claude-sonnet-4-5"),
+            Ok(("anthropic/claude-sonnet-4-5", "-22.9288")),
+        ),
+        (
+            "anthropic-compaction",
+            Some("anthropic/claude-sonnet-4-5"),
+            Ok(("anthropic/claude-sonnet-4-5", "-845.625")),
+        ),
+        (
+            "anthropic-advisor",
+            Some("anthropic/claude-sonnet-4-5"),
+            Err(("unpriced_dimension", "/usage/advisor_input_tokens")),
         ),
         ("openai-error", None, Err(("usage_missing", "/provider_response"))),
         ("anthropic-error", None, Err(("usage_missing", "/provider_response"))),
