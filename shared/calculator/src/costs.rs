@@ -18,10 +18,10 @@ pub struct ProviderCosts {
     pub parts: BTreeMap<String, Vec<String>>,
     /// By the id that the model gets in the table.
     pub models: BTreeMap<String, ModelCosts>,
-    /// What could not be taken over, each with its reason; in the order of the source.
+    /// What could not be taken over, each with its reason; in the order of the source. Then what was,
+    /// but not just as the source has it, such as a price that was rounded up: there the reason
+    /// begins with [`Omitted::TAKEN_OVER`].
     pub omitted: Vec<Omitted>,
-    /// What was taken over, but is not just what the source says: a price that was rounded up.
-    pub notes: Vec<Omitted>,
 }
 
 /// What one model costs.
@@ -64,4 +64,14 @@ pub struct Omitted {
     pub field: Option<String>,
     /// Why.
     pub reason: String,
+}
+
+impl Omitted {
+    /// How the reason begins where it is about something that was taken over.
+    pub const TAKEN_OVER: &str = "taken over: ";
+
+    /// Whether this is about something that was taken over, not left out.
+    pub fn is_taken_over(&self) -> bool {
+        self.reason.starts_with(Self::TAKEN_OVER)
+    }
 }

@@ -5,7 +5,7 @@
 //! - Nothing is dropped silently. Whatever of a source looks like a price and is no row afterwards
 //!   is in [`ProviderCosts::omitted`] with the reason.
 //! - Prices are read from their digits. Where a unit's price has more than 12 significant digits or
-//!   more than 18 decimal places it is rounded *up* there, and [`ProviderCosts::notes`] says so.
+//!   more than 18 decimal places it is rounded *up* there, and [`ProviderCosts::omitted`] says so.
 //! - What comes out can be published: each model's rows are complete for its feature and
 //!   unambiguous, and no name leads to two models.
 //! - Amounts are for 1,000,000 tokens, characters or pixels, and for one of everything else,
@@ -213,6 +213,7 @@ impl Collector {
     }
 
     fn note(&mut self, model: &str, field: Option<&str>, reason: impl ToString) {
+        let reason = format!("{}{}", Omitted::TAKEN_OVER, reason.to_string());
         self.notes.push(said(model, field, reason));
     }
 
@@ -323,13 +324,13 @@ impl Collector {
                 }
             }
         }
+        self.omitted.append(&mut self.notes);
         ProviderCosts {
             currency: self.currency,
             features: features.into_required(),
             parts,
             models,
             omitted: self.omitted,
-            notes: self.notes,
         }
     }
 }

@@ -3,12 +3,13 @@
 //! What its calculation does, and how it is said here:
 //! - *Units.* A unit that is a part of another (cached audio of cached and of audio, either of
 //!   input) has the rest of the other's quantity left for the other's price. Quantities here are
-//!   disjoint from the start, and [`standard_parts`](super::standard_parts) says what counts as what without a price of
-//!   its own; but for writing to a cache, which is refused there and input with genai-prices.
+//!   disjoint from the start, and [`standard_parts`](super::standard_parts) says what counts as
+//!   what without a price of its own; but for writing to a cache, which is refused there and input
+//!   with genai-prices.
 //! - *Tiers* are cliffs on all input tokens, the border belonging to the lower tier: `gt`.
-//! - *Conditional prices*: the last whose constraint holds, whole: a price that it doesn't have is
-//!   none, whatever an earlier one says. Start dates become `from`, times of day `time_of_day`, both
-//!   UTC; all combinations are looked at.
+//! - *Conditional prices*: the last whose constraint holds, whole: what it doesn't price has no
+//!   price of its own, whatever an earlier one says. Start dates become `from`, times of day
+//!   `time_of_day`, both UTC; all combinations are looked at.
 //! - *Variants*: `processing=batch` and `service_tier` are `service_class` here, everything else
 //!   is a parameter of its own name. Of several that hold the first has a price's last word.
 //! - *Hours* are seconds here: what doesn't end is rounded up at the limit of digits.

@@ -243,9 +243,10 @@ mod tests {
                 let hour = ["05", "11", "23"][place[2]];
                 let when: Timestamp = format!("{month}-15T{hour}:59:59Z").parse().unwrap();
                 let class = ["none", "batch", "flex"][place[3]];
+                let tokens = Quantity::from_whole(tokens).unwrap();
                 let rated = table.rate(&Request {
                     model: "m",
-                    usage: &[("input_tokens".to_owned(), Quantity::from_whole(tokens).unwrap())].into(),
+                    usage: &[("input_tokens".to_owned(), tokens)].into(),
                     parameters: &from_value(json!({"service_class": class})).unwrap(),
                     at: when,
                     multiplier: Multiplier::ONE,

@@ -23,9 +23,13 @@
 //!   for them than for text, their full price, not the one of cached text.
 //! - A *reasoning price* that equals the output price is the output price, in every tier and class;
 //!   so are input prices of a modality that equal that of text.
-//! - *Search* by `search_context_size`: without the parameter the dearest. Where Perplexity's prices
-//!   differ by size they are fees of requests, as its price list has them, not of single searches.
+//! - *Search* by `search_context_size`: without the parameter the dearest. Where Perplexity's
+//!   prices differ by size they are fees of requests, as its price list has them, not of searches.
 //! - *Generated images* are priced as `output_images`, also where the field says `input`.
+//!
+//! Dimensions that no reader of responses knows of and that a caller has to give: `ocr_credits`
+//! (units in which a provider bills documents), `results` (how many a search was asked for; free,
+//! but a query's price depends on it), and the units of guardrails, such as `content_policy_units`.
 //!
 //! A model's id is `<provider>/<model>`; the table's own key is an alias, and so is the id under
 //! the provider's usual name where `LiteLLM` has one of its own (`gemini`, `together_ai`) and no
@@ -840,7 +844,8 @@ impl<'a> Entry<'a> {
                 }
             }
         }
-        let google = matches!(self.provider, "gemini" | "vertex_ai");
+        // Both also offer models of others, who ask for each search.
+        let google = matches!(self.provider, "gemini" | "vertex_ai") && self.key.contains("gemini");
         let by_query = fields.get("web_search_billing_unit").is_some();
         if google && !by_query && fields.get("search_context_cost_per_query").is_some() {
             let reason = "asked once for a grounded prompt, here for each of its searches";
@@ -1080,8 +1085,8 @@ const DAY: usize = 1_440;
 /// As conditions name them.
 const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
-/// The times at which a block holds: `hours_utc` on every day, and `windows` on their weekdays, read
-/// on the calendar of `weekday_timezone`. As windows of UTC days that exclude each other.
+/// The times at which a block holds: `hours_utc` on every day, and `windows` on their weekdays,
+/// read on the calendar of `weekday_timezone`. As windows of UTC days that exclude each other.
 fn off_peak_windows(block: &Object<'_>) -> Result<Vec<When>, &'static str> {
     let ahead = match block.text("weekday_timezone").as_deref() {
         None | Some("UTC") => 0,
@@ -1196,4 +1201,87 @@ fn weekdays(raw: &RawValue) -> Result<[bool; 7], &'static str> {
         *day.and_then(|day| days.get_mut(day)).ok_or(WRONG)? = true;
     }
     Ok(days)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn suffixes_in_any_order() {
+        let check = |name: &str, base: &str, hours: Option<u8>, place: Place| {
+            let field = Field::of(name);
+            assert_eq!((field.base, field.hours, field.place), (base, hours, place), "{name}");
+        };
+        let (input, write) = ("input_cost_per_token", "cache_creation_input_token_cost");
+        let (tier, flex) = (Some(200_000), Some("flex"));
+        check("input_cost_per_token", input, None, (None, None));
+        check("input_cost_per_token_above_200k_tokens", input, None, (tier, None));
+        check("input_cost_per_token_above_200k_tokens_flex", input, None, (tier, flex));
+        check("input_cost_per_token_flex_above_200k_tokens", input, None, (tier, flex));
+        check("input_cost_per_token_above_512_tokens", input, None, (Some(512), None));
+        check("cache_creation_input_token_cost_above_1hr", write, Some(1), (None, None));
+        check("cache_creation_input_token_cost_above_12hr_flex", write, Some(12), (None, flex));
+        let all = "cache_creation_input_token_cost_above_12hr_above_200k_tokens_flex";
+        check(all, write, Some(12), (tier, flex));
+        let all = "cache_creation_input_token_cost_above_200k_tokens_above_12hr_flex";
+        check(all, write, Some(12), (tier, flex));
+        // What is no suffix stays, and of two only one is taken.
+        check("flex", "flex", None, (None, None));
+        check("input_above_8s_interval", "input_above_8s_interval", None, (None, None));
+        check("input_above_k_tokens", "input_above_k_tokens", None, (None, None));
+        check("x_above_99999999999k_tokens", "x_above_99999999999k_tokens", None, (None, None));
+        check("x_flex_priority", "x_flex", None, (None, Some("priority")));
+    }
+
+    #[test]
+    fn times_off_peak() {
+        let check = |block: &str, expected: Result<Value, &str>| {
+            let raw: Object<'_> = serde_json::from_str(block).unwrap();
+            let windows = off_peak_windows(&raw).map(|windows| {
+                let when = |when: When| Value::Object(when.into_iter().collect());
+                windows.into_iter().map(when).collect::<Value>()
+            });
+            assert_eq!(windows, expected, "{block}");
+        };
+        let daily =
+            |from: &str, until: &str| json!({"time_of_day": {"from": from, "until": until}});
+        check(r#"{"hours_utc": "16:30-18:00"}"#, Ok(json!([daily("16:30", "18:00")])));
+        let over_midnight = json!([daily("00:00", "00:30"), daily("16:30", "00:00")]);
+        check(r#"{"hours_utc": ["16:30-00:30"]}"#, Ok(over_midnight));
+        check(
+            r#"{"hours_utc": "01:00-02:00",
+                "windows": [{"hours_utc": "00:00-00:00", "weekdays": [6, "Sunday"]}]}"#,
+            Ok(json!([
+                {"weekdays": ["sat", "sun"]},
+                {
+                    "time_of_day": {"from": "01:00", "until": "02:00"},
+                    "weekdays": ["mon", "tue", "wed", "thu", "fri"]
+                }
+            ])),
+        );
+        check(
+            r#"{"weekday_timezone": "Asia/Shanghai",
+                "windows": [{"hours_utc": "15:00-17:00", "weekdays": [1]}]}"#,
+            Ok(json!([
+                {"time_of_day": {"from": "15:00", "until": "16:00"}, "weekdays": ["mon"]},
+                {"time_of_day": {"from": "16:00", "until": "17:00"}, "weekdays": ["sun"]}
+            ])),
+        );
+        check("{}", Err("it holds at no time"));
+        check(r#"{"hours_utc": "00:00-00:00"}"#, Err("it holds at all times"));
+        check(r#"{"hours_utc": "24:00-01:00"}"#, Err("hours are written as \"HH:MM-HH:MM\""));
+        check(r#"{"hours_utc": "01:00"}"#, Err("hours are written as \"HH:MM-HH:MM\""));
+        check(r#"{"windows": [{"weekdays": [1]}]}"#, Err("a window without hours"));
+        check(
+            r#"{"windows": [{"hours_utc": "01:00-02:00", "weekdays": [0]}]}"#,
+            Err("weekdays are numbers from 1 to 7 or names"),
+        );
+        check(
+            r#"{"weekday_timezone": "Europe/Berlin", "hours_utc": "01:00-02:00"}"#,
+            Err("weekdays in a time zone that is not known here"),
+        );
+    }
 }

@@ -55,11 +55,10 @@ fn shown(costs: &ProviderCosts) -> String {
             line(format!("  {} {}{per}{when}", row.dimension, row.amount));
         }
     }
-    for (what, list) in [("omitted", &costs.omitted), ("note", &costs.notes)] {
-        for Omitted { model, field, reason } in list {
-            let field = field.as_ref().map(|field| format!(" {field}")).unwrap_or_default();
-            line(format!("{what}: {model}{field}: {reason}"));
-        }
+    for omitted @ Omitted { model, field, reason } in &costs.omitted {
+        let what = if omitted.is_taken_over() { "note" } else { "omitted" };
+        let field = field.as_ref().map(|field| format!(" {field}")).unwrap_or_default();
+        line(format!("{what}: {model}{field}: {reason}"));
     }
     text
 }
