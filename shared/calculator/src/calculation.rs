@@ -81,9 +81,9 @@ pub struct RowCalculation {
 impl RowCalculation {
     /// What remains of the price in a price group; `None` where it pays nothing.
     pub fn margin_in(&self, group: Multiplier) -> Option<EffectiveMargin> {
-        let price = exact::decimal(self.price.0) * multiplier(group);
+        let price = exact::times(&exact::decimal(self.price.0), &multiplier(group));
         (price > exact::whole(0))
-            .then(|| EffectiveMargin::of(&(exact::decimal(self.cost.0) / price)))
+            .then(|| EffectiveMargin::of(&exact::over(&exact::decimal(self.cost.0), &price)))
     }
 }
 
@@ -220,8 +220,8 @@ impl EffectiveMargin {
 
     /// What remains where `cost_share` of the price goes to the provider.
     fn of(cost_share: &Fraction) -> Self {
-        let margin = exact::floor(&(exact::whole(1) - cost_share), 4)
-            .and_then(|parts| i64::try_from(parts).ok());
+        let margin =
+            exact::floor(&exact::rest(cost_share), 4).and_then(|parts| i64::try_from(parts).ok());
         Self(margin.expect("a cost is at most the price, and a multiplier at least 0.0001"))
     }
 }
@@ -320,7 +320,7 @@ pub fn calculate(
         if let (Some((row, share)), Some((group, multiplier))) = (&model.worst, lowest) {
             let row = &model.calculation.rows[*row];
             model.calculation.worst = Some(WorstMargin {
-                margin: EffectiveMargin::of(&(share / self::multiplier(*multiplier))),
+                margin: EffectiveMargin::of(&exact::over(share, &self::multiplier(*multiplier))),
                 group: group.clone(),
                 dimension: row.dimension.clone(),
                 when: row.when.clone(),
@@ -399,13 +399,13 @@ fn price_row(
         return Err("a cost is not negative");
     }
     let (price_mantissa, price_places) = settings.credit_price.amount.parts();
-    let credit_price = exact::whole(price_mantissa) / exact::ten(i32::from(price_places));
+    let credit_price = exact::scaled(price_mantissa, u32::from(price_places));
     let cost = exact::decimal(row.amount);
-    let share = exact::whole(margin.cost_share()) / exact::ten(4);
-    let mut wanted = &cost / share / &credit_price;
+    let share = exact::scaled(margin.cost_share(), 4);
+    let mut wanted = exact::over(&cost, &exact::times(&share, &credit_price));
     if let Some(least) = least {
         let exponent = i32::from(row.per.exponent()) - i32::from(least.per.exponent());
-        wanted = wanted.max(exact::ratio(least.credits) * exact::ten(exponent));
+        wanted = wanted.max(exact::times(&exact::ratio(least.credits), &exact::ten(exponent)));
     }
     let ratio = exact::ratio_up(&wanted, row.per)?;
 
@@ -413,7 +413,8 @@ fn price_row(
     // At most 10^15 * 10^12, with 18 + 10 places.
     let price = i128::from(mantissa) * i128::from(price_mantissa);
     let price = Decimal::from_i128_with_scale(price, u32::from(places + price_places));
-    let share = (mantissa > 0).then(|| cost / (exact::ratio(ratio) * credit_price));
+    let share = (mantissa > 0)
+        .then(|| exact::over(&cost, &exact::times(&exact::ratio(ratio), &credit_price)));
     let calculated = RowCalculation {
         dimension: row.dimension.clone(),
         when: row.when.clone(),
@@ -439,7 +440,7 @@ fn table(
             .iter()
             .map(|(id, model)| ((*id).to_owned(), body(model, &costs.currency)))
             .collect();
-        let document = json!({
+        let mut document = json!({
             "credit": settings.credit,
             "groups": settings.groups,
             "features": costs.features.iter()
@@ -447,6 +448,13 @@ fn table(
                 .collect::<serde_json::Map<_, _>>(),
             "models": bodies,
         });
+        if !costs.parts.is_empty() {
+            document["dimensions"] = costs
+                .parts
+                .iter()
+                .map(|(name, part_of)| (name.clone(), json!({ "part_of": part_of })))
+                .collect();
+        }
         let error = match RatioTable::from_json(&document) {
             Ok(table) => return Ok(table),
             Err(error) => error,
@@ -630,7 +638,7 @@ fn warn_of_unused(
 
 /// A price group's multiplier, exactly.
 pub(crate) fn multiplier(multiplier: Multiplier) -> Fraction {
-    exact::whole(multiplier.ten_thousandths()) / exact::ten(4)
+    exact::scaled(multiplier.ten_thousandths(), 4)
 }
 
 /// Names a row for people.

@@ -7,7 +7,9 @@ use num_rational::BigRational;
 use rust_decimal::Decimal;
 use uc_domain::ratios::{Per, Ratio};
 
-/// A fraction in lowest terms.
+/// A fraction, not always in lowest terms. Finding greatest common divisors would cost more than all
+/// else here, and none of what is done with fractions depends on them: what this module makes is
+/// left as it comes, and few factors make it.
 pub(crate) type Fraction = BigRational;
 
 /// Most significant digits of a ratio.
@@ -25,15 +27,35 @@ pub(crate) fn ten(exponent: i32) -> Fraction {
     whole(10).pow(exponent)
 }
 
+/// `number * 10^-places`, for at most 38 places.
+pub(crate) fn scaled(number: impl Into<i128>, places: u32) -> Fraction {
+    Fraction::new_raw(number.into().into(), 10_i128.pow(places).into())
+}
+
 /// A decimal, exactly.
 pub(crate) fn decimal(decimal: Decimal) -> Fraction {
-    whole(decimal.mantissa()) / ten(decimal.scale().cast_signed())
+    scaled(decimal.mantissa(), decimal.scale())
 }
 
 /// A ratio, exactly.
 pub(crate) fn ratio(ratio: Ratio) -> Fraction {
     let (mantissa, places) = ratio.parts();
-    whole(mantissa) / ten(i32::from(places))
+    scaled(mantissa, u32::from(places))
+}
+
+/// The product.
+pub(crate) fn times(a: &Fraction, b: &Fraction) -> Fraction {
+    Fraction::new_raw(a.numer() * b.numer(), a.denom() * b.denom())
+}
+
+/// The quotient of two fractions, the second above zero.
+pub(crate) fn over(a: &Fraction, b: &Fraction) -> Fraction {
+    Fraction::new_raw(a.numer() * b.denom(), a.denom() * b.numer())
+}
+
+/// What is left of one.
+pub(crate) fn rest(part: &Fraction) -> Fraction {
+    Fraction::new_raw(part.denom() - part.numer(), part.denom().clone())
 }
 
 /// The largest exponent of ten that is not above a fraction above zero.
@@ -54,7 +76,7 @@ pub(crate) fn magnitude(exact: &Fraction) -> i32 {
 /// be multiplied.
 pub(crate) fn round_up(exact: &Fraction, digits: i32, places: i32) -> (u64, i32) {
     let places = places.min(digits - 1 - magnitude(exact));
-    let mantissa = (exact * ten(places)).ceil().to_integer();
+    let mantissa = times(exact, &ten(places)).ceil().to_integer();
     (u64::try_from(mantissa).expect("at most 10^digits"), places)
 }
 
@@ -103,7 +125,7 @@ pub(crate) fn decimal_up(exact: &Fraction, digits: i32) -> Decimal {
 
 /// `floor(exact * 10^places)`; `None` where that is no i128.
 pub(crate) fn floor(exact: &Fraction, places: i32) -> Option<i128> {
-    i128::try_from((exact * ten(places)).floor().to_integer()).ok()
+    i128::try_from(times(exact, &ten(places)).floor().to_integer()).ok()
 }
 
 #[cfg(test)]

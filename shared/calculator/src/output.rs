@@ -4,7 +4,8 @@
 //! CSV such a text gets an apostrophe in front, which spreadsheets take as "this is text"; in a
 //! workbook texts are cells of the type text, marked so that editing them keeps them text.
 //!
-//! Equal calculations give equal bytes.
+//! Equal calculations give equal bytes. (The workbook's library asks the clock for a date before it
+//! is told one. In a browser, where there is no clock to ask, take the CSV.)
 
 mod csv;
 mod workbook;

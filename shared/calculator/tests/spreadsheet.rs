@@ -4,9 +4,7 @@
 //! is in `UC_SOFFICE`, and runs this.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -120,13 +118,13 @@ fn hairs() -> Vec<CostRow> {
 
 /// A sheet as LibreOffice calculated it.
 struct Sheets {
-    directory: PathBuf,
+    directory: tempfile::TempDir,
     name: &'static str,
 }
 
 impl Sheets {
     fn read(&self, sheet: &str) -> Vec<Vec<String>> {
-        let path = self.directory.join(format!("{}-{sheet}.csv", self.name));
+        let path = self.directory.path().join(format!("{}-{sheet}.csv", self.name));
         csv::ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
@@ -141,9 +139,8 @@ impl Sheets {
 /// Has LibreOffice calculate all formulas of a workbook, whatever results it brings along.
 fn calculated_by_libreoffice(workbook: &[u8], name: &'static str) -> Sheets {
     let soffice = std::env::var("UC_SOFFICE").expect("infra/spreadsheet/run sets UC_SOFFICE");
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-    let directory = std::env::temp_dir().join(format!("uc-spreadsheet-{name}-{nanos}"));
-    let profile = directory.join("profile/user");
+    let directory = tempfile::tempdir().unwrap();
+    let profile = directory.path().join("profile/user");
     std::fs::create_dir_all(&profile).unwrap();
     // Without this it shows the results that the file brings along.
     let always = r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -152,15 +149,15 @@ fn calculated_by_libreoffice(workbook: &[u8], name: &'static str) -> Sheets {
 </oor:items>
 "#;
     std::fs::write(profile.join("registrymodifications.xcu"), always).unwrap();
-    let file = directory.join(format!("{name}.xlsx"));
+    let file = directory.path().join(format!("{name}.xlsx"));
     std::fs::write(&file, workbook).unwrap();
-    let profile = format!("-env:UserInstallation=file://{}/profile", directory.display());
+    let profile = format!("-env:UserInstallation=file://{}/profile", directory.path().display());
     let output = Command::new(soffice)
         .args([&profile, "--headless", "--norestore", "--convert-to"])
         // Comma, quotes, UTF-8, from line 1; numbers as they are, not as they look; every sheet.
         .arg("csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,false,false,false,false,-1")
         .arg("--outdir")
-        .arg(&directory)
+        .arg(directory.path())
         .arg(&file)
         .output()
         .expect("LibreOffice starts");
@@ -274,7 +271,6 @@ fn libreoffice_calculates_what_we_do() {
         let calculation = calculate(&costs, settings).unwrap();
         let sheets = calculated_by_libreoffice(&workbook(&calculation).unwrap(), name);
         numbers += compare(&sheets, &calculation);
-        remove(&sheets.directory);
     }
     println!("{numbers} numbers of {} workbooks equal", all.len());
 }
@@ -292,10 +288,4 @@ fn a_changed_input_changes_everything() {
     let stale = Calculation { settings: after, ..calculate(&costs, &before).unwrap() };
     let sheets = calculated_by_libreoffice(&workbook(&stale).unwrap(), "changed");
     println!("{} numbers follow changed inputs", compare(&sheets, &expected));
-    remove(&sheets.directory);
-}
-
-/// Kept where a comparison fails.
-fn remove(directory: &Path) {
-    std::fs::remove_dir_all(directory).unwrap();
 }

@@ -102,7 +102,7 @@ fn the_margin_of_the_nearest_scope_counts() {
 
 #[test]
 fn the_table_is_complete_and_keeps_the_costs() {
-    let costs = costs(&[(
+    let mut costs = costs(&[(
         "x/a",
         "x",
         "text",
@@ -111,6 +111,8 @@ fn the_table_is_complete_and_keeps_the_costs() {
             ("input_tokens", "3", M, json!({"prompt_tokens": {"gt": 200_000}})),
         ],
     )]);
+    let part_of = ["cache_read_tokens", "input_audio_tokens"].map(ToOwned::to_owned);
+    costs.parts.insert("cache_read_audio_tokens".to_owned(), part_of.to_vec());
     let settings = settings(
         json!({"default": "0.25"}),
         json!({"minimums": {"default": "0.5"}, "groups": {"default": "1", "pro": "0.9"}}),
@@ -121,6 +123,7 @@ fn the_table_is_complete_and_keeps_the_costs() {
         "credit": {"scale": 4, "rounding": "up"},
         "groups": {"default": "1", "pro": "0.9"},
         "features": {"text": {"dimensions": ["input_tokens"]}, "image": {"dimensions": ["output_images"]}},
+        "dimensions": {"cache_read_audio_tokens": {"part_of": ["cache_read_tokens", "input_audio_tokens"]}},
         "models": {"x/a": {
             "feature": "text", "name": "x/a", "enabled": true, "aliases": ["x/a-alias"],
             "match": [{"starts_with": "x/a-2"}], "minimum": "0.5",

@@ -190,7 +190,7 @@ impl CreditPrice {
     }
 
     fn is_exact(&self) -> bool {
-        exact::whole(self.digits) == &self.exact * exact::ten(self.places)
+        exact::whole(self.digits) == exact::times(&self.exact, &exact::ten(self.places))
     }
 }
 
@@ -209,7 +209,7 @@ impl Working {
         }
         let cost = exact::decimal(row.cost.decimal());
         let share = i128::from(margin.cost_share());
-        let exact = &cost * exact::ten(4) / exact::whole(share) / &price.exact;
+        let exact = exact::over(&cost, &exact::times(&exact::scaled(share, 4), &price.exact));
         let exponent = i32::from(row.per.exponent());
         let places = (18 - exponent).min(exact::DIGITS - 1 - exact::magnitude(&exact));
         let nearest = nearest(&exact, places);
@@ -232,8 +232,9 @@ impl Working {
 
 /// The integer nearest to `exact * 10^places`; up from the middle.
 fn nearest(exact: &Fraction, places: i32) -> i128 {
-    let half = exact::whole(1) / exact::whole(2);
-    exact::floor(&(exact * exact::ten(places) + half), 0).expect("at most 14 digits")
+    // floor(x + 1/2) = floor((floor(2 * x) + 1) / 2)
+    let twice = exact::floor(&exact::times(exact, &exact::whole(2)), places);
+    (twice.expect("at most 15 digits") + 1).div_euclid(2)
 }
 
 /// `Inputs!$B$n` of a row from 0.
@@ -665,7 +666,7 @@ fn costliest(calculation: &Calculation) -> Option<(&str, Fraction)> {
 /// What a credit costs that is spent on a row; `None` where the row is free.
 fn cost_per_credit(row: &calculation::RowCalculation) -> Option<Fraction> {
     let ratio = exact::ratio(row.ratio);
-    (ratio > exact::whole(0)).then(|| exact::decimal(row.cost.decimal()) / ratio)
+    (ratio > exact::whole(0)).then(|| exact::over(&exact::decimal(row.cost.decimal()), &ratio))
 }
 
 /// A number as a cell can hold it.
