@@ -3,7 +3,7 @@
 For each of its models: every dimension alone and all of them together, both sides of every tier's
 border, of every date and of every window of the day, and every request parameter that changes a
 price. What is compared is our subtotal before rounding, of a table made of its own data with no
-margin and one credit for a dollar.
+margin and one credit for a dollar. And for every name in its rules, which model is meant.
 """
 
 import argparse
@@ -135,6 +135,41 @@ def usages(priced, borders, random, dimensions):
             }
 
 
+def names(clause):
+    """What a match rule says literally, whole or as a beginning. The import has no other rules, and
+    lists those."""
+    match clause:
+        case types.ClauseOr(or_=clauses):
+            for each in clauses:
+                yield from names(each)
+        case types.ClauseEquals(equals=name):
+            yield name
+        case types.ClauseStartsWith(starts_with=name):
+            yield from (name, f"{name}-2026-01-01")
+
+
+def compare_names(ours, taken, differences):
+    """A name leads to the model to which the package's provider is led by it."""
+    asked = []
+    for provider in providers:
+        for model in provider.models:
+            for name in sorted({model.id, *names(model.match)}):
+                found = provider.find_model(name)
+                wanted = found and f"{provider.id}/{found.id}"
+                if wanted in taken and "~" not in name:
+                    question = {"model": f"{provider.id}/{name}", "usage": {}, "parameters": {},
+                                "at": NOON.isoformat()}
+                    asked.append((question, wanted))
+    equal = 0
+    for (question, wanted), answer in zip(asked, ours.ask([question for question, _ in asked])):
+        if answer.get("model") == wanted:
+            equal += 1
+        else:
+            differences.add(question["model"], "name", {"model"}, f"{question['model']} is {wanted}, "
+                            f"we {answer}")
+    print(f"genai-prices: {len(asked)} names, of which {equal} lead to the same model")
+
+
 def cases(differences, omitted):
     """All questions with what the package says: the total, `None` where it has no price, and
     whether it has a write to a cache that has no price of its own."""
@@ -191,7 +226,9 @@ def main():
     rounded = {each["model"] for each in imported["notes"]}
     omitted = {each["model"] for each in imported["omitted"] if "field" not in each}
     asked = list(cases(differences, omitted - taken))
-    answers = Ours(arguments.program, "rate", arguments.table).ask([q for q, _, _ in asked])
+    ours = Ours(arguments.program, "rate", arguments.table)
+    compare_names(ours, taken, differences)
+    answers = ours.ask([q for q, _, _ in asked])
 
     models = set()
     unpriced = 0
