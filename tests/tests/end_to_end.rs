@@ -12,8 +12,12 @@ mod access;
 mod bad_input;
 #[path = "end_to_end/browser.rs"]
 mod browser;
+#[path = "end_to_end/calculations.rs"]
+mod calculations;
 #[path = "end_to_end/drafts.rs"]
 mod drafts;
+#[path = "end_to_end/estimates.rs"]
+mod estimates;
 #[path = "end_to_end/events.rs"]
 mod events;
 #[path = "end_to_end/idempotency.rs"]

@@ -1,7 +1,9 @@
 //! Says what requests would cost before they run, and what is sold at which price.
 
+mod describe;
+mod quantity;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use axum::extract::{Extension, State};
@@ -11,23 +13,30 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uc_domain::account::{AccountState, Settings};
-use uc_domain::ratios::{Line, Multiplier, Usage};
-use uc_domain::{AccountId, Credits, Quantity};
+use uc_domain::estimates::{self, Assumption, Description, PriceError, Priced};
+use uc_domain::ratios::{
+    Line, Matched, Multiplier, Parameters, RatingError, Request, Resolved, Usage,
+};
+use uc_domain::{AccountId, Credits, Timestamp};
 use uc_http::items::{self, Item, UsageOf};
 use uc_http::scope::Scope;
-use uc_http::views::LineSchema;
+use uc_http::views::{LineSchema, MatchedSchema};
 use uc_http::{
-    Caller, Code, Deployment, Limit, Page, Problem, RequestLog, StrictJson, StrictQuery,
-    decode_cursor, encode_cursor, openapi, problems, refusals, tables,
+    Caller, Code, Deployment, FieldError, Limit, Page, Problem, RequestLog, StrictJson,
+    StrictQuery, decode_cursor, encode_cursor, openapi, problems, refusals, tables,
 };
 use uc_ledger::Ledger;
 use uc_ratios::{Reader, Versioned};
-use utoipa::openapi::schema::OneOfBuilder;
-use utoipa::openapi::{Ref, RefOr, Schema};
-use utoipa::{IntoParams, PartialSchema, ToSchema};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::quantity::{Bounds, BoundsFields, QuantityOrBounds};
 
 /// Items of one estimate at most: a front end prices all its models at once.
 const MAX_ITEMS: usize = 50;
+/// Models of one comparison that are named, and that are shown of a feature where no limit is said.
+const MAX_MODELS: usize = 50;
+/// Models of a feature that are shown at most.
+const MAX_SHOWN: u16 = 500;
 
 /// What the function works with.
 #[derive(Clone)]
@@ -40,91 +49,17 @@ pub struct Deps {
     pub public_rates: bool,
 }
 
-/// A quantity that is known, or bounds of one that is not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Bounds {
-    min: Quantity,
-    expected: Quantity,
-    max: Quantity,
-}
-
-impl<'de> Deserialize<'de> for Bounds {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> serde::de::Visitor<'de> for Either {
-            type Value = Bounds;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a quantity, or an object with min, expected and max")
-            }
-            fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Bounds, E> {
-                Quantity::deserialize(serde::de::value::U64Deserializer::new(value)).map(known)
-            }
-            fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Bounds, E> {
-                Quantity::deserialize(serde::de::value::I64Deserializer::new(value)).map(known)
-            }
-            fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Bounds, E> {
-                value.parse().map(known).map_err(E::custom)
-            }
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Bounds, A::Error> {
-                let fields = serde::de::value::MapAccessDeserializer::new(map);
-                let BoundsFields { min, expected, max } = BoundsFields::deserialize(fields)?;
-                if min > expected || expected > max {
-                    return Err(serde::de::Error::custom("min <= expected <= max"));
-                }
-                Ok(Bounds { min, expected, max })
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
-}
-
-fn known(quantity: Quantity) -> Bounds {
-    Bounds { min: quantity, expected: quantity, max: quantity }
-}
-
-/// Bounds of a quantity that is not known yet.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = QuantityBounds)]
-struct BoundsFields {
-    /// At least.
-    #[schema(value_type = openapi::Quantity)]
-    min: Quantity,
-    /// Most likely.
-    #[schema(value_type = openapi::Quantity)]
-    expected: Quantity,
-    /// At most.
-    #[schema(value_type = openapi::Quantity)]
-    max: Quantity,
-}
-
-/// Describes [`Bounds`] in the `OpenAPI` document.
-enum QuantityOrBounds {}
-
-impl ToSchema for QuantityOrBounds {
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        schemas.push((BoundsFields::name().into_owned(), BoundsFields::schema()));
-        BoundsFields::schemas(schemas);
-    }
-}
-
-impl PartialSchema for QuantityOrBounds {
-    fn schema() -> RefOr<Schema> {
-        OneOfBuilder::new()
-            .item(openapi::Quantity::schema())
-            .item(Ref::from_schema_name(BoundsFields::name()))
-            .description(Some("A quantity that is known, or bounds of one that is not."))
-            .into()
-    }
-}
-
-/// One item to estimate: as in a charge, but a quantity may have bounds.
+/// One item to estimate: a request before the fact; or as in a charge, but a quantity may have
+/// bounds.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct EstimateItem {
-    /// The model's id or another of its names.
+    /// The model's id or another of its names. In a comparison it is left out.
     #[schema(example = "openai/gpt-5.1")]
     model: Option<String>,
+    /// What is to be sent and made.
+    #[schema(value_type = Option<describe::Request>)]
+    request: Option<Box<describe::Request>>,
     /// How much of each dimension.
     #[schema(value_type = Option<BTreeMap<String, QuantityOrBounds>>)]
     usage: Option<BTreeMap<String, Bounds>>,
@@ -137,7 +72,15 @@ struct EstimateItem {
     provider_response: Option<Value>,
 }
 
-/// What to estimate.
+/// The order of a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Sort {
+    /// By the expected credits, then the most, then the model's id.
+    Cheapest,
+}
+
+/// What to estimate. With `models` or `feature` it is a comparison: one item, priced on each.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EstimateRequest {
@@ -145,9 +88,19 @@ pub struct EstimateRequest {
     /// none is named.
     #[schema(value_type = Option<openapi::Account>)]
     account: Option<AccountId>,
-    /// 1 to 50 items.
+    /// 1 to 50 items; one in a comparison.
     #[schema(min_items = 1, max_items = 50)]
     items: Vec<EstimateItem>,
+    /// Compares these models.
+    #[schema(min_items = 1, max_items = 50)]
+    models: Option<Vec<String>>,
+    /// Compares all models of this feature.
+    feature: Option<String>,
+    /// Of a comparison; without it the models' own order, or that of their ids.
+    sort: Option<Sort>,
+    /// How many models of a feature to show at most; 50 where not given.
+    #[schema(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<u16>,
     /// The version to price by: the one in force or, for 15 minutes, one it superseded. Naming one
     /// that was just published makes sure that it is the one that counts.
     ratio_version: Option<u64>,
@@ -180,6 +133,50 @@ struct EstimatedItem {
     /// How the expected cost comes about.
     #[schema(value_type = Vec<LineSchema>)]
     lines: Vec<Line>,
+    /// How the quantities of a `request` came about.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<AssumptionSchema>, required = false)]
+    assumptions: Vec<Assumption>,
+    /// The lines are of more than the expected usage, because past a threshold of the model the
+    /// most that the request's cap allows costs over three times as much as what is expected.
+    #[serde(skip_serializing_if = "is_false")]
+    #[schema(required = false)]
+    expected_raised: bool,
+    /// By what the name in the request led to the model, where that was not the model's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<MatchedSchema>)]
+    matched: Option<Matched>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// Where the bounds of a quantity come from; those of one dimension are summed.
+#[derive(ToSchema)]
+#[schema(as = Assumption)]
+#[expect(dead_code, reason = "describes the domain's type in the OpenAPI document")]
+struct AssumptionSchema {
+    dimension: String,
+    /// What of the request they rest on: `text`, `messages`, `tools`, `characters`,
+    /// `input_images`, `audio_seconds`, `output_tokens`, `words`, `default` (nothing was said of
+    /// the output), `max_output_tokens`, `images`, `video`, `speech`, `pages`, `request`.
+    basis: String,
+    /// Whose tokenizer was assumed, where tokens were estimated from text.
+    family: Option<String>,
+    quantity: BoundsFields,
+}
+
+/// A model of a comparison that can't do it, and why.
+#[derive(Debug, Serialize, ToSchema)]
+struct Unpriced {
+    /// As it was named, or its id.
+    model: String,
+    /// `unknown_model`, `unpriced_dimension`, `limit_exceeded` ...
+    code: Code,
+    /// What is wrong.
+    detail: String,
 }
 
 /// What the account could do about it.
@@ -188,11 +185,13 @@ struct Affordability {
     /// What it may spend; may be negative.
     #[schema(value_type = openapi::Decimal)]
     available: Credits,
-    /// Whether that, and its credit line, cover the total's max.
-    affordable: bool,
+    /// Whether that, and its credit line, cover the total's max; not in a comparison.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    affordable: Option<bool>,
     /// What is missing for that.
-    #[schema(value_type = openapi::Decimal)]
-    shortfall: Credits,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<openapi::Decimal>)]
+    shortfall: Option<Credits>,
     /// Whether new work should start: the account's own state, but what costs nothing may always.
     allowed: bool,
     /// Why not.
@@ -206,10 +205,17 @@ pub struct Estimate {
     /// The version that priced it. A charge that names it gets these prices, until 15 minutes
     /// after it was superseded.
     ratio_version: u64,
-    /// Each item, in the order asked.
+    /// Each item, in the order asked; in a comparison the item on each model that prices it.
     items: Vec<EstimatedItem>,
-    /// All together.
-    total: CreditBounds,
+    /// All together; not in a comparison.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<CreditBounds>,
+    /// Of a comparison: the models that can't price the item.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unpriced: Option<Vec<Unpriced>>,
+    /// Of a comparison: how many models were looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compared: Option<usize>,
     /// Where an account was named.
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<Affordability>,
@@ -249,27 +255,34 @@ async fn create_estimate(
 ) -> Result<Json<Estimate>, Problem> {
     // Asked before anything that the request says.
     caller.require_any(Scope::Estimate)?;
-    let EstimateRequest { account, items, ratio_version } = request?.body;
-    let account = account.or_else(|| caller.token_account().cloned());
+    let request = request?.body;
+    let account = request.account.clone().or_else(|| caller.token_account().cloned());
     let state = state_of(&caller, &deps, account.as_ref()).await?;
     if let Some(account) = &account {
         log.account(account);
     }
+    let EstimateRequest { account: _, items, models, feature, sort, limit, ratio_version } =
+        request;
     if !(1..=MAX_ITEMS).contains(&items.len()) {
         return Err(Problem::invalid_field("/items", "1 to 50 items"));
     }
+    let compared = Compared::read(models, feature, sort, limit)?;
+    let asked = items
+        .into_iter()
+        .enumerate()
+        .map(|(index, item)| item.read(format!("/items/{index}")))
+        .collect::<Result<Vec<_>, Problem>>()?;
     let now = deps.ledger.now();
     let table = tables::for_request(&deps.ratios, ratio_version, now, &log).await?;
     let group = state.as_ref().map_or(Settings::DEFAULT_GROUP, |s| &s.settings().price_group);
     let multiplier = items::multiplier(&table.table, group)?;
-    let items = items
-        .into_iter()
-        .enumerate()
-        .map(|(index, item)| {
-            let usages = item.read(format!("/items/{index}"))?;
-            estimate(usages, &table, multiplier, now)
-        })
-        .collect::<Result<Vec<_>, Problem>>()?;
+    let prices = Prices { table: &table, multiplier, now };
+    if let Some(compared) = compared {
+        let mut estimate = compared.estimate(&asked, &prices)?;
+        estimate.account = state.map(|state| affordability(&state, None));
+        return Ok(Json(estimate));
+    }
+    let items = asked.iter().map(|asked| prices.of(asked, None)).collect::<Result<Vec<_>, _>>()?;
     let sum = |of: fn(&CreditBounds) -> Credits| {
         Credits::from_micros(items.iter().map(|item| of(&item.credits).micros()).sum())
             .ok_or_else(|| Problem::new(Code::LimitExceeded, "The total is over 10^15 credits."))
@@ -282,8 +295,10 @@ async fn create_estimate(
     Ok(Json(Estimate {
         ratio_version: table.version,
         items,
-        total,
-        account: state.map(|state| affordability(&state, total)),
+        total: Some(total),
+        unpriced: None,
+        compared: None,
+        account: state.map(|state| affordability(&state, Some(total))),
     }))
 }
 
@@ -308,63 +323,281 @@ async fn state_of(
     }
 }
 
+/// An item that was read.
+struct Asked {
+    model: Option<String>,
+    what: What,
+    parameters: Parameters,
+    pointer: String,
+}
+
+enum What {
+    Request(Box<Description>),
+    Usage(BTreeMap<String, estimates::Bounds>),
+    Response(Box<UsageOf>),
+}
+
 impl EstimateItem {
-    /// The item at its minimal, expected and maximal usage.
-    fn read(self, pointer: String) -> Result<[UsageOf; 3], Problem> {
-        let bounds = self.usage;
-        let at = |of: fn(&Bounds) -> Quantity| -> Option<Usage> {
-            let usage = bounds.as_ref()?;
-            Some(usage.iter().map(|(name, bounds)| (name.clone(), of(bounds))).collect())
+    fn read(self, pointer: String) -> Result<Asked, Problem> {
+        let Self { model, request, usage, parameters, provider, provider_response } = self;
+        let what = match (request, usage, &provider, &provider_response) {
+            (Some(request), None, None, None) => {
+                What::Request(Box::new(request.describe(&format!("{pointer}/request"))?))
+            }
+            (None, Some(usage), None, None) => {
+                items::check_names(&usage, &format!("{pointer}/usage"))?;
+                What::Usage(usage.into_iter().map(|(name, bounds)| (name, bounds.0)).collect())
+            }
+            (None, None, Some(_), Some(_)) => {
+                let usage = None;
+                let item = Item { model, usage, parameters, provider, provider_response };
+                let what = What::Response(Box::new(item.read(pointer.clone())?));
+                return Ok(Asked { model: None, what, parameters: Parameters::new(), pointer });
+            }
+            _ => {
+                let detail = "An item is model and request, model and usage, or provider and \
+                              provider_response.";
+                return Err(Problem::invalid_field(pointer, detail));
+            }
         };
-        let (min, max) = (at(|bounds| bounds.min), at(|bounds| bounds.max));
-        let expected = Item {
-            model: self.model,
-            usage: at(|bounds| bounds.expected),
-            parameters: self.parameters,
-            provider: self.provider,
-            provider_response: self.provider_response,
+        if let Some(model) = &model {
+            items::check_model(model, &format!("{pointer}/model"))?;
         }
-        .read(pointer)?;
-        let with = |usage: Option<Usage>| {
-            usage.map_or_else(|| expected.clone(), |usage| expected.with_usage(usage))
-        };
-        Ok([with(min), expected.clone(), with(max)])
+        let parameters = parameters.unwrap_or_default();
+        items::check_parameters(&parameters, &format!("{pointer}/parameters"))?;
+        Ok(Asked { model, what, parameters, pointer })
     }
 }
 
-fn estimate(
-    usages: [UsageOf; 3],
-    table: &Versioned,
+/// What prices the items of one estimate.
+struct Prices<'a> {
+    table: &'a Versioned,
     multiplier: Multiplier,
-    now: uc_domain::Timestamp,
-) -> Result<EstimatedItem, Problem> {
-    let [min, expected, max] = usages;
-    let low = min.rate(&table.table, multiplier, now)?.credits;
-    let high = max.rate(&table.table, multiplier, now)?.credits;
-    let rated = expected.rate(&table.table, multiplier, now)?;
-    Ok(EstimatedItem {
-        model: rated.model,
-        // More usage can cost less where a tier is cheaper: the bounds stay in order.
-        credits: CreditBounds {
-            min: low.min(rated.credits).min(high),
-            expected: rated.credits,
-            max: low.max(rated.credits).max(high),
-        },
-        minimum_applied: rated.minimum_applied,
-        lines: rated.lines,
-    })
+    now: Timestamp,
 }
 
-fn affordability(state: &AccountState, total: CreditBounds) -> Affordability {
+impl Prices<'_> {
+    /// What an item would cost, on `model` or the one that it names.
+    fn of(&self, asked: &Asked, model: Option<&str>) -> Result<EstimatedItem, Problem> {
+        let Asked { what, parameters, pointer, .. } = asked;
+        let model = model.or(asked.model.as_deref()).ok_or_else(|| {
+            Problem::invalid_field(format!("{pointer}/model"), "Which model is it for?")
+        });
+        match what {
+            What::Response(usage) => {
+                let rated = usage.rate(&self.table.table, self.multiplier, self.now)?;
+                let (min, max) = (rated.credits, rated.credits);
+                let priced = Priced { min, max, expected: rated, is_raised: false };
+                Ok(EstimatedItem::new(priced, Vec::new()))
+            }
+            What::Usage(bounds) => {
+                let priced =
+                    self.price(model?, bounds, parameters, false).map_err(|error| match error {
+                        PriceError::Rating(error) => refusals::rating(&error, pointer),
+                        PriceError::TooManyTiers => too_wide(&error, pointer),
+                    })?;
+                Ok(EstimatedItem::new(priced, Vec::new()))
+            }
+            What::Request(description) => {
+                let name = model?;
+                let at = format!("{pointer}/request");
+                let Some(Resolved { model, .. }) = self.table.table.resolve(name) else {
+                    let error = RatingError::UnknownModel { name: name.to_owned() };
+                    return Err(refusals::rating(&error, pointer));
+                };
+                let counted =
+                    description.quantities(model).map_err(|error| too_wide(&error, &at))?;
+                let parameters = merged(parameters, counted.parameters, pointer)?;
+                let priced = self
+                    .price(name, &counted.usage, &parameters, counted.is_capped)
+                    .map_err(|error| match error {
+                        // The dimensions are not the caller's: what asks for them is.
+                        PriceError::Rating(RatingError::UnpricedDimension { .. }) => {
+                            let detail = error.to_string();
+                            Problem::new(Code::UnpricedDimension, detail.clone())
+                                .with_error(FieldError { pointer: at, detail })
+                        }
+                        PriceError::Rating(error) => refusals::rating(&error, pointer),
+                        PriceError::TooManyTiers => too_wide(&error, &at),
+                    })?;
+                Ok(EstimatedItem::new(priced, counted.assumptions))
+            }
+        }
+    }
+
+    fn price(
+        &self,
+        model: &str,
+        bounds: &BTreeMap<String, estimates::Bounds>,
+        parameters: &Parameters,
+        capped: bool,
+    ) -> Result<Priced, PriceError> {
+        let usage = &Usage::new();
+        let (at, multiplier) = (self.now, self.multiplier);
+        let request = Request { model, usage, parameters, at, multiplier };
+        estimates::price(&self.table.table, &request, bounds, capped)
+    }
+}
+
+/// What the request says of size, quality and resolution beside the parameters that are given.
+fn merged(
+    given: &Parameters,
+    mut described: Parameters,
+    pointer: &str,
+) -> Result<Parameters, Problem> {
+    for (name, value) in given {
+        if described.insert(name.clone(), value.clone()).is_some_and(|other| other != *value) {
+            let detail = "The request says otherwise.";
+            return Err(Problem::invalid_field(format!("{pointer}/parameters/{name}"), detail));
+        }
+    }
+    Ok(described)
+}
+
+fn too_wide(error: &dyn std::error::Error, pointer: &str) -> Problem {
+    let detail = error.to_string();
+    Problem::new(Code::LimitExceeded, detail.clone())
+        .with_error(FieldError { pointer: pointer.to_owned(), detail })
+}
+
+impl EstimatedItem {
+    fn new(priced: Priced, assumptions: Vec<Assumption>) -> Self {
+        let Priced { min, max, expected, is_raised } = priced;
+        Self {
+            model: expected.model,
+            credits: CreditBounds { min, expected: expected.credits, max },
+            minimum_applied: expected.minimum_applied,
+            lines: expected.lines,
+            assumptions,
+            expected_raised: is_raised,
+            matched: expected.matched,
+        }
+    }
+}
+
+/// Which models a comparison is of.
+struct Compared {
+    models: Models,
+    sort: Option<Sort>,
+    limit: usize,
+}
+
+enum Models {
+    Named(Vec<String>),
+    OfFeature(String),
+}
+
+impl Compared {
+    /// `None` where nothing is to be compared.
+    fn read(
+        models: Option<Vec<String>>,
+        feature: Option<String>,
+        sort: Option<Sort>,
+        limit: Option<u16>,
+    ) -> Result<Option<Self>, Problem> {
+        let refuse = |pointer: &str, detail: &'static str| {
+            Err(Problem::invalid_field(pointer.to_owned(), detail))
+        };
+        if limit.is_some() && feature.is_none() {
+            return refuse("/limit", "This is of a feature's models.");
+        }
+        if limit.is_some_and(|limit| !(1..=MAX_SHOWN).contains(&limit)) {
+            return refuse("/limit", "1 to 500");
+        }
+        let limit = limit.map_or(MAX_MODELS, usize::from);
+        let models = match (models, feature) {
+            (None, None) if sort.is_some() => {
+                return refuse("/sort", "Only a comparison of models is sorted.");
+            }
+            (None, None) => return Ok(None),
+            (Some(_), Some(_)) => return refuse("/feature", "Either models or feature."),
+            (Some(models), None) => {
+                if !(1..=MAX_MODELS).contains(&models.len()) {
+                    return refuse("/models", "1 to 50 models");
+                }
+                for (index, model) in models.iter().enumerate() {
+                    items::check_model(model, &format!("/models/{index}"))?;
+                }
+                Models::Named(models)
+            }
+            (None, Some(feature)) => Models::OfFeature(feature),
+        };
+        Ok(Some(Self { models, sort, limit }))
+    }
+
+    fn estimate(self, asked: &[Asked], prices: &Prices<'_>) -> Result<Estimate, Problem> {
+        let [asked] = asked else {
+            return Err(Problem::invalid_field("/items", "A comparison is of one item."));
+        };
+        if asked.model.is_some() {
+            let pointer = format!("{}/model", asked.pointer);
+            return Err(Problem::invalid_field(pointer, "The models stand in models or feature."));
+        }
+        if matches!(asked.what, What::Response(_)) {
+            let detail = "What is compared is a request or usage.";
+            return Err(Problem::invalid_field(asked.pointer.clone(), detail));
+        }
+        let models: Vec<&str> = match &self.models {
+            Models::Named(models) => models.iter().map(String::as_str).collect(),
+            Models::OfFeature(feature) => {
+                let models = prices.table.table.models();
+                let of_feature = models.filter(|m| m.enabled() && m.feature() == feature);
+                let models: Vec<_> = of_feature.map(uc_domain::ratios::Model::id).collect();
+                if models.is_empty() {
+                    let detail = "No model has this feature.".to_owned();
+                    return Err(Problem::new(Code::UnknownModel, detail.clone())
+                        .with_error(FieldError { pointer: "/feature".to_owned(), detail }));
+                }
+                models
+            }
+        };
+        let mut items = Vec::new();
+        let mut unpriced = Vec::new();
+        for model in &models {
+            match prices.of(asked, Some(model)) {
+                Ok(item) => items.push(item),
+                // What is wrong with the request is wrong on every model.
+                Err(problem) if problem.code() == Code::InvalidRequest => return Err(problem),
+                Err(problem) => unpriced.push(Unpriced {
+                    model: (*model).to_owned(),
+                    code: problem.code(),
+                    detail: problem.detail().to_owned(),
+                }),
+            }
+        }
+        if self.sort == Some(Sort::Cheapest) {
+            items.sort_by(|a, b| {
+                let key = |item: &EstimatedItem| (item.credits.expected, item.credits.max);
+                key(a).cmp(&key(b)).then_with(|| a.model.cmp(&b.model))
+            });
+        }
+        items.truncate(self.limit);
+        unpriced.truncate(self.limit);
+        Ok(Estimate {
+            ratio_version: prices.table.version,
+            items,
+            total: None,
+            unpriced: Some(unpriced),
+            compared: Some(models.len()),
+            account: None,
+        })
+    }
+}
+
+/// What an account could do about a total, or about models that are only compared.
+fn affordability(state: &AccountState, total: Option<CreditBounds>) -> Affordability {
     let available = state.balance().available;
     let spendable = available.micros() + state.settings().credit_line.micros();
-    let missing = Credits::from_micros(total.max.micros() - spendable).unwrap_or(Credits::MAX);
-    let free = total.max.is_zero();
+    let free = total.is_some_and(|total| total.max.is_zero());
+    let missing = total.map(|total| {
+        let missing = Credits::from_micros(total.max.micros() - spendable).unwrap_or(Credits::MAX);
+        if free { Credits::ZERO } else { missing.or_zero() }
+    });
     let reason = state.allowed().reason().filter(|_| !free);
     Affordability {
         available,
-        affordable: free || !missing.is_positive(),
-        shortfall: if free { Credits::ZERO } else { missing.or_zero() },
+        affordable: missing.map(Credits::is_zero),
+        shortfall: missing,
         allowed: reason.is_none(),
         reason,
     }

@@ -90,7 +90,7 @@ pub struct PublishDraftRequest {
     lock: Option<bool>,
 }
 
-problems!(GetDraftProblems = NotFound);
+problems!(GetDraftProblems = NotFound, LimitExceeded);
 problems!(PutDraftProblems = PreconditionFailed, PayloadTooLarge, LimitExceeded);
 problems!(DeleteDraftProblems = PreconditionFailed);
 problems!(

@@ -1,5 +1,6 @@
 //! Publishes ratio tables: complete ones only, and never over somebody else's.
 
+mod calculations;
 mod diff;
 mod drafts;
 mod preview;
@@ -32,9 +33,11 @@ const POLL_SECONDS: &str = "5";
 /// What `Retry-After` says when a store gives no answer, in seconds.
 const RETRY_SECONDS: u32 = 5;
 
-/// From how many bytes on an answer is compressed for those who accept that: Lambda hands on at
-/// most 6 MB.
+/// From how many bytes on an answer is compressed for those who accept that.
 const COMPRESSED_FROM: usize = 1_000_000;
+/// Most bytes of an answer. Lambda hands on 6 MB of JSON, in which the body is a text: JSON grows
+/// by its quotes, what is compressed by a third.
+const PLAIN_LIMIT: usize = 4_500_000;
 
 /// What the function works with.
 #[derive(Clone)]
@@ -167,29 +170,61 @@ fn unpublished() -> Problem {
     )
 }
 
-/// A body that may be large.
+/// JSON that may be large, of a version or revision.
 fn large(headers: &HeaderMap, version: u64, body: &impl Serialize) -> Result<Response, Problem> {
+    Ok((tagged(version), large_json(headers, body)?).into_response())
+}
+
+/// JSON that may be large.
+fn large_json(headers: &HeaderMap, body: &impl Serialize) -> Result<Response, Problem> {
     let json = serde_json::to_vec(body).map_err(|error| Problem::internal(&error))?;
-    let content = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let accepts = |value: &HeaderValue| {
-        let codings = value.to_str().unwrap_or_default().split(',');
-        // With a weight of zero it is refused, and any other text behind it is a weight.
-        codings.map(str::trim).any(|coding| {
-            let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
-            let refused = weight.trim().trim_start_matches("q=0").trim_matches(['.', '0']);
-            name.trim().eq_ignore_ascii_case("gzip") && (weight.is_empty() || !refused.is_empty())
-        })
-    };
-    if json.len() < COMPRESSED_FROM || !headers.get_all(header::ACCEPT_ENCODING).iter().any(accepts)
-    {
-        return Ok((tagged(version), [content], json).into_response());
+    large_bytes(headers, "application/json", json)
+}
+
+/// A body that may be large: compressed for those who accept that.
+fn large_bytes(
+    headers: &HeaderMap,
+    kind: &'static str,
+    body: Vec<u8>,
+) -> Result<Response, Problem> {
+    let content = (header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    if body.len() < COMPRESSED_FROM {
+        return Ok(([content], body).into_response());
+    }
+    let vary = (header::VARY, HeaderValue::from_static("accept-encoding"));
+    if !headers.get_all(header::ACCEPT_ENCODING).iter().any(accepts_gzip) {
+        if body.len() > PLAIN_LIMIT {
+            let detail = "The answer is too large to be sent plain: accept gzip (Accept-Encoding).";
+            return Err(Problem::new(Code::LimitExceeded, detail));
+        }
+        return Ok(([content, vary], body).into_response());
     }
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-    let compressed = gzip.write_all(&json).and_then(|()| gzip.finish());
+    let compressed = gzip.write_all(&body).and_then(|()| gzip.finish());
     let compressed = compressed.map_err(|error| Problem::internal(&error))?;
+    if compressed.len() > PLAIN_LIMIT {
+        return Err(Problem::new(Code::LimitExceeded, "The answer is too large."));
+    }
     let encoding = (header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    let vary = (header::VARY, HeaderValue::from_static("accept-encoding"));
-    Ok((tagged(version), [content, encoding, vary], compressed).into_response())
+    Ok(([content, vary, encoding], compressed).into_response())
+}
+
+/// Whether `Accept-Encoding` names gzip, and not with a weight of zero (RFC 9110, 12.5.3).
+fn accepts_gzip(value: &HeaderValue) -> bool {
+    value.to_str().unwrap_or_default().split(',').any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));
+        let weight = weight.trim().trim_start_matches("q=");
+        name.trim().eq_ignore_ascii_case("gzip") && weight.bytes().any(|b| matches!(b, b'1'..=b'9'))
+    })
+}
+
+/// A problem of a part of the body, with pointers into the body.
+fn within(problem: &Problem, place: &str) -> Problem {
+    let errors = problem.errors().iter().map(|error| FieldError {
+        pointer: format!("{place}{}", error.pointer),
+        detail: error.detail.clone(),
+    });
+    Problem::new(problem.code(), problem.detail().to_owned()).with_errors(errors)
 }
 
 /// What is wrong with a table, as it stands in answers.
@@ -247,7 +282,11 @@ fn draft_refusal(error: DraftError) -> Problem {
 
 /// All routes, without layers: serve them with `uc_http::wrap`.
 pub fn routes() -> Router<Deps> {
-    tables::routes().merge(drafts::routes()).merge(diff::routes()).merge(preview::routes())
+    tables::routes()
+        .merge(drafts::routes())
+        .merge(diff::routes())
+        .merge(preview::routes())
+        .merge(calculations::routes())
 }
 
 /// The description of the routes.
@@ -256,6 +295,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     described.merge(drafts::openapi());
     described.merge(diff::openapi());
     described.merge(preview::openapi());
+    described.merge(calculations::openapi());
     described
 }
 

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::extract::{Extension, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uc_domain::account::{Detail, OperationId, RatedItem, Settings};
@@ -22,7 +23,7 @@ use uc_http::{
 use utoipa::ToSchema;
 
 use crate::diff::{DiffCounts, TableName, Wanted, page, table};
-use crate::{Deps, faults};
+use crate::{Deps, faults, large_json, within};
 
 /// Items of given usage at most.
 const MAX_ITEMS: usize = 5_000;
@@ -399,8 +400,9 @@ async fn preview_ratios(
     access: Access<RatiosAdmin>,
     State(deps): State<Deps>,
     Extension(log): Extension<RequestLog>,
+    headers: HeaderMap,
     LargeJson(request): LargeJson<PreviewRequest>,
-) -> Result<Json<PreviewView>, Problem> {
+) -> Result<Response, Problem> {
     let request = request.body;
     if let Some(account) = &request.account {
         access.caller.require_account(Scope::Read, account)?;
@@ -441,7 +443,7 @@ async fn preview_ratios(
     let models = comparison.models().filter(wanted);
     let list = format!("ratio-preview/{from_name}/{to_name}");
     let page = page(&list, models, request.limit, request.cursor.as_deref(), |model| model.model)?;
-    Ok(Json(PreviewView {
+    let view = PreviewView {
         from: from_name,
         to: to_name,
         price_group: group,
@@ -449,7 +451,8 @@ async fn preview_ratios(
         lowest_margin: LowestView::of(comparison),
         usage,
         page,
-    }))
+    };
+    large_json(&headers, &view)
 }
 
 /// What fields mean together.
@@ -493,15 +496,6 @@ fn of_body(table: &Value) -> Result<RatioTable, Problem> {
         let problem = faults(&error);
         within(&problem, "/table")
     })
-}
-
-/// A problem of a part of the body, with pointers into the body.
-fn within(problem: &Problem, place: &str) -> Problem {
-    let errors = problem.errors().iter().map(|error| FieldError {
-        pointer: format!("{place}{}", error.pointer),
-        detail: error.detail.clone(),
-    });
-    Problem::new(problem.code(), problem.detail().to_owned()).with_errors(errors)
 }
 
 fn side<'a>(table: &'a RatioTable, group: &str, name: TableName) -> Result<Side<'a>, Problem> {

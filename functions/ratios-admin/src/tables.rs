@@ -128,7 +128,8 @@ pub struct RollbackRequest {
     lock: Option<bool>,
 }
 
-problems!(GetProblems = NotFound);
+problems!(GetProblems = NotFound, LimitExceeded);
+problems!(PublicationProblems = NotFound);
 problems!(
     PublishProblems = NotFound,
     PreconditionFailed,
@@ -375,7 +376,7 @@ async fn rollback_ratios(
     security(("bearer" = ["ratios:admin"])),
     responses(
         (status = 200, description = "How far it is", body = PublicationView),
-        GetProblems
+        PublicationProblems
     )
 )]
 async fn get_ratio_publication(

@@ -1,10 +1,12 @@
 //! [`ProviderCosts`]: what providers ask, in the terms of ratio tables. Importers make it, the
 //! calculator turns it into a table.
 
+mod document;
+
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uc_domain::ratios::{Conditions, Per};
 
 /// What providers ask for their models.
@@ -55,12 +57,13 @@ pub struct CostRow {
 }
 
 /// Something in a source that a table can't express, that is not used, or that was changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Omitted {
     /// The model as the source names it.
     pub model: String,
     /// Which part of it; `None` is all of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
     /// Why.
     pub reason: String,

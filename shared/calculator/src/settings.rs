@@ -390,7 +390,7 @@ where
 
 /// Reads an object whose keys are data, and refuses a repeated one: which of two margins counts
 /// must not depend on the reader.
-fn unique<'de, D, T>(deserializer: D) -> Result<BTreeMap<String, T>, D::Error>
+pub(crate) fn unique<'de, D, T>(deserializer: D) -> Result<BTreeMap<String, T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
@@ -429,7 +429,7 @@ fn multipliers<'de, D: Deserializer<'de>>(
     Ok(read.into_iter().map(|(name, Text(multiplier))| (name, multiplier)).collect())
 }
 
-fn per<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Per, D::Error> {
+pub(crate) fn per<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Per, D::Error> {
     Per::from_units(u64::deserialize(deserializer)?)
         .ok_or_else(|| D::Error::custom("a power of ten from 1 to 1000000000000"))
 }

@@ -73,7 +73,6 @@ fn costs() -> ProviderCosts {
             field: Some("@field".to_owned()),
             reason: "-reason".to_owned(),
         }],
-        notes: Vec::new(),
     }
 }
 

@@ -30,6 +30,7 @@ use self::names::{Index, Names};
 use crate::{Credits, Quantity, Timestamp};
 
 pub use amounts::{Cost, CreditRule, Exact, Multiplier, Per, Ratio, Rounding, round};
+pub(crate) use conditions::is_prompt_tokens;
 pub use conditions::{Conditions, ConditionsError, PROMPT_TOKENS};
 pub use diff::{
     Change, Changes, Counts, HeadDiff, ListChange, ModelChange, ModelDiff, Price, RowDiff,
@@ -479,6 +480,16 @@ impl RatioTable {
     /// # Errors
     /// See [`RatingError`]; a request is rated wholly or not at all.
     pub fn rate(&self, request: &Request<'_>) -> Result<Rated, RatingError> {
+        self.rate_as(request, request.usage)
+    }
+
+    /// As [`rate`](Self::rate), by the rows that hold where `tier` is used instead: a bound of
+    /// what all usages cost that fulfil the same thresholds.
+    pub(crate) fn rate_as(
+        &self,
+        request: &Request<'_>,
+        tier: &Usage,
+    ) -> Result<Rated, RatingError> {
         if request.usage.contains_key(PROMPT_TOKENS) {
             return Err(RatingError::ReservedDimension);
         }
@@ -490,7 +501,7 @@ impl RatioTable {
             return Err(RatingError::OverLimit { dimension: None, limit: "at most 32 dimensions" });
         }
 
-        let facts = Facts { usage: request.usage, parameters: request.parameters, at: request.at };
+        let facts = Facts { usage: tier, parameters: request.parameters, at: request.at };
         let mut counted: BTreeMap<&str, Counted<'_>> = BTreeMap::new();
         for (dimension, quantity) in used() {
             let row_of = |dimension| model.row(dimension, &facts);

@@ -66,16 +66,9 @@ impl Item {
     /// `invalid_request`, or what is wrong with the provider's response.
     pub fn read(self, pointer: String) -> Result<UsageOf, Problem> {
         let parameters = self.parameters.unwrap_or_default();
-        check_names(&parameters, &format!("{pointer}/parameters"))?;
-        for (name, value) in &parameters {
-            if !is_parameter_value(value) {
-                let detail = "A parameter's value has 1 to 64 printable characters.";
-                return Err(Problem::invalid_field(format!("{pointer}/parameters/{name}"), detail));
-            }
-        }
-        if self.model.as_deref().is_some_and(|model| !is_model_name(model)) {
-            let detail = "A model's name has 1 to 128 characters of A-Z a-z 0-9 _ . : / @ + -.";
-            return Err(Problem::invalid_field(format!("{pointer}/model"), detail));
+        check_parameters(&parameters, &format!("{pointer}/parameters"))?;
+        if let Some(model) = &self.model {
+            check_model(model, &format!("{pointer}/model"))?;
         }
         match (self.usage, self.provider, self.provider_response) {
             (Some(usage), None, None) => {
@@ -120,12 +113,6 @@ impl Item {
 }
 
 impl UsageOf {
-    /// An item whose usage is already checked, such as one bound of an estimate.
-    #[must_use]
-    pub fn with_usage(&self, usage: Usage) -> Self {
-        Self { usage, ..self.clone() }
-    }
-
     /// How much of each dimension.
     pub fn usage(&self) -> &Usage {
         &self.usage
@@ -167,6 +154,33 @@ pub fn multiplier(table: &RatioTable, group: &str) -> Result<Multiplier, Problem
         );
         Problem::new(Code::Conflict, detail)
     })
+}
+
+/// Checks a model's name.
+///
+/// # Errors
+/// `invalid_request`.
+pub fn check_model(name: &str, pointer: &str) -> Result<(), Problem> {
+    if is_model_name(name) {
+        return Ok(());
+    }
+    let detail = "A model's name has 1 to 128 characters of A-Z a-z 0-9 _ . : / @ + -.";
+    Err(Problem::invalid_field(pointer, detail))
+}
+
+/// Checks the names and values of parameters.
+///
+/// # Errors
+/// `invalid_request`, `limit_exceeded`.
+pub fn check_parameters(parameters: &Parameters, pointer: &str) -> Result<(), Problem> {
+    check_names(parameters, pointer)?;
+    match parameters.iter().find(|(_, value)| !is_parameter_value(value)) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let detail = "A parameter's value has 1 to 64 printable characters.";
+            Err(Problem::invalid_field(format!("{pointer}/{name}"), detail))
+        }
+    }
 }
 
 /// Checks the names of dimensions or parameters.

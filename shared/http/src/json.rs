@@ -2,7 +2,8 @@
 //!
 //! `serde_json` alone takes the last of two equal keys and any control character; a typo or a
 //! proxy that reads a body differently must never change a price. What providers wrote
-//! (`provider_response`) is not the caller's to mend, so in there only JSON's own grammar counts.
+//! (`provider_response`) is not the caller's to mend, so in there only JSON's own grammar counts;
+//! the texts of a `request` that an estimate is of may have any length and line breaks.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Read};
@@ -54,6 +55,14 @@ pub struct StrictJson<T> {
 #[derive(Debug, Clone)]
 pub struct LargeJson<T>(pub StrictJson<T>);
 
+/// The body of a [`LargeJson`], inflated, but not read: for what others write, whose numbers must
+/// be read from their digits. Who takes it reads what is the caller's own with [`parse_strict`].
+///
+/// # Errors
+/// `invalid_request` for another content type or encoding, `payload_too_large`.
+#[derive(Debug, Clone)]
+pub struct LargeBody(pub Bytes);
+
 /// A body of at most [`BODY_LIMIT`], byte for byte: what a webhook's signature is over.
 #[derive(Debug, Clone)]
 pub struct RawBody(pub Bytes);
@@ -73,11 +82,19 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for StrictJson<T> {
 impl<S: Sync, T: DeserializeOwned> FromRequest<S> for LargeJson<T> {
     type Rejection = Problem;
 
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        parse_strict(&LargeBody::from_request(request, state).await?.0).map(Self)
+    }
+}
+
+impl<S: Sync> FromRequest<S> for LargeBody {
+    type Rejection = Problem;
+
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         require_json(request.headers())?;
         let gzip = gzip(request.headers())?;
         let body = read(request, LARGE_BODY_LIMIT).await?;
-        if gzip { parse_strict(&inflate(&body)?) } else { parse_strict(&body) }.map(Self)
+        if gzip { inflate(&body).map(Bytes::from) } else { Ok(body) }.map(Self)
     }
 }
 
@@ -271,6 +288,9 @@ enum Place {
     Request,
     /// The list of those.
     Requests,
+    /// A request that an item describes before the fact: holds texts of any length, with line
+    /// breaks.
+    Described,
     /// The usage of a preview: a list of them, or one text of JSON lines, which are read strictly
     /// one by one. (In an item usage is an object, which is plain.)
     Usage,
@@ -284,7 +304,9 @@ impl Place {
     fn field(self, name: &str) -> Self {
         match self {
             Self::Provider => Self::Provider,
+            Self::Described => Self::Described,
             Self::Request if name == "provider_response" => Self::Provider,
+            Self::Request if name == "request" => Self::Described,
             Self::Request if matches!(name, "items" | "operations") => Self::Requests,
             Self::Request if name == "usage" => Self::Usage,
             _ => Self::Plain,
@@ -294,6 +316,7 @@ impl Place {
     fn element(self) -> Self {
         match self {
             Self::Provider => Self::Provider,
+            Self::Described => Self::Described,
             Self::Requests | Self::Usage => Self::Request,
             _ => Self::Plain,
         }
@@ -358,7 +381,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_string<E: serde::de::Error>(self, text: String) -> Result<Value, E> {
-        if !matches!(self.place, Place::Provider | Place::Usage) {
+        if !matches!(self.place, Place::Provider | Place::Described | Place::Usage) {
             self.walk.check_text(&text)?;
         }
         Ok(Value::String(text))

@@ -49,8 +49,8 @@ pub use extract::{
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use ids::random_id;
 pub use json::{
-    BODY_LIMIT, DEPTH_LIMIT, INFLATED_LIMIT, LARGE_BODY_LIMIT, LargeJson, NAME_LIMIT, RawBody,
-    STRING_LIMIT, StrictJson, fingerprint, parse_strict, parse_typed,
+    BODY_LIMIT, DEPTH_LIMIT, INFLATED_LIMIT, LARGE_BODY_LIMIT, LargeBody, LargeJson, NAME_LIMIT,
+    RawBody, STRING_LIMIT, StrictJson, fingerprint, parse_strict, parse_typed,
 };
 pub use lambda::{invoke, run};
 pub use observe::{Metric, Metrics, RequestLog, init_tracing};

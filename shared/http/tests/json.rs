@@ -34,6 +34,7 @@ struct Charge {
 struct Item {
     #[serde(default)]
     usage: std::collections::BTreeMap<String, Quantity>,
+    request: Option<Value>,
     provider_response: Option<Value>,
 }
 
@@ -146,6 +147,15 @@ fn bodies() {
     let long = "a".repeat(70_000);
     check(&format!(r#"{{"provider_response": {{"content": "{long}"}}}}"#), None);
     check(r#"{"provider_response": 1, "provider_response": 2}"#, Some("/provider_response"));
+
+    // The texts of a described request are as they are; all else in it is the caller's.
+    let described = |request: &str| format!(r#"{{"items": [{{"request": {request}}}]}}"#);
+    check(&described(&format!(r#"{{"text": "{long}\n\t"}}"#)), None);
+    check(&described(r#"{"messages": [{"content": [{"text": "a\nb"}]}]}"#), None);
+    check(&described(r#"{"text": "a", "text": "b"}"#), Some("/items/0/request/text"));
+    check(&described(r#"{"te\nxt": "a"}"#), Some("/items/0/request/te\nxt"));
+    check(&described(&"[".repeat(40)), Some(&format!("/items/0/request{}", "/0".repeat(29))));
+    check(&format!(r#"{{"metadata": {{"request": "{long}"}}}}"#), Some("/metadata/request"));
 
     let not_utf8 = parse_strict::<Charge>(b"{\"description\": \"\xff\"}").unwrap_err();
     assert!(not_utf8.detail().contains("UTF-8"));

@@ -113,7 +113,7 @@ async fn providers_responses() {
     }
     // No file is left out.
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/responses");
-    assert_eq!(std::fs::read_dir(directory).unwrap().count(), 22);
+    assert_eq!(std::fs::read_dir(directory).unwrap().count(), 32);
 }
 
 /// The account that the events name.
@@ -129,6 +129,7 @@ async fn requests_as_events() {
         ("accounts-get", "accounts", (401, "unauthenticated"), 200),
         ("charge", "charge", (401, "unauthenticated"), 201),
         ("estimate", "estimate", (401, "unauthenticated"), 200),
+        ("estimate-compare", "estimate", (401, "unauthenticated"), 200),
         ("ratios-admin-get", "ratios-admin", (401, "unauthenticated"), 200),
         ("topup-webhook", "topup", (401, "invalid_signature"), 401),
     ] {
@@ -146,7 +147,7 @@ async fn requests_as_events() {
         assert_eq!(answer["statusCode"], with_a_key, "{file}: {answer}");
     }
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/apigw");
-    assert_eq!(std::fs::read_dir(directory).unwrap().count(), 5);
+    assert_eq!(std::fs::read_dir(directory).unwrap().count(), 6);
 }
 
 #[tokio::test]

@@ -35,7 +35,6 @@ fn costs(models: &[Given<'_>]) -> ProviderCosts {
         parts: BTreeMap::new(),
         models: models.iter().map(model).collect(),
         omitted: Vec::new(),
-        notes: Vec::new(),
     }
 }
 

@@ -34,7 +34,6 @@ fn calculation(id: &str, name: &str, provider: &str, amount: Decimal) -> Calcula
         features: BTreeMap::from([("-tool".to_owned(), Vec::new())]),
         parts: BTreeMap::new(),
         models: BTreeMap::from([(id.to_owned(), model)]),
-        notes: Vec::new(),
         omitted: vec![omitted],
     };
     let settings = json!({

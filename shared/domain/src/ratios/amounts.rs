@@ -344,7 +344,10 @@ impl Cost {
     }
 
     /// Reads an amount as strictly as every other decimal: not negative, at most 28 digits.
-    pub(super) fn parse_amount(text: &str) -> Result<Decimal, DecimalError> {
+    ///
+    /// # Errors
+    /// [`DecimalError`] says what the text is instead.
+    pub fn parse_amount(text: &str) -> Result<Decimal, DecimalError> {
         parse_unsigned(text)
     }
 

@@ -156,7 +156,7 @@ impl Facts<'_> {
 
 /// Whether a dimension is part of the prompt: `input_tokens`, `input_audio_tokens`,
 /// `cache_read_tokens`, `cache_write_tokens` ...
-fn is_prompt_tokens(dimension: &str) -> bool {
+pub(crate) fn is_prompt_tokens(dimension: &str) -> bool {
     (dimension.starts_with("input_") || dimension.starts_with("cache_"))
         && dimension.ends_with("_tokens")
 }
@@ -183,6 +183,11 @@ impl Conditions {
     /// Where the text is not JSON, or not the conditions that a table could have.
     pub fn from_text(text: &str) -> Result<Self, ConditionsError> {
         serde_json::from_str(text).map_err(|error| ConditionsError(error.to_string()))
+    }
+
+    /// The quantities that have thresholds, and the least thousandths that are enough.
+    pub(crate) fn thresholds(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.thresholds.iter().map(|(name, threshold)| (name.as_str(), threshold.least()))
     }
 
     /// The parameters that must have a value, and which.

@@ -1,0 +1,518 @@
+//! [`Description`], a request before the fact, and what a model would count of it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::media::{Media, Range};
+use super::{Bounds, Family, Profile};
+use crate::Quantity;
+use crate::ratios::{Model, Parameters};
+
+/// Tokens written where a request for text says nothing of its output.
+const DEFAULT_OUTPUT: u64 = 500;
+/// Without a cap a model may write this many times what is expected, and this part of it.
+const UNCAPPED: u64 = 4;
+/// With a cap it is expected to write at least this part of it, so that the most is never more than
+/// three times what is expected.
+const CAPPED: u64 = 3;
+
+/// Tokens that stand around a message: least, expected, most.
+const A_MESSAGE: Range = [1, 4, 8];
+/// Tokens that stand around all messages.
+const ALL_MESSAGES: Range = [0, 3, 10];
+/// Tokens of the prompt that tells a model to use tools.
+const TOOL_PROMPT: Range = [0, 60, 900];
+/// Characters a second, spoken: most, expected, least.
+const SPOKEN: [u64; 3] = [25, 15, 8];
+/// Tokens of the transcript of a second, where a model counts its output.
+const TRANSCRIPT: Range = [0, 4, 10];
+/// Characters of a written word, with the space behind it.
+const WORD_CHARACTERS: Range = [4, 6, 9];
+/// Pixels of a picture whose size is not said.
+const PIXELS: Range = [512 * 512, 1_024 * 1_024, 2_048 * 2_048];
+
+/// Bounds in thousandths of a unit, while they are summed.
+type Span = [u64; 3];
+
+fn whole(range: Range) -> Span {
+    range.map(|units| units.saturating_mul(1_000))
+}
+
+fn times(of: Bounds, each: Range) -> Span {
+    let [min, expected, max] = span(of);
+    let [least, middle, most] = each;
+    let tokens = |millis: u64, each: u64| millis.saturating_mul(each);
+    whole([
+        tokens(min, least) / 1_000,
+        tokens(expected, middle).div_ceil(1_000),
+        tokens(max, most).div_ceil(1_000),
+    ])
+}
+
+fn span(bounds: Bounds) -> Span {
+    [bounds.min(), bounds.expected(), bounds.max()].map(Quantity::millis)
+}
+
+/// Pictures to make, or to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Images {
+    /// How many.
+    pub count: u32,
+    /// Such as `1024x1024`: what prices depend on, as a parameter.
+    pub size: Option<String>,
+    /// Such as `high`.
+    pub quality: Option<String>,
+}
+
+/// A picture in the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Image {
+    /// How many of this size.
+    pub count: u32,
+    /// Width and height in pixels.
+    pub size: Option<(u32, u32)>,
+}
+
+/// Video to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Video {
+    /// Of each.
+    pub seconds: Bounds,
+    /// How many.
+    pub count: u32,
+    /// Such as `1080p`.
+    pub resolution: Option<String>,
+}
+
+/// How much text is to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Output {
+    /// What is expected; reasoning tokens are output too.
+    pub tokens: Option<Bounds>,
+    /// Words of a text that is asked for.
+    pub words: Option<Bounds>,
+    /// The request's own limit.
+    pub max_tokens: Option<u64>,
+}
+
+/// A request before the fact. What is not there is not asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Description {
+    /// Texts that are sent; a message may have several.
+    pub texts: Vec<Profile>,
+    /// How many messages they are in; zero where the text is sent as it is.
+    pub messages: u32,
+    /// The definitions of tools, as JSON text.
+    pub tools: Option<Profile>,
+    /// Characters of further text that is not shown, in a language of Latin letters.
+    pub characters: Option<Bounds>,
+    /// Pictures that are sent.
+    pub input_images: Vec<Image>,
+    /// Sound that is sent in messages.
+    pub input_audio_seconds: Option<Bounds>,
+    /// Text to write.
+    pub output: Output,
+    /// Pictures to make.
+    pub images: Option<Images>,
+    /// Video to make.
+    pub video: Option<Video>,
+    /// Text to speak.
+    pub speech: Option<Profile>,
+    /// Characters of text to speak that is not shown.
+    pub speech_characters: Option<Bounds>,
+    /// Sound to write down.
+    pub audio_seconds: Option<Bounds>,
+    /// Pages to read.
+    pub pages: Option<Bounds>,
+}
+
+/// What bounds of a quantity rest on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// The kinds of characters of the texts.
+    Text,
+    /// What providers add around messages.
+    Messages,
+    /// The definitions of tools, and the prompt that goes with them.
+    Tools,
+    /// A number of characters.
+    Characters,
+    /// Pictures, by their sizes.
+    InputImages,
+    /// Seconds of sound.
+    AudioSeconds,
+    /// `output_tokens`, as given; a single number may be off by the factor 4.
+    OutputTokens,
+    /// `words`, of which a model writes half to one and a half times as many.
+    Words,
+    /// Nothing was said: 500 tokens.
+    Default,
+    /// `max_output_tokens`: that is the most, and at least a third of it is expected.
+    MaxOutputTokens,
+    /// Pictures to make, by number, quality and size.
+    Images,
+    /// Video to make.
+    Video,
+    /// Text to speak.
+    Speech,
+    /// Pages to read.
+    Pages,
+    /// It is one request, and the model has a price for that.
+    Request,
+}
+
+/// Where bounds come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Assumption {
+    /// The dimension that they are of, or are part of.
+    pub dimension: &'static str,
+    /// What they rest on.
+    pub basis: Basis,
+    /// The family whose tokenizer was assumed, where tokens were estimated from text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<&'static str>,
+    /// The bounds.
+    pub quantity: Bounds,
+}
+
+/// What a model would count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quantities {
+    /// Bounds of each dimension.
+    pub usage: BTreeMap<String, Bounds>,
+    /// What prices depend on, as far as the description says it: size, quality, resolution.
+    pub parameters: Parameters,
+    /// What the bounds rest on.
+    pub assumptions: Vec<Assumption>,
+    /// Whether the request caps what is written.
+    pub is_capped: bool,
+}
+
+/// More than a quantity can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("at most 12 digits a quantity: {0}")]
+pub struct OverLimit(
+    /// The dimension.
+    pub &'static str,
+);
+
+impl Description {
+    /// Whether it asks for nothing at all.
+    pub fn is_empty(&self) -> bool {
+        *self == Self { output: self.output, ..Self::default() }
+            && self.output.tokens.is_none()
+            && self.output.words.is_none()
+    }
+
+    /// What `model` would count, in the dimensions that it prices. What no dimension of the model
+    /// can count is named by the usual one, so that rating refuses it; but a prompt for pictures,
+    /// video or speech is free where the model has no price for input.
+    ///
+    /// # Errors
+    /// [`OverLimit`].
+    pub fn quantities(&self, model: &Model) -> Result<Quantities, OverLimit> {
+        let mut counter = Counter {
+            model,
+            family: Family::of(model.id()),
+            media: Media::of(model.id()),
+            assumptions: Vec::new(),
+        };
+        counter.input(self);
+        counter.output(self);
+        counter.made(self);
+        if model.prices("requests") {
+            counter.add("requests", Basis::Request, None, whole([1; 3]));
+        }
+        let is_capped = counter
+            .assumptions
+            .iter()
+            .any(|assumption| assumption.as_ref().is_ok_and(|a| a.basis == Basis::MaxOutputTokens));
+        let assumptions = counter.assumptions.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let mut usage: BTreeMap<String, Bounds> = BTreeMap::new();
+        for Assumption { dimension, quantity, .. } in &assumptions {
+            let sum = match usage.get(*dimension) {
+                Some(before) => before.checked_add(*quantity).ok_or(OverLimit(dimension))?,
+                None => *quantity,
+            };
+            usage.insert((*dimension).to_owned(), sum);
+        }
+        Ok(Quantities { usage, parameters: self.parameters(), assumptions, is_capped })
+    }
+
+    fn parameters(&self) -> Parameters {
+        let images = self.images.as_ref();
+        let video = self.video.as_ref();
+        [
+            ("size", images.and_then(|images| images.size.as_ref())),
+            ("quality", images.and_then(|images| images.quality.as_ref())),
+            ("resolution", video.and_then(|video| video.resolution.as_ref())),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.clone())))
+        .collect()
+    }
+
+    /// Whether something other than text is to be made of it.
+    fn makes_more_than_text(&self) -> bool {
+        self.images.is_some()
+            || self.video.is_some()
+            || self.speech.is_some()
+            || self.speech_characters.is_some()
+            || self.audio_seconds.is_some()
+            || self.pages.is_some()
+    }
+}
+
+/// Collects what a model counts.
+struct Counter<'a> {
+    model: &'a Model,
+    family: &'static Family,
+    media: &'static Media,
+    assumptions: Vec<Result<Assumption, OverLimit>>,
+}
+
+impl Counter<'_> {
+    /// The first of these dimensions that the model prices, else the last.
+    fn first_priced(&self, names: &[&'static str]) -> &'static str {
+        let priced = names.iter().find(|name| self.model.prices(name));
+        priced.or(names.last()).expect("there is a name")
+    }
+
+    fn add(
+        &mut self,
+        dimension: &'static str,
+        basis: Basis,
+        family: Option<&'static Family>,
+        span: Span,
+    ) {
+        let [min, expected, max] = span.map(Quantity::from_millis);
+        let bounds = || Bounds::new(min?, expected?, max?);
+        self.assumptions.push(bounds().ok_or(OverLimit(dimension)).map(|quantity| Assumption {
+            dimension,
+            basis,
+            family: family.map(Family::name),
+            quantity,
+        }));
+    }
+
+    /// Tokens of text; nothing where there are none.
+    fn add_text(&mut self, dimension: &'static str, basis: Basis, tokens: Range) {
+        if tokens != [0; 3] {
+            self.add(dimension, basis, Some(self.family), whole(tokens));
+        }
+    }
+
+    fn input(&mut self, asked: &Description) {
+        let counts_characters =
+            !self.model.prices("input_tokens") && self.model.prices("input_characters");
+        let is_free = asked.makes_more_than_text()
+            && !counts_characters
+            && !self.model.prices("input_tokens");
+        if !is_free {
+            let tools = asked.tools.as_ref();
+            if counts_characters {
+                let shown = asked.texts.iter().chain(tools);
+                let shown = shown.fold(0, |sum: u64, text| sum.saturating_add(text.characters()));
+                if shown > 0 {
+                    self.add("input_characters", Basis::Text, None, whole([shown; 3]));
+                }
+                if let Some(characters) = asked.characters {
+                    self.add("input_characters", Basis::Characters, None, span(characters));
+                }
+            } else {
+                let texts = asked.texts.iter().map(|text| self.family.tokens(text));
+                let texts = texts.fold([0; 3], plus);
+                self.add_text("input_tokens", Basis::Text, texts);
+                if let Some(tools) = tools {
+                    let tokens = plus(self.family.tokens(tools), TOOL_PROMPT);
+                    self.add_text("input_tokens", Basis::Tools, tokens);
+                }
+                if let Some(characters) = asked.characters {
+                    let tokens = self.tokens_of_characters(characters);
+                    self.add_text("input_tokens", Basis::Characters, tokens);
+                }
+                if self.model.prices("output_tokens") {
+                    let count = u64::from(asked.messages);
+                    // A text on its own is sent as a message.
+                    let count = if texts == [0; 3] { count } else { count.max(1) };
+                    if count > 0 {
+                        let around = A_MESSAGE.map(|tokens| tokens * count);
+                        let around = whole(plus(around, ALL_MESSAGES));
+                        self.add("input_tokens", Basis::Messages, None, around);
+                    }
+                }
+            }
+        }
+        for Image { count, size } in &asked.input_images {
+            let count = u64::from(*count);
+            let dimension =
+                self.first_priced(&["input_image_tokens", "input_images", "input_tokens"]);
+            let each = if dimension == "input_images" { [1; 3] } else { self.media.image(*size) };
+            self.add(dimension, Basis::InputImages, None, whole(each.map(|n| n * count)));
+        }
+        if let Some(seconds) = asked.input_audio_seconds {
+            self.heard(seconds, &["input_audio_tokens", "input_audio_seconds", "input_tokens"]);
+        }
+    }
+
+    /// Sound in the first of these dimensions that the model prices.
+    fn heard(&mut self, seconds: Bounds, names: &[&'static str]) {
+        let dimension = self.first_priced(names);
+        let quantity = if dimension.ends_with("_tokens") {
+            times(seconds, self.media.audio_in())
+        } else {
+            span(seconds)
+        };
+        self.add(dimension, Basis::AudioSeconds, None, quantity);
+    }
+
+    fn tokens_of_characters(&self, characters: Bounds) -> Range {
+        let [min, expected, max] = span(characters).map(|millis| millis.div_ceil(1_000));
+        // A word and its space are 5 to 6 characters; the fewest tokens are those of plain prose,
+        // the most those of code and of inflected languages.
+        let least = Profile::imagined(min / 6, 50, 0, 0);
+        let likely = Profile::imagined_english(expected / 6, 100, 20, 2);
+        let most = Profile::imagined(max.div_ceil(5), 150, 80, 50);
+        self.between(&least, &likely, &most)
+    }
+
+    fn between(&self, least: &Profile, likely: &Profile, most: &Profile) -> Range {
+        let [least, ..] = self.family.tokens(least);
+        let [_, likely, _] = self.family.tokens(likely);
+        let [.., most] = self.family.tokens(most);
+        let likely = likely.max(least);
+        [least, likely, most.max(likely)]
+    }
+
+    fn output(&mut self, asked: &Description) {
+        let Output { tokens, words, max_tokens } = asked.output;
+        if let Some(words) = words
+            && !self.model.prices("output_tokens")
+            && self.model.prices("output_characters")
+        {
+            let characters = times(words, WORD_CHARACTERS);
+            self.add("output_characters", Basis::Words, None, characters);
+            return;
+        }
+        let (basis, [min, expected, max]) = match (tokens, words) {
+            (Some(tokens), _) if tokens.is_known() => {
+                let tokens = tokens.expected().millis().div_ceil(1_000);
+                let most = tokens.saturating_mul(UNCAPPED);
+                (Basis::OutputTokens, [tokens / UNCAPPED, tokens, most])
+            }
+            (Some(tokens), _) => {
+                let [min, expected, max] = span(tokens);
+                let whole = [min / 1_000, expected.div_ceil(1_000), max.div_ceil(1_000)];
+                (Basis::OutputTokens, whole)
+            }
+            (None, Some(words)) => (Basis::Words, self.tokens_of_words(words)),
+            (None, None) if asked.makes_more_than_text() => return,
+            (None, None) if !self.model.prices("output_tokens") => return,
+            (None, None) => {
+                (Basis::Default, [1, DEFAULT_OUTPUT, DEFAULT_OUTPUT.saturating_mul(UNCAPPED)])
+            }
+        };
+        let family = (basis == Basis::Words).then_some(self.family);
+        match max_tokens {
+            None => self.add("output_tokens", basis, family, whole([min, expected, max])),
+            Some(cap) => {
+                // Bounds that were given may end below the cap; what was guessed may not.
+                let given = tokens.is_some_and(|tokens| !tokens.is_known());
+                let most = if given { cap.min(max) } else { cap };
+                let expected = expected.clamp(most.div_ceil(CAPPED), most);
+                let bounds = whole([min.min(expected), expected, most]);
+                self.add("output_tokens", Basis::MaxOutputTokens, family, bounds);
+            }
+        }
+    }
+
+    fn tokens_of_words(&self, words: Bounds) -> Range {
+        let [min, expected, max] = span(words).map(|millis| millis.div_ceil(1_000));
+        let least = Profile::imagined(min / 2, 20, 0, 0);
+        let likely = Profile::imagined_english(expected, 120, 20, 2);
+        let most = Profile::imagined(max.saturating_mul(3).div_ceil(2), 250, 30, 5);
+        self.between(&least, &likely, &most)
+    }
+
+    fn made(&mut self, asked: &Description) {
+        if let Some(images) = &asked.images {
+            let count = u64::from(images.count);
+            let dimension =
+                self.first_priced(&["output_image_tokens", "output_pixels", "output_images"]);
+            let each = match dimension {
+                "output_image_tokens" => self.media.made(images.quality.as_deref()),
+                "output_pixels" => images.size.as_deref().and_then(pixels).unwrap_or(PIXELS),
+                _ => [1; 3],
+            };
+            let all = each.map(|n| n.saturating_mul(count));
+            self.add(dimension, Basis::Images, None, whole(all));
+        }
+        if let Some(video) = &asked.video {
+            let seconds = span(video.seconds).map(|s| s.saturating_mul(u64::from(video.count)));
+            self.add("video_seconds", Basis::Video, None, seconds);
+        }
+        if asked.speech.is_some() || asked.speech_characters.is_some() {
+            self.spoken(asked);
+        }
+        if let Some(seconds) = asked.audio_seconds {
+            let names = &["audio_seconds", "input_audio_seconds", "input_audio_tokens"];
+            let dimension = self.first_priced(names);
+            if dimension == "input_audio_tokens" && !self.model.prices(dimension) {
+                self.add("audio_seconds", Basis::AudioSeconds, None, span(seconds));
+            } else {
+                self.heard(seconds, names);
+                if dimension == "input_audio_tokens" && self.model.prices("output_tokens") {
+                    let transcript = times(seconds, TRANSCRIPT);
+                    self.add("output_tokens", Basis::AudioSeconds, None, transcript);
+                }
+            }
+        }
+        if let Some(pages) = asked.pages {
+            self.add("pages", Basis::Pages, None, span(pages));
+        }
+    }
+
+    fn spoken(&mut self, asked: &Description) {
+        let shown = asked.speech.as_ref().map_or(0, Profile::characters);
+        let hidden = asked.speech_characters.map_or([0; 3], span);
+        let characters = plus(whole([shown; 3]), hidden);
+        let dimension =
+            self.first_priced(&["output_characters", "input_tokens", "input_characters"]);
+        if dimension == "input_tokens" {
+            let mut tokens = asked.speech.as_ref().map_or([0; 3], |text| self.family.tokens(text));
+            if let Some(hidden) = asked.speech_characters {
+                tokens = plus(tokens, self.tokens_of_characters(hidden));
+            }
+            self.add_text(dimension, Basis::Speech, tokens);
+        } else {
+            self.add(dimension, Basis::Speech, None, characters);
+        }
+        let seconds = || {
+            let [fast, likely, slow] = SPOKEN;
+            let [min, expected, max] = characters;
+            [min / fast, expected / likely, max.div_ceil(slow)]
+        };
+        if self.model.prices("output_audio_tokens") {
+            let [a, b, c] = seconds();
+            let [x, y, z] = self.media.audio_out();
+            let tokens = [(a, x), (b, y), (c, z)]
+                .map(|(millis, each)| millis.saturating_mul(each).div_ceil(1_000));
+            self.add("output_audio_tokens", Basis::Speech, None, whole(tokens));
+        } else if self.model.prices("output_audio_seconds") {
+            self.add("output_audio_seconds", Basis::Speech, None, seconds());
+        }
+    }
+}
+
+fn plus(a: [u64; 3], b: [u64; 3]) -> [u64; 3] {
+    std::array::from_fn(|n| a[n].saturating_add(b[n]))
+}
+
+/// The pixels of a size such as `1024x1536`.
+fn pixels(size: &str) -> Option<Range> {
+    let (width, height) = size.split_once('x')?;
+    let pixels = u64::from(width.parse::<u32>().ok()?) * u64::from(height.parse::<u32>().ok()?);
+    Some([pixels; 3])
+}

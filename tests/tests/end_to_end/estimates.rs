@@ -1,0 +1,287 @@
+//! Requests before the fact: how they are described, explained and compared.
+
+use serde_json::{Value, json};
+use uc_domain::Credits;
+
+use super::stack::{credits, event_json, open, shared, unique};
+
+const MODEL: &str = "openai/gpt-5.1";
+
+fn bounds(of: &Value) -> [Credits; 3] {
+    ["min", "expected", "max"].map(|side| credits(&of[side]))
+}
+
+/// An item of a request, on its own.
+async fn estimate(model: &str, request: Value) -> Value {
+    let body = json!({"items": [{"model": model, "request": request}]});
+    let answer = shared().api().post("/v1/estimates").json(&body).send().await;
+    let answer = answer.expect(200);
+    assert_eq!(answer["total"], answer["items"][0]["credits"]);
+    answer["items"][0].clone()
+}
+
+#[tokio::test]
+async fn requests_are_described() {
+    for (what, model, request, dimensions) in [
+        (
+            "a prompt",
+            MODEL,
+            json!({"text": "Say hello.\nTwice."}),
+            vec!["input_tokens", "output_tokens"],
+        ),
+        (
+            "a conversation",
+            MODEL,
+            json!({"max_output_tokens": 1_000, "tools": [{"name": "search"}], "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "name": "ann", "content": [
+                    {"type": "text", "text": "What is this?", "cache_control": {"type": "ephemeral"}},
+                    {"type": "image_url", "image_url": {"url": "https://example.com/a.png"},
+                     "width": 800, "height": 600}]}]}),
+            vec!["input_tokens", "output_tokens"],
+        ),
+        (
+            "a text of many words",
+            "anthropic/claude-sonnet-4-5",
+            json!({"text": "Write a chapter.", "system": "You write.", "words": 3_000}),
+            vec!["input_tokens", "output_tokens"],
+        ),
+        (
+            "only what it counts",
+            "mistral/mistral-large-4",
+            json!({"characters": {"min": 1_000, "expected": 2_000, "max": 5_000}, "output_tokens": 10}),
+            vec!["input_tokens", "output_tokens"],
+        ),
+        (
+            "an embedding",
+            "openai/text-embedding-3-small",
+            json!({"text": "x"}),
+            vec!["input_tokens"],
+        ),
+        (
+            "pictures by size",
+            "fal/gpt-image-2",
+            json!({"text": "A fox", "images": {"count": 3, "size": "1024x1024", "quality": "medium"}}),
+            vec!["output_images"],
+        ),
+        (
+            "pictures by tokens",
+            "openai/gpt-image-2",
+            json!({"text": "A fox", "images": {"quality": "low"}, "input_images": {"count": 2}}),
+            vec!["input_image_tokens", "input_tokens", "output_image_tokens"],
+        ),
+        (
+            "video",
+            "google/veo-3.1-fast-generate-001",
+            json!({"text": "A fox", "video": {"seconds": 8, "resolution": "1080p", "count": 2}}),
+            vec!["video_seconds"],
+        ),
+        (
+            "speech",
+            "elevenlabs/eleven_v4",
+            json!({"speech": "Good morning"}),
+            vec!["input_characters"],
+        ),
+        (
+            "speech by tokens",
+            "google/gemini-3.8-flash-tts",
+            json!({"speech_characters": 5_000}),
+            vec!["input_tokens", "output_audio_tokens"],
+        ),
+        ("a recording", "deepgram/nova-3", json!({"audio_seconds": "61.5"}), vec!["audio_seconds"]),
+        (
+            "sound in a message",
+            "openai/gpt-audio-1.5",
+            json!({"messages": [{"role": "user", "content": [{"type": "input_audio", "seconds": 12}]}]}),
+            vec!["input_audio_tokens", "input_tokens", "output_tokens"],
+        ),
+        ("pages", "mistral/mistral-ocr-4-1", json!({"pages": 12}), vec!["pages"]),
+    ] {
+        let item = estimate(model, request).await;
+        let [min, expected, max] = bounds(&item["credits"]);
+        assert!(min <= expected && expected <= max && max.is_positive(), "{what}: {item}");
+        let lines = item["lines"].as_array().unwrap();
+        let got: Vec<_> = lines.iter().map(|line| line["dimension"].as_str().unwrap()).collect();
+        assert_eq!(got, dimensions, "{what}: {item}");
+        // Every dimension is explained, and what is explained adds up to the lines.
+        for line in lines {
+            let assumptions = item["assumptions"].as_array().unwrap().iter();
+            let sum: u64 = assumptions
+                .filter(|assumption| assumption["dimension"] == line["dimension"])
+                .filter_map(|assumption| assumption["quantity"]["expected"].as_u64())
+                .sum();
+            if let Some(quantity) = line["quantity"].as_u64() {
+                assert_eq!(sum, quantity, "{what}: {item}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn sizes_and_caps_decide() {
+    // The size and quality that are asked for are those that price.
+    let images = |quality: &str| json!({"images": {"size": "1024x1024", "quality": quality}});
+    let usage = |quality: &str| {
+        json!({"items": [{"model": "fal/gpt-image-2", "usage": {"output_images": 1},
+            "parameters": {"size": "1024x1024", "quality": quality}}]})
+    };
+    let mut seen = Vec::new();
+    for quality in ["low", "medium", "high"] {
+        let described = estimate("fal/gpt-image-2", images(quality)).await;
+        let api = shared().api();
+        let used = api.post("/v1/estimates").json(&usage(quality)).send().await.expect(200);
+        assert_eq!(described["credits"], used["items"][0]["credits"], "{quality}");
+        seen.push(credits(&described["credits"]["expected"]));
+    }
+    assert!(seen.is_sorted() && seen[0] < seen[2], "{seen:?}");
+
+    // With a cap the most is at most three times what is expected.
+    for cap in [1, 100, 5_000, 200_000] {
+        for text in ["Hi", &"A long story. ".repeat(30_000)] {
+            let request = json!({"text": text, "max_output_tokens": cap, "output_tokens": 1});
+            let item = estimate("openai/gpt-6.1-sol", request).await;
+            let [_, expected, max] = bounds(&item["credits"]);
+            assert!(max.micros() <= 3 * expected.micros(), "{cap}: {}", item["credits"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn models_are_compared() {
+    let api = shared().api();
+    let request = json!({"text": "Compare me.", "max_output_tokens": 2_000});
+    let compare = |extra: Value| {
+        let mut body = json!({"items": [{"request": request.clone()}]});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        api.post("/v1/estimates").json(&body).send()
+    };
+    let models = ["openai/gpt-5.1", "openai/gpt-4o-mini", "runway/gen4.5", "no/model", "gpt-5.4"];
+    let answer = compare(json!({"models": models})).await.expect(200);
+    let ids = |answer: &Value, list: &str| -> Vec<String> {
+        let items = answer[list].as_array().unwrap().iter();
+        items.map(|item| item["model"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids(&answer, "items"), ["openai/gpt-5.1", "openai/gpt-4o-mini", "openai/gpt-5.4"]);
+    assert_eq!(ids(&answer, "unpriced"), ["runway/gen4.5", "no/model"]);
+    assert_eq!(answer["unpriced"][0]["code"], "unpriced_dimension");
+    assert_eq!(answer["unpriced"][1]["code"], "unknown_model");
+    assert_eq!((answer.get("total"), &answer["compared"]), (None, &json!(5)));
+    assert!(answer["items"][0]["lines"].is_array() && answer["items"][0]["assumptions"].is_array());
+
+    // Cheapest first, and a feature's models.
+    let account = open(&api, "compares", "1").await;
+    let answer = compare(json!({"feature": "text", "sort": "cheapest", "account": account}));
+    let answer = answer.await.expect(200);
+    let items = answer["items"].as_array().unwrap();
+    let costs: Vec<_> = items.iter().map(|item| bounds(&item["credits"])).collect();
+    assert!(costs.is_sorted_by_key(|[_, expected, max]| (*expected, *max)));
+    let table = event_json("ratios.example.json");
+    let texts = table["models"].as_object().unwrap().values().filter(|m| m["feature"] == "text");
+    let texts = texts.count();
+    assert!(items.len() >= 20.min(texts) && answer["compared"] == json!(texts), "{answer}");
+    assert_eq!(answer["account"]["available"], "1");
+    assert_eq!(
+        (answer["account"].get("affordable"), &answer["account"]["allowed"]),
+        (None, &json!(true))
+    );
+    let first =
+        compare(json!({"feature": "text", "sort": "cheapest", "limit": 3})).await.expect(200);
+    assert_eq!(ids(&first, "items"), ids(&answer, "items")[..3]);
+
+    // Usage can be compared as well.
+    let body = json!({"models": models, "items": [{"usage": {"input_tokens": 1_000}}]});
+    let answer = api.post("/v1/estimates").json(&body).send().await.expect(200);
+    assert_eq!(ids(&answer, "items").len(), 3);
+}
+
+#[tokio::test]
+async fn what_is_no_description_is_refused() {
+    let api = shared().api();
+    let item = |request: Value| json!({"items": [{"model": MODEL, "request": request}]});
+    let compare = |extra: Value| {
+        let mut body = json!({"items": [{"request": {"text": "x"}}]});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        body
+    };
+    let part = |part: Value| item(json!({"messages": [{"role": "user", "content": [part]}]}));
+    let secret = unique("secret");
+    for (what, body, expected) in [
+        ("nothing", item(json!({})), (400, "/items/0/request")),
+        ("a cap of nothing", item(json!({"max_output_tokens": 5})), (400, "/items/0/request")),
+        ("an unknown field", item(json!({"txt": "x"})), (400, "/items/0/request/txt")),
+        ("no text", item(json!({"text": 5})), (400, "/items/0/request/text")),
+        (
+            "two prompts",
+            item(json!({"text": "x", "messages": []})),
+            (400, "/items/0/request/messages"),
+        ),
+        (
+            "two outputs",
+            item(json!({"text": "x", "words": 5, "output_tokens": 5})),
+            (400, "/items/0/request/words"),
+        ),
+        (
+            "no cap",
+            item(json!({"text": "x", "max_output_tokens": 0})),
+            (400, "/items/0/request/max_output_tokens"),
+        ),
+        ("a float", item(json!({"text": "x", "words": 1.5})), (400, "/items/0/request/words")),
+        (
+            "no pictures",
+            item(json!({"images": {"count": 0}})),
+            (400, "/items/0/request/images/count"),
+        ),
+        (
+            "half a size",
+            item(json!({"input_images": {"count": 1, "width": 5}})),
+            (400, "/items/0/request/input_images"),
+        ),
+        (
+            "an unknown part",
+            part(json!({"type": "file"})),
+            (400, "/items/0/request/messages/0/content/0/type"),
+        ),
+        (
+            "a picture with a text",
+            part(json!({"type": "image", "text": "x"})),
+            (400, "/items/0/request/messages/0/content/0/text"),
+        ),
+        (
+            "sound of no length",
+            part(json!({"type": "audio"})),
+            (400, "/items/0/request/messages/0/content/0"),
+        ),
+        (
+            "usage beside it",
+            json!({"items": [{"model": MODEL, "request": {"text": "x"}, "usage": {}}]}),
+            (400, "/items/0"),
+        ),
+        ("no model", json!({"items": [{"request": {"text": "x"}}]}), (400, "/items/0/model")),
+        (
+            "a size that the parameters contradict",
+            json!({"items": [{"model": "fal/gpt-image-2", "parameters": {"size": "1x1"},
+                "request": {"images": {"size": "2x2"}}}]}),
+            (400, "/items/0/parameters/size"),
+        ),
+        (
+            "what the model can't do",
+            json!({"items": [{"model": "runway/gen4.5", "request": {"text": secret}}]}),
+            (422, "/items/0/request"),
+        ),
+        ("no models", compare(json!({"models": []})), (400, "/models")),
+        ("no feature", compare(json!({"feature": "nothing"})), (422, "/feature")),
+        ("both", compare(json!({"feature": "text", "models": [MODEL]})), (400, "/feature")),
+        ("a limit of models", compare(json!({"models": [MODEL], "limit": 5})), (400, "/limit")),
+        ("sorted items", compare(json!({"sort": "cheapest"})), (400, "/sort")),
+        (
+            "a model too many",
+            json!({"models": [MODEL], "items": [{"model": MODEL, "request": {"text": "x"}}]}),
+            (400, "/items/0/model"),
+        ),
+    ] {
+        let answer = api.post("/v1/estimates").json(&body).send().await;
+        let got = (answer.status, answer.pointers());
+        assert_eq!(got, (expected.0, vec![expected.1.to_owned()]), "{what}: {}", answer.text());
+        assert!(!answer.text().contains(&secret), "{what}");
+    }
+}
