@@ -1,0 +1,127 @@
+//! What the oracles' scripts compare: our import, our rating and our readers of responses, on
+//! JSON lines. Each question gets one line of answer, an error too, in the order of the questions.
+
+mod import;
+
+use std::fs;
+use std::io::{self, BufRead as _, BufWriter, Write as _};
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+use uc_domain::providers::{ProviderError, usage_from_response};
+use uc_domain::ratios::{Multiplier, RatingError, RatioTable, Request, TableError};
+
+const USAGE: &str = "usage:
+  uc-oracles import litellm|genai DATA TABLE   a ratio table with no margin, of providers' costs;
+                                               what was taken and left out, to standard output
+  uc-oracles rate TABLE                        {model, usage, parameters, at} -> {model, subtotal}
+  uc-oracles read                              {provider, body} -> {usage, parameters}";
+
+/// Why the program ends early. A question that has no good answer is no reason.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{USAGE}")]
+    Usage,
+    #[error("{0}: {1}")]
+    File(String, io::Error),
+    #[error("standard input or output: {0}")]
+    Stream(#[from] io::Error),
+    #[error("not JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("not a question: {0}")]
+    Question(String),
+    #[error("{0}")]
+    Import(#[from] import::ImportFailure),
+    #[error("{0}")]
+    Table(#[from] TableError),
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        ["import", source, data, table] => import_table(source, data, table),
+        ["rate", table] => rate(table),
+        ["read"] => each_line(read),
+        _ => Err(Failure::Usage),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn import_table(source: &str, data: &str, table: &str) -> Result<(), Failure> {
+    let text = fs::read(data).map_err(|error| Failure::File(data.to_owned(), error))?;
+    let imported = import::import(source, &text)?;
+    RatioTable::from_json(&imported.table)?;
+    fs::write(table, serde_json::to_vec(&imported.table)?)
+        .map_err(|error| Failure::File(table.to_owned(), error))?;
+    serde_json::to_writer(io::stdout().lock(), &imported.summary)?;
+    Ok(())
+}
+
+fn rate(table: &str) -> Result<(), Failure> {
+    let text = fs::read(table).map_err(|error| Failure::File(table.to_owned(), error))?;
+    let table = RatioTable::from_json(&serde_json::from_slice(&text)?)?;
+    each_line(|question| rate_one(&table, question))
+}
+
+fn rate_one(table: &RatioTable, question: &Value) -> Result<Value, Failure> {
+    let text =
+        |name: &str| question[name].as_str().ok_or_else(|| Failure::Question(format!("no {name}")));
+    let usage = serde_json::from_value(question["usage"].clone())?;
+    let parameters = serde_json::from_value(question["parameters"].clone())?;
+    let at = text("at")?;
+    let request = Request {
+        model: text("model")?,
+        usage: &usage,
+        parameters: &parameters,
+        at: at.parse().map_err(|error| Failure::Question(format!("{at}: {error}")))?,
+        multiplier: Multiplier::ONE,
+    };
+    Ok(match table.rate(&request) {
+        Ok(rated) => json!({"model": rated.model, "subtotal": rated.subtotal}),
+        Err(error) => json!({"error": rating_error(&error), "detail": error.to_string()}),
+    })
+}
+
+fn rating_error(error: &RatingError) -> &'static str {
+    match error {
+        RatingError::UnknownModel { .. } => "unknown_model",
+        RatingError::UnpricedDimension { .. } => "unpriced_dimension",
+        RatingError::ReservedDimension => "reserved_dimension",
+        RatingError::OverLimit { .. } => "limit_exceeded",
+    }
+}
+
+fn read(question: &Value) -> Result<Value, Failure> {
+    let provider =
+        question["provider"].as_str().ok_or_else(|| Failure::Question("no provider".to_owned()))?;
+    Ok(match usage_from_response(provider, &question["body"]) {
+        Ok(read) => json!({"usage": read.usage, "parameters": read.parameters}),
+        Err(error) => json!({"error": reading_error(&error), "detail": error.to_string()}),
+    })
+}
+
+fn reading_error(error: &ProviderError) -> &'static str {
+    match error {
+        ProviderError::UnknownProvider { .. } => "provider_unknown",
+        ProviderError::UsageMissing { .. } => "usage_missing",
+        ProviderError::Contradictory { .. } => "usage_contradictory",
+    }
+}
+
+/// Answers each line of standard input with a line.
+fn each_line(answer: impl Fn(&Value) -> Result<Value, Failure>) -> Result<(), Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    for line in io::stdin().lock().lines() {
+        serde_json::to_writer(&mut out, &answer(&serde_json::from_str(&line?)?)?)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    Ok(())
+}
