@@ -23,6 +23,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Value, json};
+use uc_domain::providers::canonical_name;
 use uc_domain::ratios::{Conditions, Per, RatioTable, is_model_name};
 
 use crate::costs::{CostRow, ModelCosts, Omitted, ProviderCosts};
@@ -325,6 +326,9 @@ impl Collector {
             }
         }
         self.omitted.append(&mut self.notes);
+        for (id, model) in &mut models {
+            also_as_responses_name_it(id, model, &ids, &mut aliases, &mut prefixes);
+        }
         ProviderCosts {
             currency: self.currency,
             features: features.into_required(),
@@ -333,6 +337,45 @@ impl Collector {
             omitted: self.omitted,
         }
     }
+}
+
+/// Adds the names that a model has where a provider's response is read, which may call the
+/// provider otherwise than the source: `google/..` for `gemini/..`, `bedrock/..` for `aws/..`. A
+/// name that is taken leads where it did.
+fn also_as_responses_name_it(
+    id: &str,
+    model: &mut ModelCosts,
+    ids: &BTreeSet<String>,
+    aliases: &mut HashMap<String, String>,
+    prefixes: &mut HashMap<String, String>,
+) {
+    let Some(canonical) = canonical_name(&model.provider).filter(|name| *name != model.provider)
+    else {
+        return;
+    };
+    let renamed = |name: &str| {
+        let rest = name.strip_prefix(&model.provider)?.strip_prefix('/')?;
+        Some(format!("{canonical}/{rest}")).filter(|name| is_model_name(name))
+    };
+    let own = std::iter::once(id).chain(model.aliases.iter().map(String::as_str));
+    let mut new: Vec<String> = own.filter_map(renamed).filter(|name| !ids.contains(name)).collect();
+    new.retain(|name| claim(aliases, name, id));
+    let mut new_prefixes: Vec<String> =
+        model.starts_with.iter().filter_map(|prefix| renamed(prefix)).collect();
+    new_prefixes.retain(|prefix| claim(prefixes, prefix, id));
+    model.aliases.extend(new);
+    model.aliases.truncate(MAX_NAMES);
+    model.starts_with.extend(new_prefixes);
+    model.starts_with.truncate(MAX_NAMES);
+}
+
+/// Whether a name leads to nobody yet; then it leads to `id`.
+fn claim(owners: &mut HashMap<String, String>, name: &str, id: &str) -> bool {
+    let free = !owners.contains_key(name);
+    if free {
+        owners.insert(name.to_owned(), id.to_owned());
+    }
+    free
 }
 
 fn said(model: &str, field: Option<&str>, reason: impl ToString) -> Omitted {

@@ -197,11 +197,18 @@ struct Claims {
     owners: HashMap<String, Option<String>>,
     /// Names with a provider.
     qualified: HashSet<String>,
+    /// The providers. A reseller's name such as `anthropic/claude-opus-4.1` is the maker's own
+    /// name for those who qualify it, so it is nobody's alias.
+    providers: HashSet<String>,
 }
 
 impl Claims {
     fn of(models: &[Source<'_>]) -> Self {
-        let mut claims = Self { owners: HashMap::new(), qualified: HashSet::new() };
+        let mut claims = Self {
+            owners: HashMap::new(),
+            qualified: HashSet::new(),
+            providers: models.iter().map(|model| model.provider.clone()).collect(),
+        };
         for model in models {
             for name in &model.names {
                 claims.qualified.insert(format!("{}/{name}", model.provider));
@@ -222,7 +229,11 @@ impl Claims {
     fn aliases(&self, model: &Source<'_>) -> Vec<String> {
         let qualified = model.names.iter().map(|name| format!("{}/{name}", model.provider));
         let alone = model.names.iter().filter(|name| {
-            self.owners.get(*name).is_some_and(Option::is_some) && !self.qualified.contains(*name)
+            let is_qualified =
+                name.split_once('/').is_some_and(|(first, _)| self.providers.contains(first));
+            self.owners.get(*name).is_some_and(Option::is_some)
+                && !is_qualified
+                && !self.qualified.contains(*name)
         });
         let mut seen = HashSet::new();
         qualified.chain(alone.cloned()).filter(|name| seen.insert(name.clone())).collect()

@@ -807,8 +807,9 @@ impl<'a> Entry<'a> {
                 collector.note(self.key, Some(part), reason);
             }
         }
-        // Fireworks' price list has cached input at half the price unless it says otherwise.
-        if self.provider == "fireworks_ai"
+        // Fireworks' price list has cached input of its text models at half the price unless it
+        // says otherwise.
+        if fields.text("litellm_provider").as_deref() == Some("fireworks_ai")
             && !self.prices.contains_key(CACHE_READ)
             && let Some(input) = self.plain(INPUT, None)
             && let Ok(half) = input.times(Price::HALF)
