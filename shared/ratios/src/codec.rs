@@ -37,8 +37,9 @@ pub const MAX_CHUNKS: usize = 80;
 /// Most bytes that the parts of a table inflate to; a real one stays far below.
 const MAX_INFLATED: u64 = 64 << 20;
 
-/// The encoding that this program writes and reads: the first byte of a manifest.
-const FORMAT: u8 = 1;
+/// The encoding that this program writes: the first byte of a manifest. It reads those before, too:
+/// format 2 writes a model's names shorter than format 1.
+const FORMAT: u8 = 2;
 
 /// A table in parts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

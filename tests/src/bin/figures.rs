@@ -112,6 +112,7 @@ async fn loading(
             let mut body = GzEncoder::new(Vec::new(), Compression::default());
             body.write_all(table.to_string().as_bytes())?;
             let put = client.put("/v1/ratios").header("if-match", etag);
+            let put = put.header("content-type", "application/json");
             put.header("content-encoding", "gzip").body(body.finish()?).send().await.expect(200);
         }
         let priced = |model: &Value, dimension| {

@@ -17,6 +17,15 @@ use uc_domain::ratios::{Conditions, Cost, Model, ModelParts, Per, Rate, Ratio, R
 
 type Writer = Encoder<Vec<u8>>;
 
+/// What a model has besides an id and aliases, bit by bit.
+const DISABLED: u8 = 1;
+/// A name for people that is not the id.
+const NAMED: u8 = 2;
+/// A minimum.
+const MINIMUM: u8 = 4;
+/// Match rules.
+const MATCHED: u8 = 8;
+
 /// Encodes models, which are in order of their ids.
 pub fn encode(models: &[&Model]) -> Vec<u8> {
     let mut encoder = Encoder::new(Vec::new());
@@ -69,13 +78,32 @@ fn write(models: &[&Model], e: &mut Writer) -> Written {
             e.null()?;
             continue;
         }
-        e.bool(model.enabled())?.str(model.name())?.str(&model.minimum().to_string())?;
-        e.array(model.aliases().len() as u64)?;
-        for alias in model.aliases() {
-            e.str(alias)?;
+        let has = [
+            (DISABLED, !model.enabled()),
+            (NAMED, model.name() != model.id()),
+            (MINIMUM, !model.minimum().is_zero()),
+            (MATCHED, !model.match_rules().is_empty()),
+        ];
+        e.u8(has.iter().filter(|(_, has)| *has).map(|(flag, _)| flag).sum())?;
+        if model.name() != model.id() {
+            e.str(model.name())?;
         }
-        // As JSON: a new kind of rule needs no new format.
-        e.str(&serde_json::to_string(model.match_rules()).expect("rules are texts"))?;
+        if !model.minimum().is_zero() {
+            e.str(&model.minimum().to_string())?;
+        }
+        e.u64(model.aliases().len() as u64)?;
+        for alias in model.aliases() {
+            // Most are the id without the provider, or with another one.
+            let (id, alias) = (model.id(), alias.as_str());
+            let pairs = id.bytes().rev().zip(alias.bytes().rev());
+            let shared = pairs.take_while(|(a, b)| a == b).count();
+            texts.write(&alias[..alias.len() - shared], e)?;
+            e.u64(shared as u64)?;
+        }
+        if !model.match_rules().is_empty() {
+            // As JSON: a new kind of rule needs no new format.
+            e.str(&serde_json::to_string(model.match_rules()).expect("rules are texts"))?;
+        }
     }
 
     for row in models.iter().flat_map(|model| model.ratios()) {
@@ -162,7 +190,7 @@ pub fn decode(group: &[u8], models: &mut Vec<Model>) -> Result<(), Error> {
     let first = models.len();
     let mut parts = Vec::with_capacity(count);
     for id in ids {
-        parts.push(read_names(id, &mut d)?);
+        parts.push(read_names(id, &mut d, &mut texts)?);
     }
     for (mut parts, index) in parts.into_iter().zip(shape_of) {
         let (feature, rows) = &shapes[index];
@@ -209,7 +237,11 @@ fn read_shape(d: &mut Decoder<'_>, texts: &mut Vec<String>) -> Result<DecodedSha
 }
 
 /// What a model has besides feature and rows.
-fn read_names(id: String, d: &mut Decoder<'_>) -> Result<ModelParts, Error> {
+fn read_names(
+    id: String,
+    d: &mut Decoder<'_>,
+    texts: &mut Vec<String>,
+) -> Result<ModelParts, Error> {
     let mut parts = ModelParts {
         id,
         name: None,
@@ -220,15 +252,44 @@ fn read_names(id: String, d: &mut Decoder<'_>) -> Result<ModelParts, Error> {
         minimum: Credits::ZERO,
         ratios: Vec::new(),
     };
-    if d.datatype()? == Type::Null {
-        d.null()?;
-        return Ok(parts);
+    match d.datatype()? {
+        Type::Null => {
+            d.null()?;
+            return Ok(parts);
+        }
+        // As format 1 has it.
+        Type::Bool => {
+            parts.enabled = d.bool()?;
+            parts.name = Some(d.str()?.to_owned());
+            parts.minimum = d.str()?.parse().map_err(Error::custom)?;
+            parts.aliases = d.array_iter()?.collect::<Result<_, _>>()?;
+            parts.match_rules = serde_json::from_str(d.str()?).map_err(Error::custom)?;
+            return Ok(parts);
+        }
+        _ => {}
     }
-    parts.enabled = d.bool()?;
-    parts.name = Some(d.str()?.to_owned());
-    parts.minimum = d.str()?.parse().map_err(Error::custom)?;
-    parts.aliases = d.array_iter()?.collect::<Result<_, _>>()?;
-    parts.match_rules = serde_json::from_str(d.str()?).map_err(Error::custom)?;
+    let flags = d.u8()?;
+    if flags > DISABLED | NAMED | MINIMUM | MATCHED {
+        return Err(Error::message("flags"));
+    }
+    parts.enabled = flags & DISABLED == 0;
+    if flags & NAMED != 0 {
+        parts.name = Some(d.str()?.to_owned());
+    }
+    if flags & MINIMUM != 0 {
+        parts.minimum = d.str()?.parse().map_err(Error::custom)?;
+    }
+    for _ in 0..length(d)? {
+        let start = read_text(d, texts)?;
+        let shared = length(d)?;
+        let from = parts.id.len().checked_sub(shared);
+        let end = from.and_then(|from| parts.id.get(from..));
+        let end = end.ok_or_else(|| Error::message("alias"))?;
+        parts.aliases.push(format!("{start}{end}"));
+    }
+    if flags & MATCHED != 0 {
+        parts.match_rules = serde_json::from_str(d.str()?).map_err(Error::custom)?;
+    }
     Ok(parts)
 }
 

@@ -251,6 +251,27 @@ fn what_does_not_fit_is_refused() {
     assert_eq!(pack(&table(&head), &[]), Err(PackError::Head));
 }
 
+/// Copies are kept for good, so what format 1 wrote stays readable.
+#[test]
+fn names_as_format_1_has_them() {
+    let json = json!({
+        "credit": {"scale": 0, "rounding": "up"}, "groups": {"default": "1"},
+        "features": {"f": {"dimensions": []}},
+        "models": {"a/b": {"feature": "f", "name": "B", "enabled": false, "minimum": "0.5",
+            "aliases": ["b", "c"], "match": [{"starts_with": "b-"}], "ratios": []}},
+    });
+    let mut group = minicbor::Encoder::new(Vec::new());
+    // One model, its id, its shape: the feature and no rows.
+    group.u64(1).unwrap().u64(0).unwrap().str("a/b").unwrap();
+    group.u64(0).unwrap().str("f").unwrap().u64(0).unwrap();
+    group.bool(false).unwrap().str("B").unwrap().str("0.5").unwrap();
+    group.array(2).unwrap().str("b").unwrap().str("c").unwrap();
+    group.str(r#"[{"starts_with":"b-"}]"#).unwrap();
+    let mut models = Vec::new();
+    group::decode(&group.into_writer(), &mut models).unwrap();
+    assert_eq!(models, table(&json).models().cloned().collect::<Vec<_>>());
+}
+
 fn small_row() -> Value {
     json!([{"dimension": "output_images", "credits": "1", "per": 1}])
 }

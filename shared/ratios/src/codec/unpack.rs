@@ -38,8 +38,8 @@ pub fn unpack(parts: &Parts, manifest: &Hash) -> Result<Unpacked, Damaged> {
         Ok::<_, minicbor::decode::Error>((format, decoder.bytes()?, decoder.bytes()?))
     };
     let (format, head, hashes) = read().map_err(Damaged::because)?;
-    if format != FORMAT {
-        return Err(Damaged(format!("format {format}, and this program reads {FORMAT}")));
+    if !(1..=FORMAT).contains(&format) {
+        return Err(Damaged(format!("format {format}, and this program reads 1 to {FORMAT}")));
     }
     let as_listed = hashes.len() == parts.chunks.len() * size_of::<Hash>()
         && hashes.chunks(size_of::<Hash>()).zip(&parts.chunks).all(|(h, c)| hash(c) == *h);
