@@ -331,16 +331,19 @@ pub fn round(exact: Exact, rule: CreditRule) -> Option<Credits> {
 pub struct Cost {
     #[serde(serialize_with = "serialize_decimal")]
     amount: Decimal,
-    currency: String,
+    #[serde(serialize_with = "serialize_currency")]
+    currency: [u8; 3],
 }
 
 impl Cost {
     /// `None` for an amount below zero, or a currency that is not three capital letters (ISO 4217).
     pub fn new(amount: Decimal, currency: &str) -> Option<Self> {
-        if amount.is_sign_negative() || !Self::is_currency(currency) {
+        let letters =
+            currency.as_bytes().try_into().ok().filter(|_| Self::is_currency(currency))?;
+        if amount.is_sign_negative() {
             return None;
         }
-        Some(Self { amount: amount.normalize(), currency: currency.to_owned() })
+        Some(Self { amount: amount.normalize(), currency: letters })
     }
 
     /// Reads an amount as strictly as every other decimal: not negative, at most 28 digits.
@@ -362,8 +365,17 @@ impl Cost {
 
     /// Three capital letters.
     pub fn currency(&self) -> &str {
-        &self.currency
+        letters(&self.currency)
     }
+}
+
+fn letters(currency: &[u8; 3]) -> &str {
+    std::str::from_utf8(currency).expect("three capital letters")
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde hands it over")]
+fn serialize_currency<S: Serializer>(currency: &[u8; 3], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(letters(currency))
 }
 
 fn serialize_decimal<S: Serializer>(decimal: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {

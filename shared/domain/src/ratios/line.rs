@@ -1,5 +1,7 @@
 //! [`Line`]: one dimension of a request, and what it came to.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde::ser::SerializeStruct as _;
 
@@ -11,14 +13,28 @@ use crate::Quantity;
 pub struct Rate {
     credits: Ratio,
     per: Per,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    when: Option<Conditions>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_shared")]
+    when: Option<Arc<Conditions>>,
+}
+
+#[expect(clippy::ref_option, reason = "as serde hands it over")]
+fn serialize_shared<S: serde::Serializer>(
+    when: &Option<Arc<Conditions>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    when.as_deref().serialize(serializer)
 }
 
 impl Rate {
     /// `None` where the ratio's decimal places and `per`'s exponent are together more than 18:
     /// then a line could not be exact.
     pub fn new(credits: Ratio, per: Per, when: Option<Conditions>) -> Option<Self> {
+        Self::sharing(credits, per, when.map(Arc::new))
+    }
+
+    /// As [`new`](Self::new), with conditions that several rows have: a table has many rows and
+    /// few conditions.
+    pub fn sharing(credits: Ratio, per: Per, when: Option<Arc<Conditions>>) -> Option<Self> {
         let (_, scale) = credits.parts();
         (scale + per.exponent() <= Ratio::PLACES).then_some(Self { credits, per, when })
     }
@@ -34,8 +50,8 @@ impl Rate {
     }
 
     /// The conditions under which the row applies; `None` is always.
-    pub const fn when(&self) -> Option<&Conditions> {
-        self.when.as_ref()
+    pub fn when(&self) -> Option<&Conditions> {
+        self.when.as_deref()
     }
 }
 

@@ -1,6 +1,8 @@
 //! A model of a table: what it is called and what it costs.
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use super::conditions::{Conditions, Facts, PROMPT_TOKENS};
@@ -47,16 +49,22 @@ pub enum MatchRule {
 /// One price of a model: a ratio for a dimension, under conditions.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
-    dimension: String,
+    /// Shared with other rows: a table has many rows and few dimensions.
+    #[serde(serialize_with = "serialize_text")]
+    dimension: Arc<str>,
     #[serde(flatten)]
     rate: Rate,
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<Cost>,
 }
 
+fn serialize_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
 impl Row {
     /// A row of a table that was published, from its parts.
-    pub const fn from_published(dimension: String, rate: Rate, cost: Option<Cost>) -> Self {
+    pub const fn from_published(dimension: Arc<str>, rate: Rate, cost: Option<Cost>) -> Self {
         Self { dimension, rate, cost }
     }
 
@@ -158,7 +166,7 @@ impl Model {
 
     /// Whether a row prices a dimension, under whatever conditions.
     pub fn prices(&self, dimension: &str) -> bool {
-        self.ratios.iter().any(|row| row.dimension == dimension)
+        self.ratios.iter().any(|row| &*row.dimension == dimension)
     }
 
     /// The row that prices a dimension: of those whose conditions hold, the one whose conditions
@@ -166,7 +174,7 @@ impl Model {
     pub(super) fn row(&self, dimension: &str, facts: &Facts<'_>) -> Option<&Row> {
         self.ratios
             .iter()
-            .filter(|row| row.dimension == dimension && row.conditions().hold(facts))
+            .filter(|row| &*row.dimension == dimension && row.conditions().hold(facts))
             .reduce(|best, row| if row.conditions().imply(best.conditions()) { row } else { best })
     }
 
@@ -433,7 +441,7 @@ impl RowDraft {
 
     fn finish(self) -> Option<Row> {
         Some(Row {
-            dimension: self.dimension?,
+            dimension: self.dimension?.into(),
             rate: Rate::new(self.credits?, self.per?, self.when.ok()?)?,
             cost: self.cost.ok()?,
         })

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use minicbor::data::Type;
 use minicbor::decode::Error;
@@ -156,8 +157,15 @@ impl Texts {
     }
 }
 
+/// Conditions that were read, by their text: a table has a few dozen, each in many groups.
+pub type KnownConditions = HashMap<String, Arc<Conditions>>;
+
 /// Decodes a group; its models follow those that are there.
-pub fn decode(group: &[u8], models: &mut Vec<Model>) -> Result<(), Error> {
+pub fn decode(
+    group: &[u8],
+    models: &mut Vec<Model>,
+    known: &mut KnownConditions,
+) -> Result<(), Error> {
     let mut d = Decoder::new(group);
     // Every model takes some bytes: a wrong count must not reserve memory.
     let count = length(&mut d)?.min(group.len());
@@ -178,8 +186,9 @@ pub fn decode(group: &[u8], models: &mut Vec<Model>) -> Result<(), Error> {
         if index == shapes.len() {
             let feature = read_text(&mut d, &mut texts)?.to_owned();
             let rows = length(&mut d)?.min(group.len());
-            let rows =
-                (0..rows).map(|_| read_shape(&mut d, &mut texts)).collect::<Result<_, _>>()?;
+            let rows = (0..rows)
+                .map(|_| read_shape(&mut d, &mut texts, known))
+                .collect::<Result<_, _>>()?;
             shapes.push((feature, rows));
         } else if index > shapes.len() {
             return Err(Error::message("shape"));
@@ -205,9 +214,9 @@ pub fn decode(group: &[u8], models: &mut Vec<Model>) -> Result<(), Error> {
 }
 
 struct DecodedShape {
-    dimension: String,
+    dimension: Arc<str>,
     per: Per,
-    when: Option<Conditions>,
+    when: Option<Arc<Conditions>>,
     currency: Option<String>,
 }
 
@@ -225,12 +234,22 @@ fn read_text<'t>(d: &mut Decoder<'_>, texts: &'t mut Vec<String>) -> Result<&'t 
     texts.get(index).map(String::as_str).ok_or_else(|| Error::message("text"))
 }
 
-fn read_shape(d: &mut Decoder<'_>, texts: &mut Vec<String>) -> Result<DecodedShape, Error> {
-    let dimension = read_text(d, texts)?.to_owned();
+fn read_shape(
+    d: &mut Decoder<'_>,
+    texts: &mut Vec<String>,
+    known: &mut KnownConditions,
+) -> Result<DecodedShape, Error> {
+    let dimension = read_text(d, texts)?.into();
     let per = Per::from_exponent(d.u8()?).ok_or_else(|| Error::message("per"))?;
     let when = match read_text(d, texts)? {
         "" => None,
-        when => Some(Conditions::from_text(when).map_err(Error::custom)?),
+        when => {
+            if !known.contains_key(when) {
+                let conditions = Conditions::from_text(when).map_err(Error::custom)?;
+                known.insert(when.to_owned(), Arc::new(conditions));
+            }
+            known.get(when).cloned()
+        }
     };
     let currency = Some(read_text(d, texts)?).filter(|text| !text.is_empty());
     Ok(DecodedShape { dimension, per, when, currency: currency.map(ToOwned::to_owned) })
@@ -296,7 +315,7 @@ fn read_names(
 fn read_row(d: &mut Decoder<'_>, shape: &DecodedShape) -> Result<Row, Error> {
     let (mantissa, scale) = (d.u64()?, d.u8()?);
     let rate = Ratio::from_parts(mantissa, scale)
-        .and_then(|credits| Rate::new(credits, shape.per, shape.when.clone()))
+        .and_then(|credits| Rate::sharing(credits, shape.per, shape.when.clone()))
         .ok_or_else(|| Error::message("ratio"))?;
     let cost = match &shape.currency {
         None => None,
@@ -310,5 +329,5 @@ fn read_row(d: &mut Decoder<'_>, shape: &DecodedShape) -> Result<Row, Error> {
             Some(Cost::new(amount, currency).ok_or_else(|| Error::message("cost"))?)
         }
     };
-    Ok(Row::from_published(shape.dimension.clone(), rate, cost))
+    Ok(Row::from_published(Arc::clone(&shape.dimension), rate, cost))
 }

@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -268,7 +268,7 @@ fn names_as_format_1_has_them() {
     group.array(2).unwrap().str("b").unwrap().str("c").unwrap();
     group.str(r#"[{"starts_with":"b-"}]"#).unwrap();
     let mut models = Vec::new();
-    group::decode(&group.into_writer(), &mut models).unwrap();
+    group::decode(&group.into_writer(), &mut models, &mut HashMap::new()).unwrap();
     assert_eq!(models, table(&json).models().cloned().collect::<Vec<_>>());
 }
 
@@ -317,7 +317,7 @@ proptest! {
             group[index.index(len)] = byte;
         }
         let mut models = Vec::new();
-        let _ = group::decode(&group, &mut models);
+        let _ = group::decode(&group, &mut models, &mut HashMap::new());
         let _ = unpack(&Parts { manifest: head.clone(), chunks: Vec::new() }, &hash(&head));
     }
 }

@@ -54,10 +54,11 @@ pub fn unpack(parts: &Parts, manifest: &Hash) -> Result<Unpacked, Damaged> {
     let mut rest = bytes.as_slice();
     let mut models: Vec<Model> = Vec::new();
     let mut borders = Vec::new();
+    let mut known = group::KnownConditions::new();
     while !rest.is_empty() {
         let group = inflate(&mut rest, &mut left)?;
         borders.push(models.len());
-        group::decode(&group, &mut models).map_err(Damaged::because)?;
+        group::decode(&group, &mut models, &mut known).map_err(Damaged::because)?;
     }
     let borders = borders.into_iter().map(|first| models[first].id().to_owned()).collect();
     let table = RatioTable::from_published(&head, models).map_err(Damaged::because)?;
