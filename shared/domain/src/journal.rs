@@ -9,7 +9,8 @@
 //! - A new kind is a new variant. Programs that don't know it refuse the entry.
 //! - A new field comes last and is absent where it says nothing (`Option`, or `default` with
 //!   `skip_if`): then what older programs wrote still decodes and encodes as it was. It is no
-//!   `Option` of an enum: an unknown variant would be read as `None`.
+//!   `Option` of an enum: an unknown variant would be read as `None`. One with `skip_if` is
+//!   decoded with [`or_default`], as it is null where a later field is there.
 //! - Limits (of grants, lines, digits, times) are checked when decoding. They may be raised, never
 //!   lowered.
 //! - Older programs skip fields of operations that they don't know: an operation is only read. The
@@ -20,8 +21,8 @@ use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 
 use crate::account::{
-    AccountState, Balance, Detail, GrantId, MAX_LINES, MAX_OPERATIONS, Money, Operation,
-    OperationId, Origin, Posting, RatedItem, Settings, Source, Target,
+    AccountState, Balance, Detail, GrantId, HoldId, MAX_LINES, MAX_OPERATIONS, Money, Operation,
+    OperationId, Origin, Posting, RatedItem, ReleaseCause, Rollover, Settings, Source, Target,
 };
 use crate::ratios::{Conditions, Line, Matched, Multiplier, Per, Rate, Ratio};
 use crate::{Credits, Quantity, Timestamp};
@@ -129,11 +130,11 @@ impl Entry {
         let mut balances = vec![after; self.operations.len()];
         for (operation, balance) in self.operations.iter().zip(&mut balances).rev() {
             *balance = after;
-            let change = operation.credits();
-            after.posted = after.posted.checked_sub(change)?;
-            after.available = after.available.checked_sub(change)?;
+            after.posted = after.posted.checked_sub(operation.credits())?;
+            after.held = after.held.checked_sub(operation.held_change())?;
+            after.available = after.posted.checked_sub(after.held)?;
             after.debt = after.debt.checked_sub(operation.debt_change())?;
-            if after.debt.is_negative() {
+            if after.debt.is_negative() || after.held.is_negative() {
                 return None;
             }
         }
@@ -172,6 +173,18 @@ fn decode_state<C>(
         ));
     }
     Ok(state)
+}
+
+/// Reads a field that is absent where it says nothing: with a later field behind it, it is null.
+pub(crate) fn or_default<'b, C, T: Decode<'b, C> + Default>(
+    d: &mut minicbor::Decoder<'b>,
+    ctx: &mut C,
+) -> Result<T, minicbor::decode::Error> {
+    if d.datatype()? == minicbor::data::Type::Null {
+        d.null()?;
+        return Ok(T::default());
+    }
+    d.decode_with(ctx)
 }
 
 /// Texts that stand once an entry.
@@ -224,6 +237,8 @@ enum PackedOrigin {
     Payment(#[n(0)] String, #[n(1)] String),
     #[n(3)]
     System,
+    #[n(4)]
+    PaymentChange(#[n(0)] String, #[n(1)] String, #[n(2)] String, #[n(3)] u32),
 }
 
 #[derive(Encode, Decode)]
@@ -245,6 +260,8 @@ enum PackedDetail {
         expires_at: Option<Timestamp>,
         #[n(6)]
         paid: Option<(Credits, String)>,
+        #[n(7)]
+        rollover: Option<Rollover>,
     },
     #[n(1)]
     Activation(#[n(0)] GrantId),
@@ -263,6 +280,71 @@ enum PackedDetail {
     },
     #[n(4)]
     Settings(#[n(0)] Settings),
+    #[n(5)]
+    Hold {
+        #[n(0)]
+        credits: Credits,
+        #[n(1)]
+        expires_at: Timestamp,
+        #[n(2)]
+        ratio_version: Option<u64>,
+        /// Absent: what is reserved.
+        #[n(3)]
+        requested: Option<Credits>,
+    },
+    #[n(6)]
+    HoldExtension(#[n(0)] HoldId, #[n(1)] Timestamp),
+    #[n(7)]
+    Capture {
+        #[n(0)]
+        hold: HoldId,
+        #[n(1)]
+        requested: Credits,
+        #[n(2)]
+        items: Vec<PackedItem>,
+        #[n(3)]
+        ratio_version: Option<u64>,
+        #[n(4)]
+        occurred_at: Option<Timestamp>,
+        #[n(5)]
+        from_hold: Credits,
+        #[n(6)]
+        late: bool,
+        #[n(7)]
+        last: bool,
+    },
+    #[n(8)]
+    Release(#[n(0)] HoldId, #[n(1)] Credits, #[n(2)] PackedCause),
+    #[n(9)]
+    Refund {
+        #[n(0)]
+        charge: OperationId,
+        #[n(1)]
+        credits: Credits,
+        #[n(2)]
+        refunded: Credits,
+        #[n(3)]
+        grant: Option<GrantId>,
+    },
+    #[n(10)]
+    Clawback(#[n(0)] String, #[n(1)] Credits),
+    #[n(11)]
+    ClawbackReversal(#[n(0)] String, #[n(1)] Credits, #[n(2)] Option<GrantId>),
+    #[n(12)]
+    GrantVoid(#[n(0)] GrantId, #[n(1)] Credits),
+    #[n(13)]
+    WriteOff,
+}
+
+#[derive(Clone, Copy, Encode, Decode)]
+#[cbor(index_only)]
+enum PackedCause {
+    #[n(0)]
+    Expired,
+    #[n(1)]
+    Captured,
+    #[n(2)]
+    Voided,
 }
 
 #[derive(Encode, Decode)]
@@ -318,19 +400,30 @@ impl PackedOperation {
             Origin::Subscription { id, period } => PackedOrigin::Subscription(id, period),
             Origin::Payment { provider, payment } => PackedOrigin::Payment(provider, payment),
             Origin::System => PackedOrigin::System,
+            Origin::PaymentChange { provider, mode, payment, number } => {
+                PackedOrigin::PaymentChange(provider, mode, payment, number)
+            }
         };
         let detail = match &operation.detail {
-            Detail::Grant { grant, source, priority, amount, effective_at, expires_at, paid } => {
-                PackedDetail::Grant {
-                    grant: *grant,
-                    source: *source,
-                    priority: *priority,
-                    amount: *amount,
-                    effective_at: Some(*effective_at).filter(|at| *at != time),
-                    expires_at: *expires_at,
-                    paid: paid.as_ref().map(|paid| (paid.amount, paid.currency.clone())),
-                }
-            }
+            Detail::Grant {
+                grant,
+                source,
+                priority,
+                amount,
+                effective_at,
+                expires_at,
+                paid,
+                rollover,
+            } => PackedDetail::Grant {
+                rollover: *rollover,
+                grant: *grant,
+                source: *source,
+                priority: *priority,
+                amount: *amount,
+                effective_at: Some(*effective_at).filter(|at| *at != time),
+                expires_at: *expires_at,
+                paid: paid.as_ref().map(|paid| (paid.amount, paid.currency.clone())),
+            },
             Detail::Activation { grant } => PackedDetail::Activation(*grant),
             Detail::Expiry { grant } => PackedDetail::Expiry(*grant),
             Detail::Charge { requested, items, ratio_version, occurred_at } => {
@@ -342,6 +435,56 @@ impl PackedOperation {
                 }
             }
             Detail::Settings(settings) => PackedDetail::Settings(settings.clone()),
+            Detail::Hold { requested, credits, expires_at, ratio_version } => PackedDetail::Hold {
+                credits: *credits,
+                expires_at: *expires_at,
+                ratio_version: *ratio_version,
+                requested: Some(*requested).filter(|requested| requested != credits),
+            },
+            Detail::HoldExtension { hold, expires_at } => {
+                PackedDetail::HoldExtension(*hold, *expires_at)
+            }
+            Detail::Capture {
+                hold,
+                requested,
+                items,
+                ratio_version,
+                occurred_at,
+                from_hold,
+                late,
+                last,
+            } => PackedDetail::Capture {
+                hold: *hold,
+                requested: *requested,
+                items: items.iter().map(|item| PackedItem::pack(item, strings)).collect(),
+                ratio_version: *ratio_version,
+                occurred_at: *occurred_at,
+                from_hold: *from_hold,
+                late: *late,
+                last: *last,
+            },
+            Detail::Release { hold, released, cause } => {
+                let cause = match cause {
+                    ReleaseCause::Expired => PackedCause::Expired,
+                    ReleaseCause::Captured => PackedCause::Captured,
+                    ReleaseCause::Voided => PackedCause::Voided,
+                };
+                PackedDetail::Release(*hold, *released, cause)
+            }
+            Detail::Refund { charge, credits, refunded, grant } => PackedDetail::Refund {
+                charge: *charge,
+                credits: *credits,
+                refunded: *refunded,
+                grant: *grant,
+            },
+            Detail::Clawback { payment, credits } => {
+                PackedDetail::Clawback(payment.clone(), *credits)
+            }
+            Detail::ClawbackReversal { payment, credits, grant } => {
+                PackedDetail::ClawbackReversal(payment.clone(), *credits, *grant)
+            }
+            Detail::GrantVoid { grant, credits } => PackedDetail::GrantVoid(*grant, *credits),
+            Detail::WriteOff => PackedDetail::WriteOff,
         };
         let postings = operation
             .postings
@@ -368,6 +511,9 @@ impl PackedOperation {
             PackedOrigin::Subscription(id, period) => Origin::Subscription { id, period },
             PackedOrigin::Payment(provider, payment) => Origin::Payment { provider, payment },
             PackedOrigin::System => Origin::System,
+            PackedOrigin::PaymentChange(provider, mode, payment, number) => {
+                Origin::PaymentChange { provider, mode, payment, number }
+            }
         };
         let detail = match self.detail {
             PackedDetail::Grant {
@@ -378,7 +524,9 @@ impl PackedOperation {
                 effective_at,
                 expires_at,
                 paid,
+                rollover,
             } => Detail::Grant {
+                rollover,
                 grant,
                 source,
                 priority,
@@ -390,15 +538,53 @@ impl PackedOperation {
             PackedDetail::Activation(grant) => Detail::Activation { grant },
             PackedDetail::Expiry(grant) => Detail::Expiry { grant },
             PackedDetail::Charge { requested, items, ratio_version, occurred_at } => {
-                let lines = items.iter().map(|item| item.lines.len()).sum::<usize>();
-                if lines.max(items.len()) > MAX_LINES {
-                    return Err("too many lines");
-                }
-                let items =
-                    items.into_iter().map(|i| i.unpack(strings)).collect::<Result<_, _>>()?;
+                let items = unpack_items(items, strings)?;
                 Detail::Charge { requested, items, ratio_version, occurred_at }
             }
             PackedDetail::Settings(settings) => Detail::Settings(settings),
+            PackedDetail::Hold { credits, expires_at, ratio_version, requested } => {
+                let requested = requested.unwrap_or(credits);
+                Detail::Hold { requested, credits, expires_at, ratio_version }
+            }
+            PackedDetail::HoldExtension(hold, expires_at) => {
+                Detail::HoldExtension { hold, expires_at }
+            }
+            PackedDetail::Capture {
+                hold,
+                requested,
+                items,
+                ratio_version,
+                occurred_at,
+                from_hold,
+                late,
+                last,
+            } => Detail::Capture {
+                hold,
+                requested,
+                items: unpack_items(items, strings)?,
+                ratio_version,
+                occurred_at,
+                from_hold,
+                late,
+                last,
+            },
+            PackedDetail::Release(hold, released, cause) => {
+                let cause = match cause {
+                    PackedCause::Expired => ReleaseCause::Expired,
+                    PackedCause::Captured => ReleaseCause::Captured,
+                    PackedCause::Voided => ReleaseCause::Voided,
+                };
+                Detail::Release { hold, released, cause }
+            }
+            PackedDetail::Refund { charge, credits, refunded, grant } => {
+                Detail::Refund { charge, credits, refunded, grant }
+            }
+            PackedDetail::Clawback(payment, credits) => Detail::Clawback { payment, credits },
+            PackedDetail::ClawbackReversal(payment, credits, grant) => {
+                Detail::ClawbackReversal { payment, credits, grant }
+            }
+            PackedDetail::GrantVoid(grant, credits) => Detail::GrantVoid { grant, credits },
+            PackedDetail::WriteOff => Detail::WriteOff,
         };
         let postings: Vec<_> = self
             .postings
@@ -416,6 +602,17 @@ impl PackedOperation {
         }
         Ok(Operation { id, origin, at: self.at.unwrap_or(time), postings, detail })
     }
+}
+
+fn unpack_items(
+    items: Vec<PackedItem>,
+    strings: &[String],
+) -> Result<Vec<RatedItem>, &'static str> {
+    let lines = items.iter().map(|item| item.lines.len()).sum::<usize>();
+    if lines.max(items.len()) > MAX_LINES {
+        return Err("too many lines");
+    }
+    items.into_iter().map(|item| item.unpack(strings)).collect()
 }
 
 impl PackedItem {

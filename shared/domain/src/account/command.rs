@@ -1,6 +1,9 @@
 //! [`Command`], what is asked of an account, and [`Rejection`], why not.
 
-use super::{Money, RatedItem, Settings, Source};
+use super::{
+    GrantId, GrantTerms, HoldId, Money, OperationId, Posting, RatedItem, Rollover, Settings,
+    Source, Status,
+};
 use crate::{Credits, Timestamp};
 
 /// What is asked of an account, together with all the evidence needed to decide it.
@@ -15,6 +18,30 @@ pub enum Command {
     Charge(Charge),
     /// Replaces the settings. Opens the account where it is new.
     Settings(Settings),
+    /// Reserves credits for work that is about to begin.
+    Hold(HoldRequest),
+    /// Lets a hold expire later.
+    ExtendHold {
+        /// The hold, which must be open.
+        hold: HoldId,
+        /// Milliseconds from now to its end, 1 to [`super::MAX_HOLD_MILLIS`]. It never ends sooner
+        /// than it would have, and at most [`super::MAX_HOLD_LIFE_MILLIS`] after it was opened.
+        millis: i64,
+    },
+    /// Charges for work that a hold was opened for.
+    Capture(Capture),
+    /// Gives back what a hold reserves.
+    VoidHold(HoldId),
+    /// Gives back what a charge or capture took, or a part of it.
+    Refund(RefundRequest),
+    /// Takes back what a payment brought: it was refunded or disputed.
+    Clawback(PaymentChange),
+    /// Gives back what a clawback took: a dispute was won.
+    ClawbackReversal(PaymentChange),
+    /// Forfeits what is left of a grant and no hold reserves.
+    VoidGrant(GrantId),
+    /// Waives debt: so much, or all of it.
+    WriteOff(Option<Credits>),
 }
 
 /// Credits to add.
@@ -33,6 +60,8 @@ pub struct GrantRequest {
     pub expires_at: Option<Timestamp>,
     /// What was paid for them.
     pub paid: Option<Money>,
+    /// What becomes of them when they end; goes with `expires_at`.
+    pub rollover: Option<Rollover>,
 }
 
 /// Usage to charge.
@@ -50,6 +79,58 @@ pub struct Charge {
     pub max_credits: Option<Credits>,
     /// When the usage happened.
     pub occurred_at: Option<Timestamp>,
+}
+
+/// Credits to reserve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldRequest {
+    /// How many, above zero.
+    pub credits: Credits,
+    /// Milliseconds until it expires, 1 to [`super::MAX_HOLD_MILLIS`].
+    pub millis: i64,
+    /// Whether to reserve what there is where that is less.
+    pub partial: bool,
+    /// The ratio table's version whose prices hold until it ends.
+    pub ratio_version: Option<u64>,
+    /// The price group that `credits` were estimated under; must be the account's.
+    pub price_group: Option<String>,
+}
+
+/// Usage to charge against a hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capture {
+    /// The hold: open, or expired at most [`super::LATE_CAPTURE_MILLIS`] ago.
+    pub hold: HoldId,
+    /// The usage. What is above the hold is charged as any other usage.
+    pub charge: Charge,
+    /// Whether the work is done: then the hold ends, and what is left of it is given back.
+    pub last: bool,
+}
+
+/// What of a charge to give back, with the evidence that decides it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundRequest {
+    /// The charge or capture.
+    pub charge: OperationId,
+    /// How much, above zero; all that is left where none.
+    pub credits: Option<Credits>,
+    /// Evidence: the charge's postings.
+    pub postings: Vec<Posting>,
+    /// Evidence: what was refunded of it before.
+    pub refunded: Credits,
+    /// Evidence: the terms of the grants it took from, as they were opened.
+    pub terms: Vec<GrantTerms>,
+}
+
+/// What becomes of the credits of a payment, with the evidence that decides it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PaymentChange {
+    /// The payment, as its provider names it.
+    pub payment: String,
+    /// How many credits, above zero.
+    pub credits: Credits,
+    /// Evidence: the terms of the grant that the payment brought, as it was opened.
+    pub terms: GrantTerms,
 }
 
 /// Why a command was not applied. Nothing changed.
@@ -71,6 +152,32 @@ pub enum Rejection {
     /// A bound of the account would be passed.
     #[error("{0}")]
     LimitExceeded(&'static str),
+    /// The account is suspended or closed.
+    #[error("the account is {}", .0.as_str())]
+    AccountStatus(Status),
+    /// The hold is not open, and was not lately: it was captured, voided, expired long ago, or
+    /// never there.
+    #[error("there is no such open hold")]
+    HoldGone,
+    /// The hold expired. It can still be captured.
+    #[error("the hold expired at {0}")]
+    HoldExpired(Timestamp),
+    /// More is to be given back than is left of what the charge took.
+    #[error("{left} credits are left to refund")]
+    RefundExceedsCharge {
+        /// What was taken and not given back yet.
+        left: Credits,
+    },
+    /// Nothing of the grant is left that could be forfeited: it was used, expired, voided, or never
+    /// there.
+    #[error("nothing of the grant is left")]
+    GrantGone,
+    /// There is no debt, or less than is to be waived.
+    #[error("the debt is {debt} credits")]
+    ExceedsDebt {
+        /// What is owed.
+        debt: Credits,
+    },
     /// The items were rated under another price group than the account's: rate them again.
     #[error("the account's price group is {0:?} now")]
     PriceGroupChanged(String),

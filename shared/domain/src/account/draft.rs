@@ -1,11 +1,17 @@
 //! [`Draft`], the state machine itself.
 
+use std::collections::BTreeSet;
+
 use super::{
-    AccountState, Charge, Command, Detail, Grant, GrantId, GrantRequest, MAX_COMMANDS, MAX_GRANTS,
-    MAX_LINES, MAX_OPERATIONS, MAX_OTHER_GRANTS, Operation, OperationId, Origin, Overuse, Posting,
-    Rejection, Settings, Target,
+    AccountState, Charge, Command, Detail, ExpiredHold, GrantId, Hold, HoldId, LATE_CAPTURE_MILLIS,
+    MAX_COMMANDS, MAX_HOLDS, MAX_LINES, MAX_OPERATIONS, Operation, OperationId, Origin, Overuse,
+    Posting, Rejection, ReleaseCause, Reservation, Settings, Source, Target,
 };
 use crate::{Credits, Timestamp};
+
+mod corrections;
+mod grants;
+mod holds;
 
 /// The state after a journal entry, and the operations that led to it: first what time brought,
 /// then what was asked.
@@ -38,6 +44,8 @@ pub struct Draft {
     state: AccountState,
     operations: Vec<Operation>,
     commands: usize,
+    /// Positions before the first operation here: see [`AccountState::settled`].
+    unwritten: u8,
 }
 
 impl Draft {
@@ -46,7 +54,8 @@ impl Draft {
     pub fn open(state: &AccountState, now: Timestamp) -> Self {
         let mut state = state.clone();
         state.seq += 1;
-        let mut draft = Self { state, operations: Vec::new(), commands: 0 };
+        let unwritten = std::mem::take(&mut state.unwritten);
+        let mut draft = Self { state, operations: Vec::new(), commands: 0, unwritten };
         let before = draft.state.clone();
         draft.settle(now.max(before.settled_at));
         draft.assert_posted(&before, 0);
@@ -58,6 +67,12 @@ impl Draft {
         &self.state
     }
 
+    /// How many positions of the entry are used up.
+    pub(super) fn positions(&self) -> u8 {
+        u8::try_from(usize::from(self.unwritten) + self.operations.len())
+            .expect("room was made sure of before")
+    }
+
     /// Whether there is anything to write: a draft that only looked has nothing.
     pub fn is_empty(&self) -> bool {
         self.operations.is_empty()
@@ -67,11 +82,15 @@ impl Draft {
     ///
     /// # Errors
     /// A [`Rejection`], in this order of precedence: the entry is full, invalid, a limit of the
-    /// command, price group changed, insufficient credits, a limit of the balance. The draft is
-    /// then what it was before.
+    /// command, the account's status, what is named is not there or has ended, price group
+    /// changed, insufficient credits or more than there is to give back, a limit of the balance or
+    /// of how many there are. The draft is then what it was before.
     pub fn apply(&mut self, origin: Origin, command: &Command) -> Result<OperationId, Rejection> {
-        // The operation itself, and the expiry of a grant whose period is over.
-        if self.commands == MAX_COMMANDS || self.operations.len() + 2 > MAX_OPERATIONS {
+        // The operation itself, and a second one: the expiry of a grant whose period is over, or the
+        // release of what a last capture left of its hold. And what rolls over.
+        let rolls_over = matches!(command, Command::Grant(request) if request.rollover.is_some());
+        let room = self.operations.len() + 2 + usize::from(rolls_over);
+        if self.commands == MAX_COMMANDS || room > MAX_OPERATIONS {
             return Err(Rejection::LimitExceeded("an entry carries at most 96 operations"));
         }
         let before = self.state.clone();
@@ -80,6 +99,15 @@ impl Draft {
             Command::Grant(request) => self.grant(origin, request),
             Command::Charge(charge) => self.charge(origin, charge),
             Command::Settings(settings) => self.change_settings(origin, settings),
+            Command::Hold(request) => self.hold(origin, request),
+            Command::ExtendHold { hold, millis } => self.extend_hold(origin, *hold, *millis),
+            Command::Capture(capture) => self.capture(origin, capture),
+            Command::VoidHold(hold) => self.void_hold(origin, *hold),
+            Command::Refund(request) => self.refund(origin, request),
+            Command::Clawback(change) => self.claw_back(origin, change),
+            Command::ClawbackReversal(change) => self.reverse_clawback(origin, change),
+            Command::VoidGrant(grant) => self.void_grant(origin, *grant),
+            Command::WriteOff(credits) => self.write_off(origin, *credits),
         };
         match applied {
             Ok(id) => {
@@ -103,52 +131,27 @@ impl Draft {
         Applied { state: self.state, operations: self.operations }
     }
 
-    fn grant(&mut self, origin: Origin, request: &GrantRequest) -> Result<OperationId, Rejection> {
-        let now = self.state.settled_at;
-        let effective_at = request.effective_at.unwrap_or(now);
-        if !request.amount.is_positive() {
-            return Err(Rejection::Invalid("a grant is above zero"));
-        }
-        if request.expires_at.is_some_and(|expires_at| expires_at <= effective_at) {
-            return Err(Rejection::Invalid("a grant expires after it becomes effective"));
-        }
-        let id = self.next_id();
-        let mut grant = Grant {
-            id: GrantId(id),
-            source: request.source,
-            priority: request.priority.unwrap_or(request.source.default_priority()),
-            effective_at,
-            expires_at: request.expires_at,
-            remaining: request.amount,
-        };
+    fn charge(&mut self, origin: Origin, charge: &Charge) -> Result<OperationId, Rejection> {
+        Self::check_charge(charge)?;
+        self.check_active()?;
+        self.check_group(charge.price_group.as_ref())?;
+        let capped = charge.max_credits.map_or(charge.credits, |max| max.min(charge.credits));
         let mut postings = Vec::new();
-        if effective_at <= now {
-            grant.remaining = self.pay_debt(request.amount, &mut postings);
-        }
-        let mut holder = grant.id;
-        if grant.remaining.is_positive() {
-            holder = self.insert(grant, &mut postings)?;
-        }
+        self.take(capped, &mut postings)?;
         self.check_range()?;
-        self.operations.push(Operation {
-            id,
+        Ok(self.push(
             origin,
-            at: now,
             postings,
-            detail: Detail::Grant {
-                grant: holder,
-                source: grant.source,
-                priority: grant.priority,
-                amount: request.amount,
-                effective_at,
-                expires_at: grant.expires_at,
-                paid: request.paid.clone(),
+            Detail::Charge {
+                requested: charge.credits,
+                items: charge.items.clone(),
+                ratio_version: charge.ratio_version,
+                occurred_at: charge.occurred_at,
             },
-        });
-        Ok(id)
+        ))
     }
 
-    fn charge(&mut self, origin: Origin, charge: &Charge) -> Result<OperationId, Rejection> {
+    fn check_charge(charge: &Charge) -> Result<(), Rejection> {
         let items = charge.items.iter().map(|item| item.credits.micros()).sum::<i128>();
         if charge.credits.is_negative()
             || charge.max_credits.is_some_and(Credits::is_negative)
@@ -163,44 +166,44 @@ impl Draft {
         if lines.max(charge.items.len()) > MAX_LINES {
             return Err(Rejection::LimitExceeded("a charge has at most 32 items and 32 lines"));
         }
-        let settings = &self.state.settings;
-        if charge.price_group.as_ref().is_some_and(|group| *group != settings.price_group) {
-            return Err(Rejection::PriceGroupChanged(settings.price_group.clone()));
-        }
+        Ok(())
+    }
 
-        let capped = charge.max_credits.map_or(charge.credits, |max| max.min(charge.credits));
-        let mut postings = Vec::new();
-        let (overuse, credit_line) = (settings.overuse, settings.credit_line);
-        let available = self.state.balance().available;
-        let rest = self.burn(capped, &mut postings);
-        if rest.is_positive() && overuse != Overuse::Forgive {
-            let debt = self.state.debt.checked_add(rest);
-            if overuse == Overuse::Refuse && debt.is_none_or(|debt| debt > credit_line) {
-                let missing = self.state.debt.micros() + rest.micros() - credit_line.micros();
-                return Err(Rejection::InsufficientCredits {
-                    available,
-                    required: capped,
-                    shortfall: Credits::from_micros(missing).unwrap_or(Credits::MAX),
-                });
-            }
-            self.state.debt = debt.ok_or(OVER_RANGE)?;
-            postings.push(Posting { target: Target::Debt, credits: -rest });
+    fn check_active(&self) -> Result<(), Rejection> {
+        let status = self.state.settings.status;
+        if status.is_active() { Ok(()) } else { Err(Rejection::AccountStatus(status)) }
+    }
+
+    fn check_group(&self, rated_under: Option<&String>) -> Result<(), Rejection> {
+        let group = &self.state.settings.price_group;
+        if rated_under.is_some_and(|rated_under| rated_under != group) {
+            return Err(Rejection::PriceGroupChanged(group.clone()));
         }
-        self.check_range()?;
-        let id = self.next_id();
-        self.operations.push(Operation {
-            id,
-            origin,
-            at: self.state.settled_at,
-            postings,
-            detail: Detail::Charge {
-                requested: charge.credits,
-                items: charge.items.clone(),
-                ratio_version: charge.ratio_version,
-                occurred_at: charge.occurred_at,
-            },
-        });
-        Ok(id)
+        Ok(())
+    }
+
+    /// Takes credits for usage: what is there and nobody reserves, and beyond that as the account
+    /// treats overuse.
+    fn take(&mut self, amount: Credits, postings: &mut Vec<Posting>) -> Result<(), Rejection> {
+        let (overuse, credit_line) = (self.state.settings.overuse, self.state.settings.credit_line);
+        let available = self.state.balance().available;
+        let spendable = available.micros() + credit_line.micros();
+        if overuse == Overuse::Refuse && amount.is_positive() && amount.micros() > spendable {
+            return Err(Rejection::InsufficientCredits {
+                available,
+                required: amount,
+                shortfall: clamped(amount.micros() - spendable),
+            });
+        }
+        let rest = self.burn(amount, postings);
+        if overuse == Overuse::Forgive { Ok(()) } else { self.owe(rest, postings) }
+    }
+
+    /// Overuse becomes debt.
+    fn owe(&mut self, amount: Credits, postings: &mut Vec<Posting>) -> Result<(), Rejection> {
+        self.state.debt = self.state.debt.checked_add(amount).ok_or(OVER_RANGE)?;
+        post(postings, Target::Debt, -amount);
+        Ok(())
     }
 
     fn change_settings(
@@ -211,80 +214,160 @@ impl Draft {
         if settings.credit_line.is_negative() {
             return Err(Rejection::Invalid("a credit line is not negative"));
         }
-        let id = self.next_id();
         self.state.settings = settings.clone();
-        self.operations.push(Operation {
-            id,
-            origin,
-            at: self.state.settled_at,
-            postings: Vec::new(),
-            detail: Detail::Settings(settings.clone()),
-        });
-        Ok(id)
+        Ok(self.push(origin, Vec::new(), Detail::Settings(settings.clone())))
     }
 
-    /// Brings the state to `now`: one expiry or activation after the other, in order of time; at
-    /// one instant expiries first, then by id.
+    /// Brings the state to `now`, one event after the other in order of time; at one instant holds
+    /// expire first, then grants, then grants become effective; then by id.
+    ///
+    /// The events of grants and holds that are there are known beforehand. They have to be: at one
+    /// instant several grants become effective, and once the state's time is that instant, those
+    /// that were not settled yet could not be told from those that were. Only what rolls over is a
+    /// grant more, which ends later.
     fn settle(&mut self, now: Timestamp) {
-        for (at, is_activation, id) in self.events(now) {
-            // Debt may have taken all of a grant as it became effective: nothing is left to expire.
-            let Some(index) = self.state.grants.iter().position(|grant| grant.id == id) else {
-                continue;
-            };
-            let remaining = self.state.grants[index].remaining;
-            let mut postings = Vec::new();
-            let detail = if is_activation {
-                let left = self.pay_debt(remaining, &mut postings);
-                if left.is_positive() {
-                    self.state.grants[index].remaining = left;
-                    postings.push(Posting { target: Target::Grant(id), credits: left });
-                } else {
-                    self.state.grants.remove(index);
+        let mut events = self.events(now);
+        while let Some((at, event)) = events.pop_first() {
+            match event {
+                Event::HoldExpiry(id) => self.expire_hold(id, at),
+                Event::GrantExpiry(id) => {
+                    let rolled = self.expire_grant(id, at);
+                    events.extend(rolled.filter(|(end, _)| *end <= now));
                 }
-                Detail::Activation { grant: id }
-            } else {
-                self.state.grants.remove(index);
-                postings.push(Posting { target: Target::Grant(id), credits: -remaining });
-                Detail::Expiry { grant: id }
-            };
-            let operation = self.next_id();
-            let origin = Origin::System;
-            self.operations.push(Operation { id: operation, origin, at, postings, detail });
+                Event::Activation(id) => self.activate(id, at),
+            }
         }
         self.state.settled_at = now;
+        let oldest = now.saturating_add_millis(-LATE_CAPTURE_MILLIS);
+        self.state.expired_holds.retain(|hold| hold.expired_at > oldest);
         assert_eq!(self.state.check(), Ok(()), "after settling");
     }
 
-    /// What time has brought up to `now` and is not settled, in the order in which it happened.
-    ///
-    /// All of it is known beforehand, as settling one brings about no other. It has to be: at one
-    /// instant several grants become effective, and once the state's time is that instant, those
-    /// that were not settled yet could not be told from those that were.
-    fn events(&self, now: Timestamp) -> Vec<(Timestamp, bool, GrantId)> {
-        let mut events = Vec::new();
+    /// What time has brought up to `now` and is not settled.
+    fn events(&self, now: Timestamp) -> BTreeSet<(Timestamp, Event)> {
+        let mut events = BTreeSet::new();
+        for hold in &self.state.holds {
+            events.insert((hold.expires_at, Event::HoldExpiry(hold.id)));
+        }
         for grant in &self.state.grants {
             if self.state.is_pending(grant) {
-                events.push((grant.effective_at, true, grant.id));
+                events.insert((grant.effective_at, Event::Activation(grant.id)));
             }
-            events.extend(grant.expires_at.map(|expires_at| (expires_at, false, grant.id)));
+            if let Some(expires_at) = grant.expires_at {
+                events.insert((expires_at, Event::GrantExpiry(grant.id)));
+            }
         }
-        events.retain(|(at, ..)| *at <= now);
-        events.sort_unstable();
+        events.retain(|(at, _)| *at <= now);
         events
+    }
+
+    /// A hold's time is over at `at`.
+    fn expire_hold(&mut self, id: HoldId, at: Timestamp) {
+        let index = self.state.holds.iter().position(|hold| hold.id == id);
+        let hold = self.state.holds.remove(index.expect("only its expiry ends it while settling"));
+        let expired = ExpiredHold { id, expired_at: at, ratio_version: hold.ratio_version };
+        self.state.expired_holds.push(expired);
+        if self.state.expired_holds.len() > MAX_HOLDS {
+            // The oldest: its usage can still be charged, if no longer captured.
+            self.state.expired_holds.remove(0);
+        }
+        self.release(Origin::System, &hold, at, ReleaseCause::Expired);
+    }
+
+    /// Gives back what a hold, which has left the state, still reserves: an operation.
+    fn release(
+        &mut self,
+        origin: Origin,
+        hold: &Hold,
+        at: Timestamp,
+        cause: ReleaseCause,
+    ) -> OperationId {
+        let mut postings = Vec::new();
+        for part in &hold.reserved {
+            let grant = self.reserved_grant(part);
+            grant.reserved = difference(grant.reserved, part.credits);
+            if grant.has_ended(at) {
+                grant.remaining = difference(grant.remaining, part.credits);
+                post(&mut postings, Target::Grant(part.grant), -part.credits);
+            } else {
+                let paid = part.credits.min(self.state.debt);
+                let grant = self.reserved_grant(part);
+                grant.remaining = difference(grant.remaining, paid);
+                self.state.debt = difference(self.state.debt, paid);
+                post(&mut postings, Target::Grant(part.grant), -paid);
+                post(&mut postings, Target::Debt, paid);
+            }
+        }
+        self.state.grants.retain(super::Grant::is_kept);
+        let detail = Detail::Release { hold: hold.id, released: hold.credits(), cause };
+        self.push_at(origin, at, postings, detail)
+    }
+
+    fn reserved_grant(&mut self, part: &Reservation) -> &mut super::Grant {
+        let of = |grant: &&mut super::Grant| grant.id == part.grant;
+        self.state.grants.iter_mut().find(of).expect("a hold reserves from grants that are there")
+    }
+
+    /// A grant's end has come at `at`. Returns the end of what rolled over.
+    fn expire_grant(&mut self, id: GrantId, at: Timestamp) -> Option<(Timestamp, Event)> {
+        // Debt may have taken all of a grant as it became effective: nothing is left to expire.
+        let index = self.state.grants.iter().position(|grant| grant.id == id)?;
+        let grant = &mut self.state.grants[index];
+        let left = grant.unreserved();
+        let rollover = grant.rollover.take();
+        // What holds reserve lives on until they end.
+        grant.remaining = grant.reserved;
+        self.state.grants.retain(super::Grant::is_kept);
+        if left.is_positive() {
+            let posting = Posting { target: Target::Grant(id), credits: -left };
+            self.push_at(Origin::System, at, vec![posting], Detail::Expiry { grant: id });
+        }
+        let rollover = rollover?;
+        let amount = rollover.rolled(left, at);
+        if amount.is_zero() {
+            return None;
+        }
+        let mut postings = Vec::new();
+        let grant = GrantId(self.next_id());
+        let rest = self.pay_debt(amount, &mut postings);
+        self.place_rolled_over(grant, at, rollover.expires_at, rest, &mut postings);
+        let source = Source::Rollover;
+        let detail = Detail::Grant {
+            grant,
+            source,
+            priority: source.default_priority(),
+            amount,
+            effective_at: at,
+            expires_at: Some(rollover.expires_at),
+            paid: None,
+            rollover: None,
+        };
+        self.push_at(Origin::System, at, postings, detail);
+        Some((rollover.expires_at, Event::GrantExpiry(grant)))
+    }
+
+    /// A grant becomes effective at `at`: debt is paid from it first.
+    fn activate(&mut self, id: GrantId, at: Timestamp) {
+        let Some(index) = self.state.grants.iter().position(|grant| grant.id == id) else { return };
+        let mut postings = Vec::new();
+        let left = self.pay_debt(self.state.grants[index].remaining, &mut postings);
+        self.state.grants[index].remaining = left;
+        post(&mut postings, Target::Grant(id), left);
+        self.state.grants.retain(super::Grant::is_kept);
+        self.push_at(Origin::System, at, postings, Detail::Activation { grant: id });
     }
 
     /// Debt first: what becomes spendable pays back overuse before anything else. Returns the
     /// rest.
     fn pay_debt(&mut self, amount: Credits, postings: &mut Vec<Posting>) -> Credits {
         let paid = self.state.debt.min(amount);
-        if paid.is_positive() {
-            self.state.debt = difference(self.state.debt, paid);
-            postings.push(Posting { target: Target::Debt, credits: paid });
-        }
+        self.state.debt = difference(self.state.debt, paid);
+        post(postings, Target::Debt, paid);
         difference(amount, paid)
     }
 
-    /// Spends live grants in burn order, and returns what they did not cover.
+    /// Spends what live grants have and no hold reserves, in burn order, and returns what they did
+    /// not cover.
     fn burn(&mut self, amount: Credits, postings: &mut Vec<Posting>) -> Credits {
         let settled_at = self.state.settled_at;
         let mut left = amount;
@@ -295,102 +378,46 @@ impl Draft {
             if grant.effective_at > settled_at {
                 continue;
             }
-            let taken = grant.remaining.min(left);
+            let taken = grant.unreserved().min(left);
             grant.remaining = difference(grant.remaining, taken);
             left = difference(left, taken);
-            postings.push(Posting { target: Target::Grant(grant.id), credits: -taken });
+            post(postings, Target::Grant(grant.id), -taken);
         }
-        self.state.grants.retain(|grant| grant.remaining.is_positive());
+        self.state.grants.retain(super::Grant::is_kept);
         left
     }
 
-    /// Adds a grant in its place in burn order and returns where its credits are: in itself, or,
-    /// where there are too many, in the one it was merged into.
-    fn insert(&mut self, grant: Grant, postings: &mut Vec<Posting>) -> Result<GrantId, Rejection> {
-        if grant.expires_at.is_some_and(|expires_at| expires_at <= self.state.settled_at) {
-            // Its period is over. It is settled next, so it needs no place, and must not live on
-            // in another grant.
-            self.state.grants.push(grant);
-            postings.push(Posting { target: Target::Grant(grant.id), credits: grant.remaining });
-            return Ok(grant.id);
-        }
-        let others = self.state.grants.iter().filter(|g| !g.source.merges()).count();
-        if !grant.source.merges()
-            && (others == MAX_OTHER_GRANTS || self.state.grants.len() == MAX_GRANTS)
-        {
-            return Err(Rejection::LimitExceeded(
-                "an account holds at most 64 grants, 60 of them neither paid nor refunds",
-            ));
-        }
-        self.state.grants.push(grant);
-        if !self.state.is_pending(&grant) {
-            postings.push(Posting { target: Target::Grant(grant.id), credits: grant.remaining });
-        }
-        let mut holder = grant.id;
-        if self.state.grants.len() > MAX_GRANTS {
-            let (kept, gone) = self.merge(postings)?;
-            if gone == grant.id {
-                holder = kept;
-            }
-        }
-        self.state.grants.sort_by(Grant::burn_order);
-        Ok(holder)
-    }
-
-    /// Makes one grant of the two mergeable ones that are most alike. Returns the one kept and the
-    /// one gone.
-    ///
-    /// There is always such a pair: at most 60 grants are not mergeable, so of 65 at least 5 are,
-    /// and those are of 4 classes (paid or refund, live or pending).
-    fn merge(&mut self, postings: &mut Vec<Posting>) -> Result<(GrantId, GrantId), Rejection> {
-        let class = |grant: &Grant| (grant.source, self.state.is_pending(grant));
-        let mergeable: Vec<Grant> =
-            self.state.grants.iter().filter(|g| g.source.merges()).copied().collect();
-        let (older, newer) = mergeable
-            .iter()
-            .enumerate()
-            .flat_map(|(index, a)| mergeable[index + 1..].iter().map(move |b| (a, b)))
-            .filter(|(a, b)| class(a) == class(b))
-            .map(|(a, b)| if a.id < b.id { (*a, *b) } else { (*b, *a) })
-            .min_by_key(|(a, b)| {
-                let expiry = |g: &Grant| g.expires_at.map_or(i64::MAX, Timestamp::millis);
-                let apart = expiry(a).abs_diff(expiry(b));
-                // Equal terms first; ids make the choice deterministic.
-                (apart, a.priority.abs_diff(b.priority), a.id, b.id)
-            })
-            .expect("five mergeable grants of four classes");
-        let pending = self.state.is_pending(&older);
-        self.state.grants.retain(|grant| grant.id != newer.id);
-        let kept = self
-            .state
-            .grants
-            .iter_mut()
-            .find(|grant| grant.id == older.id)
-            .expect("it was found above");
-        kept.remaining = kept.remaining.checked_add(newer.remaining).ok_or(OVER_RANGE)?;
-        // The terms that are better for the customer: the later expiry, the earlier start.
-        kept.expires_at = older.expires_at.zip(newer.expires_at).map(|(a, b)| a.max(b));
-        kept.effective_at = older.effective_at.min(newer.effective_at);
-        kept.priority = older.priority.max(newer.priority);
-        if !pending {
-            postings.push(Posting { target: Target::Grant(newer.id), credits: -newer.remaining });
-            postings.push(Posting { target: Target::Grant(older.id), credits: newer.remaining });
-        }
-        Ok((older.id, newer.id))
-    }
-
     fn next_id(&self) -> OperationId {
-        let position = u8::try_from(self.operations.len()).expect("room was made sure of before");
-        OperationId { seq: self.state.seq, position }
+        OperationId { seq: self.state.seq, position: self.positions() }
     }
 
-    /// Balances stay within 10^15 credits, pending grants counted in, so that their activation
-    /// can't fail.
+    /// Adds an operation of now.
+    fn push(&mut self, origin: Origin, postings: Vec<Posting>, detail: Detail) -> OperationId {
+        self.push_at(origin, self.state.settled_at, postings, detail)
+    }
+
+    fn push_at(
+        &mut self,
+        origin: Origin,
+        at: Timestamp,
+        postings: Vec<Posting>,
+        detail: Detail,
+    ) -> OperationId {
+        let id = self.next_id();
+        self.operations.push(Operation { id, origin, at, postings, detail });
+        id
+    }
+
+    /// Balances stay within 10^15 credits: pending grants and what may roll over counted in, so
+    /// that their time can't bring a failure, and what holds reserve of the credit line.
     fn check_range(&self) -> Result<(), Rejection> {
-        let all = self.state.grants.iter().map(|grant| grant.remaining.micros()).sum::<i128>();
+        let state = &self.state;
+        let all = state.grants.iter().map(|grant| grant.potential().micros()).sum::<i128>();
+        let unfunded = state.holds.iter().map(|hold| hold.unfunded.micros()).sum::<i128>();
         let in_range = |micros: i128| Credits::from_micros(micros).map(|_| ()).ok_or(OVER_RANGE);
         in_range(all)?;
-        in_range(-self.state.debt.micros())
+        in_range(state.holds.iter().map(Hold::micros).sum::<i128>())?;
+        in_range(state.debt.micros() + unfunded)
     }
 
     /// I1: the postings of what was added account for the change of the posted balance.
@@ -400,6 +427,35 @@ impl Draft {
         let change = self.state.balance().posted.micros() - before.balance().posted.micros();
         assert_eq!(change, added, "postings account for the balance");
     }
+}
+
+/// What time brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    HoldExpiry(HoldId),
+    GrantExpiry(GrantId),
+    Activation(GrantId),
+}
+
+/// Adds to what an operation changes: a target that it changes already is named once.
+fn post(postings: &mut Vec<Posting>, target: Target, credits: Credits) {
+    if credits.is_zero() {
+        return;
+    }
+    let Some(index) = postings.iter().position(|posting| posting.target == target) else {
+        postings.push(Posting { target, credits });
+        return;
+    };
+    let sum = postings[index].credits.checked_add(credits).expect("parts of a balance in range");
+    postings[index].credits = sum;
+    if sum.is_zero() {
+        postings.remove(index);
+    }
+}
+
+/// Credits of so many millionths, or the most there can be.
+fn clamped(micros: i128) -> Credits {
+    Credits::from_micros(micros).unwrap_or(Credits::MAX)
 }
 
 const OVER_RANGE: Rejection = Rejection::LimitExceeded("a balance is at most 10^15 credits");

@@ -48,6 +48,12 @@ impl Source {
         }
     }
 
+    /// Whether what is left of grants of this source may roll over: of those that merge, the rule
+    /// would get lost.
+    pub const fn may_roll_over(self) -> bool {
+        !self.merges()
+    }
+
     /// Whether grants of this source merge when there are too many, instead of being refused.
     pub(super) const fn merges(self) -> bool {
         matches!(self, Self::Paid | Self::Refund)
@@ -107,12 +113,86 @@ pub struct Grant {
     /// From when on it is gone, if ever.
     #[n(4)]
     pub expires_at: Option<Timestamp>,
-    /// What is left of it, above zero.
+    /// What is left of it, open holds' parts included. Above zero, but for a grant whose
+    /// rollover brings something even where nothing is left.
     #[n(5)]
     pub remaining: Credits,
+    /// What of it open holds reserve.
+    #[n(6)]
+    #[cbor(default, skip_if = "is_zero", decode_with = "crate::journal::or_default")]
+    pub reserved: Credits,
+    /// What becomes of it when it ends, where that is not just expiry.
+    #[n(7)]
+    pub rollover: Option<Rollover>,
+}
+
+/// What rolls over when a grant ends: `min(max, max(min, unreserved))` credits become a grant of
+/// their own (the rule of `OpenMeter`'s entitlements).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Rollover {
+    /// So much is there in the next period at least, from 0 to `max`.
+    #[n(0)]
+    pub min: Credits,
+    /// At most so much rolls over.
+    #[n(1)]
+    pub max: Credits,
+    /// When what rolled over ends.
+    #[n(2)]
+    pub expires_at: Timestamp,
+}
+
+impl Rollover {
+    /// What rolls over at `at` where so much is left.
+    pub(super) fn rolled(&self, left: Credits, at: Timestamp) -> Credits {
+        if self.expires_at <= at { Credits::ZERO } else { left.max(self.min).min(self.max) }
+    }
+}
+
+/// A grant without what is left of it: what it takes to open it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GrantTerms {
+    /// Its name.
+    pub id: GrantId,
+    /// Where it comes from.
+    pub source: Source,
+    /// Lower burns first.
+    pub priority: u8,
+    /// From when on it counts.
+    pub effective_at: Timestamp,
+    /// From when on it is gone, if ever.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Grant {
+    /// A grant on these terms with `remaining` credits.
+    pub(super) const fn on(terms: GrantTerms, remaining: Credits) -> Self {
+        let GrantTerms { id, source, priority, effective_at, expires_at } = terms;
+        let reserved = Credits::ZERO;
+        Self { id, source, priority, effective_at, expires_at, remaining, reserved, rollover: None }
+    }
+
+    /// What is left of it and no hold reserves.
+    pub fn unreserved(&self) -> Credits {
+        self.remaining.checked_sub(self.reserved).unwrap_or(Credits::ZERO)
+    }
+
+    /// Whether its end has come.
+    pub fn has_ended(&self, at: Timestamp) -> bool {
+        self.expires_at.is_some_and(|expires_at| expires_at <= at)
+    }
+
+    /// Whether there is a reason to keep it in the state.
+    pub(super) fn is_kept(&self) -> bool {
+        self.remaining.is_positive()
+            || self.rollover.is_some_and(|rollover| rollover.min.is_positive())
+    }
+
+    /// The most that it may still bring: its range is checked beforehand, so that its end can't
+    /// fail.
+    pub(super) fn potential(&self) -> Credits {
+        self.rollover.map_or(self.remaining, |rollover| self.remaining.max(rollover.min))
+    }
+
     /// Which of two grants is spent first: lower priority, sooner expiry (never is last), unpaid
     /// before paid, earlier effective, lower id. A total order, as ids are unique.
     pub fn burn_order(&self, other: &Self) -> Ordering {
@@ -129,4 +209,8 @@ impl Grant {
             self.id,
         )
     }
+}
+
+fn is_zero(credits: &Credits) -> bool {
+    credits.is_zero()
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use minicbor::{Decode, Encode};
 
-use super::{GrantId, Settings, Source};
+use super::{GrantId, HoldId, Rollover, Settings, Source};
 use crate::ids::IdError;
 use crate::ratios::{Line, Matched};
 use crate::{Credits, Timestamp};
@@ -96,6 +96,17 @@ pub enum Origin {
         /// The provider's name for it.
         payment: String,
     },
+    /// What became of a payment later: refunds and disputes, numbered from 1.
+    PaymentChange {
+        /// Who processed it.
+        provider: String,
+        /// In which mode of the provider: `live`, `test`.
+        mode: String,
+        /// The provider's name for it.
+        payment: String,
+        /// The how manieth change of that payment it is.
+        number: u32,
+    },
     /// The ledger itself: what time brought about, settings.
     System,
 }
@@ -161,6 +172,8 @@ pub enum Detail {
         expires_at: Option<Timestamp>,
         /// What was paid for them.
         paid: Option<Money>,
+        /// What becomes of them when they end.
+        rollover: Option<Rollover>,
     },
     /// A grant became effective.
     Activation {
@@ -185,6 +198,100 @@ pub enum Detail {
     },
     /// The settings changed to these.
     Settings(Settings),
+    /// Credits were reserved.
+    Hold {
+        /// What was asked for.
+        requested: Credits,
+        /// What is reserved.
+        credits: Credits,
+        /// From when on it reserves nothing.
+        expires_at: Timestamp,
+        /// The ratio table's version whose prices hold until it ends.
+        ratio_version: Option<u64>,
+    },
+    /// A hold will expire later.
+    HoldExtension {
+        /// The hold.
+        hold: HoldId,
+        /// From when on it reserves nothing.
+        expires_at: Timestamp,
+    },
+    /// Usage was charged against a hold.
+    Capture {
+        /// The hold.
+        hold: HoldId,
+        /// What it was rated at, as of a charge.
+        requested: Credits,
+        /// How that came about; empty for fixed credits.
+        items: Vec<RatedItem>,
+        /// The ratio table's version that priced the items.
+        ratio_version: Option<u64>,
+        /// When the usage happened, where that was said.
+        occurred_at: Option<Timestamp>,
+        /// How much of what the hold reserved was used up.
+        from_hold: Credits,
+        /// Whether the hold had expired before.
+        late: bool,
+        /// Whether the hold ended with it.
+        last: bool,
+    },
+    /// A hold ended, and what was left of it is no longer reserved: what grants that go on lent it
+    /// is spendable again, what belonged to grants that had ended is forfeited.
+    Release {
+        /// The hold.
+        hold: HoldId,
+        /// What was left of it.
+        released: Credits,
+        /// Why it ended.
+        cause: ReleaseCause,
+    },
+    /// Credits of a charge were given back.
+    Refund {
+        /// The charge or capture.
+        charge: OperationId,
+        /// How many.
+        credits: Credits,
+        /// How many of that charge's credits were given back so far, these included.
+        refunded: Credits,
+        /// The grant that was opened for what had no place to go back to.
+        grant: Option<GrantId>,
+    },
+    /// What a payment brought was taken back.
+    Clawback {
+        /// The payment.
+        payment: String,
+        /// How many credits.
+        credits: Credits,
+    },
+    /// What a clawback took was given back.
+    ClawbackReversal {
+        /// The payment.
+        payment: String,
+        /// How many credits.
+        credits: Credits,
+        /// Where the credits are that paid no debt.
+        grant: Option<GrantId>,
+    },
+    /// What was left of a grant was forfeited.
+    GrantVoid {
+        /// The grant.
+        grant: GrantId,
+        /// How many credits; those of a grant that was still to come were no part of the balance.
+        credits: Credits,
+    },
+    /// Debt was waived.
+    WriteOff,
+}
+
+/// Why a hold ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ReleaseCause {
+    /// Its time was over.
+    Expired,
+    /// A last capture took less than it reserved.
+    Captured,
+    /// It was given back.
+    Voided,
 }
 
 impl Detail {
@@ -196,6 +303,17 @@ impl Detail {
             Self::Expiry { .. } => "expiry",
             Self::Charge { .. } => "charge",
             Self::Settings(_) => "settings",
+            Self::Hold { .. } => "hold",
+            Self::HoldExtension { .. } => "hold_extension",
+            Self::Capture { .. } => "capture",
+            Self::Release { cause: ReleaseCause::Expired, .. } => "hold_expiry",
+            Self::Release { cause: ReleaseCause::Captured, .. } => "hold_release",
+            Self::Release { cause: ReleaseCause::Voided, .. } => "hold_void",
+            Self::Refund { .. } => "refund",
+            Self::Clawback { .. } => "clawback",
+            Self::ClawbackReversal { .. } => "clawback_reversal",
+            Self::GrantVoid { .. } => "grant_void",
+            Self::WriteOff => "write_off",
         }
     }
 }
@@ -225,6 +343,16 @@ impl Operation {
     /// The change of the debt: positive where it grew.
     pub fn debt_change(&self) -> Credits {
         -self.sum(|target| target == Target::Debt)
+    }
+
+    /// The change of what open holds reserve.
+    pub fn held_change(&self) -> Credits {
+        match self.detail {
+            Detail::Hold { credits, .. } => credits,
+            Detail::Capture { from_hold, .. } => -from_hold,
+            Detail::Release { released, .. } => -released,
+            _ => Credits::ZERO,
+        }
     }
 
     fn sum(&self, of: impl Fn(Target) -> bool) -> Credits {

@@ -31,8 +31,10 @@ fn check_entry(before: &AccountState, applied: &Applied) {
         assert_eq!((operation.id.seq, operation.id.position), (after.seq(), position));
         let posted = balance.posted.checked_add(operation.credits()).unwrap();
         let debt = balance.debt.checked_add(operation.debt_change()).unwrap();
-        assert_eq!((next.posted, next.debt), (posted, debt), "balance after {}", operation.id);
-        assert_eq!((next.available, next.held), (posted, crate::Credits::ZERO));
+        let held = balance.held.checked_add(operation.held_change()).unwrap();
+        let available = posted.checked_sub(held).unwrap();
+        let expected = Balance { posted, available, held, debt };
+        assert_eq!(next, expected, "balance after {}", operation.id);
         assert!(operation.postings.iter().all(|posting| !posting.credits.is_zero()));
         balance = next;
     }

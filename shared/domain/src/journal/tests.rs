@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::account::{Charge, Command, Draft, GrantRequest, Overuse};
+use crate::account::{Charge, Command, Draft, GrantRequest, Overuse, Status};
 
 const DAY_0: i64 = 1_767_225_600_000;
 const DAY: i64 = 86_400_000;
@@ -31,6 +31,7 @@ fn grant(amount: &str, source: Source, from: Option<i64>, until: Option<i64>) ->
         effective_at: from.map(day),
         expires_at: until.map(day),
         paid: None,
+        rollover: None,
     }
 }
 
@@ -86,6 +87,7 @@ fn golden() -> Entry {
         credit_line: Credits::MAX,
         price_group: "pro".into(),
         metadata_visible: true,
+        status: Status::Active,
     };
     draft.apply(Origin::System, &Command::Settings(settings)).unwrap();
     let minimum = RatedItem { minimum_applied: true, ..item("0.01", Vec::new()) };
@@ -189,9 +191,9 @@ struct NewerState {
     debt: Credits,
     #[n(4)]
     settings: NewerSettings,
-    #[n(5)]
+    #[n(9)]
     #[cbor(default, skip_if = "Vec::is_empty")]
-    holds: Vec<u64>,
+    loans: Vec<u64>,
 }
 
 #[derive(Clone, Encode, Decode)]
@@ -208,8 +210,8 @@ struct NewerGrant {
     expires_at: Option<Timestamp>,
     #[n(5)]
     remaining: Credits,
-    #[n(6)]
-    reserved: Option<Credits>,
+    #[n(9)]
+    lent: Option<Credits>,
 }
 
 #[derive(Encode, Decode)]
@@ -222,8 +224,8 @@ struct NewerSettings {
     price_group: String,
     #[n(3)]
     metadata_visible: bool,
-    #[n(4)]
-    suspended: Option<bool>,
+    #[n(9)]
+    sleeping: Option<bool>,
 }
 
 impl NewerState {
@@ -392,7 +394,7 @@ fn unknown_contents_of_the_state_are_refused() {
             effective_at: day(0),
             expires_at: Some(day(9)),
             remaining: credits("1"),
-            reserved: None,
+            lent: None,
         }];
         assert!(Entry::decode(&stored(&body)).is_ok());
         change(&mut body.state);
@@ -402,9 +404,9 @@ fn unknown_contents_of_the_state_are_refused() {
         assert!(text.contains(expected), "{text}, instead of: {expected}");
     };
     let newer = "only a newer version knows";
-    check(&|state| state.holds = vec![1], newer);
-    check(&|state| state.grants[0].reserved = Some(credits("1")), newer);
-    check(&|state| state.settings.suspended = Some(true), newer);
+    check(&|state| state.loans = vec![1], newer);
+    check(&|state| state.grants[0].lent = Some(credits("1")), newer);
+    check(&|state| state.settings.sleeping = Some(true), newer);
 
     // And it must be one that the state machine can go on from.
     let add = |state: &mut NewerState, change: &dyn Fn(&mut NewerGrant)| {
@@ -434,7 +436,7 @@ fn unknown_contents_of_the_state_are_refused() {
         &|state| {
             state.grants[0].effective_at = day(9);
         },
-        "period is over",
+        "period is empty",
     );
     check(&|state| state.debt = credits("-1"), "debt below zero");
     check(&|state| state.debt = credits("1"), "debt while there is something to spend");

@@ -33,6 +33,7 @@ fn grant_of_1(from_millis: i64, until_millis: i64) -> Command {
         effective_at: Some(timestamp(from_millis)),
         expires_at: Some(timestamp(until_millis)),
         paid: None,
+        rollover: None,
     })
 }
 

@@ -247,6 +247,7 @@ fn commands(step: &Step, now: Timestamp) -> Vec<Command> {
                 effective_at: from.map(at),
                 expires_at: until.map(at),
                 paid: None,
+                rollover: None,
             };
             vec![Command::Grant(request); times]
         }
@@ -340,6 +341,7 @@ fn event(operation: &Operation) -> Event {
         Detail::Settings(_) => What::Settings,
         Detail::Activation { grant } => What::Activation(*grant),
         Detail::Expiry { grant } => What::Expiry(*grant),
+        _ => unimplemented!(),
     };
     let mut changes = BTreeMap::new();
     for posting in &operation.postings {

@@ -159,6 +159,7 @@ impl World {
                 self.settings = settings.clone();
                 self.events.push((What::Settings, now, BTreeMap::new()));
             }
+            _ => unimplemented!(),
         }
         self.let_time_pass(now);
         Ok(())

@@ -101,6 +101,7 @@ impl Run {
             Err(Rejection::InsufficientCredits { available, required, shortfall }) => {
                 format!("!insufficient {available}, {required} needed, {shortfall} short")
             }
+            Err(_) => unimplemented!(),
         }
     }
 
@@ -118,6 +119,7 @@ impl Run {
                 }
             }
             Detail::Settings(_) => {}
+            _ => unimplemented!(),
         }
         if operation.at < self.state.settled_at() {
             write!(text, " @{}", show_time(operation.at)).unwrap();
@@ -169,6 +171,7 @@ fn parse(command: &str, settings: &Settings) -> Command {
                 effective_at: None,
                 expires_at: None,
                 paid: None,
+                rollover: None,
             };
             while let Some(word) = words.next() {
                 match word {

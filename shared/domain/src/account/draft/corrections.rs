@@ -1,0 +1,230 @@
+//! What corrects what happened: refunds, clawbacks, voids of grants, write-offs.
+
+use super::{Draft, difference, post};
+use crate::Credits;
+use crate::account::{
+    Detail, Grant, GrantId, GrantTerms, OperationId, Origin, PaymentChange, Posting, REFUND_MILLIS,
+    RefundRequest, Rejection, Source, Target,
+};
+
+impl Draft {
+    pub(super) fn refund(
+        &mut self,
+        origin: Origin,
+        request: &RefundRequest,
+    ) -> Result<OperationId, Rejection> {
+        if request.credits.is_some_and(|credits| !credits.is_positive()) {
+            return Err(Rejection::Invalid("a refund is above zero"));
+        }
+        let taken = request.postings.iter().map(|posting| -posting.credits.micros()).sum::<i128>();
+        let left = Credits::from_micros(taken - request.refunded.micros())
+            .filter(|left| !left.is_negative())
+            .ok_or(Rejection::Invalid("more was refunded than was taken"))?;
+        let credits = request.credits.unwrap_or(left);
+        if credits > left || left.is_zero() {
+            return Err(Rejection::RefundExceedsCharge { left });
+        }
+        let mut postings = Vec::new();
+        let mut homeless = 0;
+        for (target, part) in parts_to_refund(&request.postings, request.refunded, credits) {
+            // What becomes spendable pays debt first.
+            let rest = self.pay_debt(part, &mut postings);
+            let home = match target {
+                Target::Grant(id) => request.terms.iter().find(|terms| terms.id == id),
+                Target::Debt => None,
+            };
+            if !rest.is_positive() || !home.is_some_and(|terms| self.give_to(terms, rest)) {
+                homeless += rest.micros();
+                continue;
+            }
+            post(&mut postings, target, rest);
+        }
+        let homeless = Credits::from_micros(homeless).expect("at most what was taken");
+        let grant = self.house(homeless, &mut postings)?;
+        self.check_range()?;
+        let refunded = request.refunded.checked_add(credits).expect("at most what was taken");
+        let charge = request.charge;
+        Ok(self.push(origin, postings, Detail::Refund { charge, credits, refunded, grant }))
+    }
+
+    /// Opens a refund grant for what has no grant to go back to.
+    fn house(
+        &mut self,
+        credits: Credits,
+        postings: &mut Vec<Posting>,
+    ) -> Result<Option<GrantId>, Rejection> {
+        if credits.is_zero() {
+            return Ok(None);
+        }
+        let now = self.state.settled_at;
+        let terms = GrantTerms {
+            id: GrantId(self.next_id()),
+            source: Source::Refund,
+            priority: Source::Refund.default_priority(),
+            effective_at: now,
+            expires_at: Some(now.saturating_add_millis(REFUND_MILLIS)),
+        };
+        self.insert(Grant::on(terms, credits), postings).map(Some)
+    }
+
+    /// Gives credits back to a grant, which may be opened again for it. False where its time is
+    /// over, or it has no place.
+    fn give_to(&mut self, terms: &GrantTerms, credits: Credits) -> bool {
+        let now = self.state.settled_at;
+        let there = self.state.grants.iter_mut().find(|grant| grant.id == terms.id);
+        if let Some(grant) = there {
+            // It may have other terms than when it was opened: others were merged into it.
+            let fits = grant.remaining.checked_add(credits).filter(|_| !grant.has_ended(now));
+            grant.remaining = fits.unwrap_or(grant.remaining);
+            return fits.is_some();
+        }
+        let over = terms.expires_at.is_some_and(|expires_at| expires_at <= now);
+        if over || terms.effective_at > now || !self.has_place() {
+            return false;
+        }
+        self.state.grants.push(Grant::on(*terms, credits));
+        self.state.grants.sort_by(Grant::burn_order);
+        true
+    }
+
+    pub(super) fn claw_back(
+        &mut self,
+        origin: Origin,
+        change: &PaymentChange,
+    ) -> Result<OperationId, Rejection> {
+        if !change.credits.is_positive() {
+            return Err(Rejection::Invalid("a clawback is above zero"));
+        }
+        let mut postings = Vec::new();
+        let now = self.state.settled_at;
+        let mut left = change.credits;
+        let own = self.state.grants.iter_mut().find(|grant| grant.id == change.terms.id);
+        if let Some(grant) = own.filter(|grant| grant.effective_at <= now) {
+            let taken = grant.unreserved().min(left);
+            grant.remaining = difference(grant.remaining, taken);
+            left = difference(left, taken);
+            post(&mut postings, Target::Grant(grant.id), -taken);
+            left = self.take_reserved(change.terms.id, left, &mut postings);
+        }
+        let left = self.burn(left, &mut postings);
+        self.owe(left, &mut postings)?;
+        self.check_range()?;
+        let (payment, credits) = (change.payment.clone(), change.credits);
+        Ok(self.push(origin, postings, Detail::Clawback { payment, credits }))
+    }
+
+    /// Takes what holds reserve of a grant: they go on, unfunded. Else, where the grant ends before
+    /// they do, the account would lose the credits and owe them as well.
+    fn take_reserved(
+        &mut self,
+        id: GrantId,
+        credits: Credits,
+        postings: &mut Vec<Posting>,
+    ) -> Credits {
+        let mut left = credits;
+        for hold in &mut self.state.holds {
+            for part in hold.reserved.iter_mut().filter(|part| part.grant == id) {
+                let taken = part.credits.min(left);
+                part.credits = difference(part.credits, taken);
+                left = difference(left, taken);
+                hold.unfunded = hold.unfunded.checked_add(taken).expect("parts of one hold");
+            }
+            hold.reserved.retain(|part| part.credits.is_positive());
+        }
+        let taken = difference(credits, left);
+        let of = |grant: &&mut Grant| grant.id == id;
+        let grant = self.state.grants.iter_mut().find(of).expect("the caller found it");
+        grant.reserved = difference(grant.reserved, taken);
+        grant.remaining = difference(grant.remaining, taken);
+        post(postings, Target::Grant(id), -taken);
+        self.state.grants.retain(Grant::is_kept);
+        left
+    }
+
+    pub(super) fn reverse_clawback(
+        &mut self,
+        origin: Origin,
+        change: &PaymentChange,
+    ) -> Result<OperationId, Rejection> {
+        if !change.credits.is_positive() {
+            return Err(Rejection::Invalid("a reversal is above zero"));
+        }
+        let mut postings = Vec::new();
+        let rest = self.pay_debt(change.credits, &mut postings);
+        let id = change.terms.id;
+        let grant = if rest.is_positive() && self.give_to(&change.terms, rest) {
+            post(&mut postings, Target::Grant(id), rest);
+            Some(id)
+        } else {
+            self.house(rest, &mut postings)?
+        };
+        self.check_range()?;
+        let (payment, credits) = (change.payment.clone(), change.credits);
+        Ok(self.push(origin, postings, Detail::ClawbackReversal { payment, credits, grant }))
+    }
+
+    pub(super) fn void_grant(
+        &mut self,
+        origin: Origin,
+        id: GrantId,
+    ) -> Result<OperationId, Rejection> {
+        let now = self.state.settled_at;
+        let grant = self.state.grants.iter_mut().find(|grant| grant.id == id);
+        let grant = grant.filter(|grant| !grant.has_ended(now)).ok_or(Rejection::GrantGone)?;
+        let pending = grant.effective_at > now;
+        let credits = grant.unreserved();
+        // What holds reserve lives on until they end, and ends with them.
+        grant.remaining = grant.reserved;
+        grant.rollover = None;
+        grant.expires_at = Some(now);
+        self.state.grants.retain(Grant::is_kept);
+        self.state.grants.sort_by(Grant::burn_order);
+        let mut postings = Vec::new();
+        if !pending {
+            post(&mut postings, Target::Grant(id), -credits);
+        }
+        Ok(self.push(origin, postings, Detail::GrantVoid { grant: id, credits }))
+    }
+
+    pub(super) fn write_off(
+        &mut self,
+        origin: Origin,
+        credits: Option<Credits>,
+    ) -> Result<OperationId, Rejection> {
+        if credits.is_some_and(|credits| !credits.is_positive()) {
+            return Err(Rejection::Invalid("a write-off is above zero"));
+        }
+        let debt = self.state.debt;
+        let credits = credits.unwrap_or(debt);
+        if debt.is_zero() || credits > debt {
+            return Err(Rejection::ExceedsDebt { debt });
+        }
+        self.state.debt = difference(debt, credits);
+        let mut postings = Vec::new();
+        post(&mut postings, Target::Debt, credits);
+        Ok(self.push(origin, postings, Detail::WriteOff))
+    }
+}
+
+/// Which targets `credits` of a charge go back to, after `refunded` went back before: the charge's
+/// postings from the last to the first, so that debt comes first and then what was burnt last.
+fn parts_to_refund(
+    postings: &[Posting],
+    refunded: Credits,
+    credits: Credits,
+) -> Vec<(Target, Credits)> {
+    let mut skip = refunded.micros();
+    let mut left = credits.micros();
+    let mut parts = Vec::new();
+    for posting in postings.iter().rev() {
+        let taken = -posting.credits.micros();
+        let skipped = taken.min(skip);
+        let part = (taken - skipped).min(left);
+        skip -= skipped;
+        left -= part;
+        if part > 0 {
+            parts.push((posting.target, Credits::from_micros(part).expect("a part of a posting")));
+        }
+    }
+    parts
+}
