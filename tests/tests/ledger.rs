@@ -83,6 +83,7 @@ fn grant(amount: &str, priority: u8) -> Command {
         effective_at: None,
         expires_at: Some(SystemClock.now().saturating_add_millis(30 * 86_400_000)),
         paid: None,
+        rollover: None,
     })
 }
 

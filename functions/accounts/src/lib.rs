@@ -196,6 +196,7 @@ async fn put_account(
         credit_line: credit_line.unwrap_or(defaults.credit_line),
         price_group: price_group.unwrap_or(defaults.price_group),
         metadata_visible: metadata_visible.unwrap_or(defaults.metadata_visible),
+        status: defaults.status,
     };
     if wanted.price_group != Settings::DEFAULT_GROUP {
         // A typo would stop every charge of this account.

@@ -1,8 +1,5 @@
 //! Says what requests would cost before they run, and what is sold at which price.
 
-mod describe;
-mod quantity;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,23 +10,17 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uc_domain::account::{AccountState, Settings};
-use uc_domain::estimates::{self, Assumption, Description, PriceError, Priced};
-use uc_domain::ratios::{
-    Line, Matched, Multiplier, Parameters, RatingError, Request, Resolved, Usage,
-};
-use uc_domain::{AccountId, Credits, Timestamp};
-use uc_http::items::{self, Item, UsageOf};
+use uc_domain::{AccountId, Credits};
+use uc_http::estimates::{AskedItem, CreditBounds, EstimateItem, EstimatedItem, Prices};
+use uc_http::items;
 use uc_http::scope::Scope;
-use uc_http::views::{LineSchema, MatchedSchema};
 use uc_http::{
     Caller, Code, Deployment, FieldError, Limit, Page, Problem, RequestLog, StrictJson,
     StrictQuery, decode_cursor, encode_cursor, openapi, problems, refusals, tables,
 };
 use uc_ledger::Ledger;
-use uc_ratios::{Reader, Versioned};
+use uc_ratios::Reader;
 use utoipa::{IntoParams, ToSchema};
-
-use crate::quantity::{Bounds, BoundsFields, QuantityOrBounds};
 
 /// Items of one estimate at most: a front end prices all its models at once.
 const MAX_ITEMS: usize = 50;
@@ -47,29 +38,6 @@ pub struct Deps {
     pub ratios: Arc<Reader>,
     /// Whether the rate card is for everybody to see.
     pub public_rates: bool,
-}
-
-/// One item to estimate: a request before the fact; or as in a charge, but a quantity may have
-/// bounds.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct EstimateItem {
-    /// The model's id or another of its names. In a comparison it is left out.
-    #[schema(example = "openai/gpt-5.1")]
-    model: Option<String>,
-    /// What is to be sent and made.
-    #[schema(value_type = Option<describe::Request>)]
-    request: Option<Box<describe::Request>>,
-    /// How much of each dimension.
-    #[schema(value_type = Option<BTreeMap<String, QuantityOrBounds>>)]
-    usage: Option<BTreeMap<String, Bounds>>,
-    /// What prices may depend on.
-    parameters: Option<BTreeMap<String, String>>,
-    /// Whose response it is.
-    provider: Option<String>,
-    /// A provider's response, instead of model and usage.
-    #[schema(value_type = Option<openapi::ProviderResponse>)]
-    provider_response: Option<Value>,
 }
 
 /// The order of a comparison.
@@ -104,68 +72,6 @@ pub struct EstimateRequest {
     /// The version to price by: the one in force or, for 15 minutes, one it superseded. Naming one
     /// that was just published makes sure that it is the one that counts.
     ratio_version: Option<u64>,
-}
-
-/// What something would cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(as = CreditBounds)]
-struct CreditBounds {
-    /// At least.
-    #[schema(value_type = openapi::Decimal)]
-    min: Credits,
-    /// Most likely.
-    #[schema(value_type = openapi::Decimal)]
-    expected: Credits,
-    /// At most.
-    #[schema(value_type = openapi::Decimal)]
-    max: Credits,
-}
-
-/// What one item would cost.
-#[derive(Debug, Serialize, ToSchema)]
-struct EstimatedItem {
-    /// The model in the ratio table.
-    model: String,
-    /// What it would cost.
-    credits: CreditBounds,
-    /// Whether the model's minimum is what counts at the expected usage.
-    minimum_applied: bool,
-    /// How the expected cost comes about.
-    #[schema(value_type = Vec<LineSchema>)]
-    lines: Vec<Line>,
-    /// How the quantities of a `request` came about.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<AssumptionSchema>, required = false)]
-    assumptions: Vec<Assumption>,
-    /// The lines are of more than the expected usage, because past a threshold of the model the
-    /// most that the request's cap allows costs over three times as much as what is expected.
-    #[serde(skip_serializing_if = "is_false")]
-    #[schema(required = false)]
-    expected_raised: bool,
-    /// By what the name in the request led to the model, where that was not the model's id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<MatchedSchema>)]
-    matched: Option<Matched>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn is_false(flag: &bool) -> bool {
-    !flag
-}
-
-/// Where the bounds of a quantity come from; those of one dimension are summed.
-#[derive(ToSchema)]
-#[schema(as = Assumption)]
-#[expect(dead_code, reason = "describes the domain's type in the OpenAPI document")]
-struct AssumptionSchema {
-    dimension: String,
-    /// What of the request they rest on: `text`, `messages`, `tools`, `characters`,
-    /// `input_images`, `audio_seconds`, `output_tokens`, `words`, `default` (nothing was said of
-    /// the output), `max_output_tokens`, `images`, `video`, `speech`, `pages`, `request`.
-    basis: String,
-    /// Whose tokenizer was assumed, where tokens were estimated from text.
-    family: Option<String>,
-    quantity: BoundsFields,
 }
 
 /// A model of a comparison that can't do it, and why.
@@ -276,9 +182,9 @@ async fn create_estimate(
     let table = tables::for_request(&deps.ratios, ratio_version, now, &log).await?;
     let group = state.as_ref().map_or(Settings::DEFAULT_GROUP, |s| &s.settings().price_group);
     let multiplier = items::multiplier(&table.table, group)?;
-    let prices = Prices { table: &table, multiplier, now };
+    let prices = Prices { table: &table.table, multiplier, now };
     if let Some(compared) = compared {
-        let mut estimate = compared.estimate(&asked, &prices)?;
+        let mut estimate = compared.estimate(&asked, &prices, table.version)?;
         estimate.account = state.map(|state| affordability(&state, None));
         return Ok(Json(estimate));
     }
@@ -320,158 +226,6 @@ async fn state_of(
             Ok(Some(AccountState::new(deps.ledger.defaults().clone())))
         }
         None => Err(refusals::account_not_found(account)),
-    }
-}
-
-/// An item that was read.
-struct Asked {
-    model: Option<String>,
-    what: What,
-    parameters: Parameters,
-    pointer: String,
-}
-
-enum What {
-    Request(Box<Description>),
-    Usage(BTreeMap<String, estimates::Bounds>),
-    Response(Box<UsageOf>),
-}
-
-impl EstimateItem {
-    fn read(self, pointer: String) -> Result<Asked, Problem> {
-        let Self { model, request, usage, parameters, provider, provider_response } = self;
-        let what = match (request, usage, &provider, &provider_response) {
-            (Some(request), None, None, None) => {
-                What::Request(Box::new(request.describe(&format!("{pointer}/request"))?))
-            }
-            (None, Some(usage), None, None) => {
-                items::check_names(&usage, &format!("{pointer}/usage"))?;
-                What::Usage(usage.into_iter().map(|(name, bounds)| (name, bounds.0)).collect())
-            }
-            (None, None, Some(_), Some(_)) => {
-                let usage = None;
-                let item = Item { model, usage, parameters, provider, provider_response };
-                let what = What::Response(Box::new(item.read(pointer.clone())?));
-                return Ok(Asked { model: None, what, parameters: Parameters::new(), pointer });
-            }
-            _ => {
-                let detail = "An item is model and request, model and usage, or provider and \
-                              provider_response.";
-                return Err(Problem::invalid_field(pointer, detail));
-            }
-        };
-        if let Some(model) = &model {
-            items::check_model(model, &format!("{pointer}/model"))?;
-        }
-        let parameters = parameters.unwrap_or_default();
-        items::check_parameters(&parameters, &format!("{pointer}/parameters"))?;
-        Ok(Asked { model, what, parameters, pointer })
-    }
-}
-
-/// What prices the items of one estimate.
-struct Prices<'a> {
-    table: &'a Versioned,
-    multiplier: Multiplier,
-    now: Timestamp,
-}
-
-impl Prices<'_> {
-    /// What an item would cost, on `model` or the one that it names.
-    fn of(&self, asked: &Asked, model: Option<&str>) -> Result<EstimatedItem, Problem> {
-        let Asked { what, parameters, pointer, .. } = asked;
-        let model = model.or(asked.model.as_deref()).ok_or_else(|| {
-            Problem::invalid_field(format!("{pointer}/model"), "Which model is it for?")
-        });
-        match what {
-            What::Response(usage) => {
-                let rated = usage.rate(&self.table.table, self.multiplier, self.now)?;
-                let (min, max) = (rated.credits, rated.credits);
-                let priced = Priced { min, max, expected: rated, is_raised: false };
-                Ok(EstimatedItem::new(priced, Vec::new()))
-            }
-            What::Usage(bounds) => {
-                let priced =
-                    self.price(model?, bounds, parameters, false).map_err(|error| match error {
-                        PriceError::Rating(error) => refusals::rating(&error, pointer),
-                        PriceError::TooManyTiers => too_wide(&error, pointer),
-                    })?;
-                Ok(EstimatedItem::new(priced, Vec::new()))
-            }
-            What::Request(description) => {
-                let name = model?;
-                let at = format!("{pointer}/request");
-                let Some(Resolved { model, .. }) = self.table.table.resolve(name) else {
-                    let error = RatingError::UnknownModel { name: name.to_owned() };
-                    return Err(refusals::rating(&error, pointer));
-                };
-                let counted =
-                    description.quantities(model).map_err(|error| too_wide(&error, &at))?;
-                let parameters = merged(parameters, counted.parameters, pointer)?;
-                let priced = self
-                    .price(name, &counted.usage, &parameters, counted.is_capped)
-                    .map_err(|error| match error {
-                        // The dimensions are not the caller's: what asks for them is.
-                        PriceError::Rating(RatingError::UnpricedDimension { .. }) => {
-                            let detail = error.to_string();
-                            Problem::new(Code::UnpricedDimension, detail.clone())
-                                .with_error(FieldError { pointer: at, detail })
-                        }
-                        PriceError::Rating(error) => refusals::rating(&error, pointer),
-                        PriceError::TooManyTiers => too_wide(&error, &at),
-                    })?;
-                Ok(EstimatedItem::new(priced, counted.assumptions))
-            }
-        }
-    }
-
-    fn price(
-        &self,
-        model: &str,
-        bounds: &BTreeMap<String, estimates::Bounds>,
-        parameters: &Parameters,
-        capped: bool,
-    ) -> Result<Priced, PriceError> {
-        let usage = &Usage::new();
-        let (at, multiplier) = (self.now, self.multiplier);
-        let request = Request { model, usage, parameters, at, multiplier };
-        estimates::price(&self.table.table, &request, bounds, capped)
-    }
-}
-
-/// What the request says of size, quality and resolution beside the parameters that are given.
-fn merged(
-    given: &Parameters,
-    mut described: Parameters,
-    pointer: &str,
-) -> Result<Parameters, Problem> {
-    for (name, value) in given {
-        if described.insert(name.clone(), value.clone()).is_some_and(|other| other != *value) {
-            let detail = "The request says otherwise.";
-            return Err(Problem::invalid_field(format!("{pointer}/parameters/{name}"), detail));
-        }
-    }
-    Ok(described)
-}
-
-fn too_wide(error: &dyn std::error::Error, pointer: &str) -> Problem {
-    let detail = error.to_string();
-    Problem::new(Code::LimitExceeded, detail.clone())
-        .with_error(FieldError { pointer: pointer.to_owned(), detail })
-}
-
-impl EstimatedItem {
-    fn new(priced: Priced, assumptions: Vec<Assumption>) -> Self {
-        let Priced { min, max, expected, is_raised } = priced;
-        Self {
-            model: expected.model,
-            credits: CreditBounds { min, expected: expected.credits, max },
-            minimum_applied: expected.minimum_applied,
-            lines: expected.lines,
-            assumptions,
-            expected_raised: is_raised,
-            matched: expected.matched,
-        }
     }
 }
 
@@ -525,22 +279,27 @@ impl Compared {
         Ok(Some(Self { models, sort, limit }))
     }
 
-    fn estimate(self, asked: &[Asked], prices: &Prices<'_>) -> Result<Estimate, Problem> {
+    fn estimate(
+        self,
+        asked: &[AskedItem],
+        prices: &Prices<'_>,
+        ratio_version: u64,
+    ) -> Result<Estimate, Problem> {
         let [asked] = asked else {
             return Err(Problem::invalid_field("/items", "A comparison is of one item."));
         };
-        if asked.model.is_some() {
-            let pointer = format!("{}/model", asked.pointer);
+        if asked.model().is_some() {
+            let pointer = format!("{}/model", asked.pointer());
             return Err(Problem::invalid_field(pointer, "The models stand in models or feature."));
         }
-        if matches!(asked.what, What::Response(_)) {
+        if asked.is_response() {
             let detail = "What is compared is a request or usage.";
-            return Err(Problem::invalid_field(asked.pointer.clone(), detail));
+            return Err(Problem::invalid_field(asked.pointer(), detail));
         }
         let models: Vec<&str> = match &self.models {
             Models::Named(models) => models.iter().map(String::as_str).collect(),
             Models::OfFeature(feature) => {
-                let models = prices.table.table.models();
+                let models = prices.table.models();
                 let of_feature = models.filter(|m| m.enabled() && m.feature() == feature);
                 let models: Vec<_> = of_feature.map(uc_domain::ratios::Model::id).collect();
                 if models.is_empty() {
@@ -574,7 +333,7 @@ impl Compared {
         items.truncate(self.limit);
         unpriced.truncate(self.limit);
         Ok(Estimate {
-            ratio_version: prices.table.version,
+            ratio_version,
             items,
             total: None,
             unpriced: Some(unpriced),

@@ -171,8 +171,15 @@ async fn create_grant(
         return Err(Problem::invalid_field("/paid", "goes with the source paid only"));
     }
     let paid = paid.map(|paid| paid.check("/paid")).transpose()?;
-    let request =
-        GrantRequest { amount: credits, source, priority, effective_at, expires_at, paid };
+    let request = GrantRequest {
+        amount: credits,
+        source,
+        priority,
+        effective_at,
+        expires_at,
+        paid,
+        rollover: None,
+    };
 
     let ask = Ask {
         account,
@@ -372,6 +379,7 @@ async fn receive(
         effective_at: None,
         expires_at: None,
         paid: paid.clone(),
+        rollover: None,
     });
     match deps.ledger.execute(&ask, |_| Ok(command.clone())).await {
         Ok(outcome) => {

@@ -9,6 +9,7 @@ pub mod account;
 mod decimal;
 pub mod estimates;
 pub mod journal;
+pub mod payments;
 pub mod plans;
 pub mod providers;
 pub mod ratios;

@@ -15,6 +15,7 @@ mod api_key;
 mod auth;
 mod caller;
 mod deployment;
+pub mod estimates;
 mod extract;
 mod idempotency;
 mod ids;

@@ -59,6 +59,8 @@ codes! {
     InvalidSignature = "invalid_signature", UNAUTHORIZED, "The signature is not valid";
     /// The account may not spend what this costs.
     InsufficientCredits = "insufficient_credits", PAYMENT_REQUIRED, "Not enough credits";
+    /// The account may not begin new work.
+    AccountSuspended = "account_suspended", FORBIDDEN, "The account is suspended or closed";
     /// The credential does not allow this, whether or not there is such a thing.
     Forbidden = "forbidden", FORBIDDEN, "Not allowed with this credential";
     /// Nothing is there.
@@ -67,6 +69,16 @@ codes! {
     AccountNotFound = "account_not_found", NOT_FOUND, "There is no such account";
     /// What is there already contradicts the request.
     Conflict = "conflict", CONFLICT, "In conflict with what is there";
+    /// The hold's time is over.
+    HoldExpired = "hold_expired", CONFLICT, "The hold has expired";
+    /// The hold ended with a last capture.
+    HoldCaptured = "hold_captured", CONFLICT, "The hold was captured";
+    /// The hold was given back.
+    HoldVoided = "hold_voided", CONFLICT, "The hold was voided";
+    /// More than is left of what the charge took.
+    RefundExceedsCharge = "refund_exceeds_charge", CONFLICT, "More than is left to refund";
+    /// The grant was voided before.
+    GrantVoided = "grant_voided", CONFLICT, "The grant was voided";
     /// `If-Match` names another version than the current one.
     PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "Somebody changed it meanwhile";
     /// The body is over its limit.

@@ -34,6 +34,33 @@ impl From<Rejection> for Problem {
                 Self::insufficient_credits(available, required, shortfall)
             }
             Rejection::LimitExceeded(detail) => Self::new(Code::LimitExceeded, detail),
+            Rejection::AccountStatus(status) => {
+                let detail =
+                    format!("The account is {}: it can't begin new work.", status.as_str());
+                Self::new(Code::AccountSuspended, detail)
+            }
+            Rejection::HoldGone => Self::new(
+                Code::HoldCaptured,
+                "The hold ended: it was captured, or its time for late captures is over. Charge the \
+                 usage without it.",
+            ),
+            Rejection::HoldExpired(at) => Self::new(
+                Code::HoldExpired,
+                format!("The hold expired at {at}. What was used can still be captured."),
+            ),
+            Rejection::RefundExceedsCharge { left } => {
+                let detail = format!("{left} credits of the charge are left to refund.");
+                Self::new(Code::RefundExceedsCharge, detail).with("left", left)
+            }
+            Rejection::GrantGone => Self::new(
+                Code::Conflict,
+                "Nothing of the grant is left to void: it was used, or it has expired.",
+            ),
+            Rejection::ExceedsDebt { debt } => {
+                let detail =
+                    format!("The account owes {debt} credits: no more can be written off.");
+                Self::new(Code::Conflict, detail).with("debt", debt)
+            }
             Rejection::PriceGroupChanged(_) => Self::internal(&rejection),
         }
     }

@@ -7,8 +7,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use uc_domain::account::{
-    AccountState, Balance, Detail, Grant, Money, Operation, Origin, Posting, RatedItem, Settings,
-    Source, Target,
+    AccountState, Balance, Detail, Grant, Hold, Money, Operation, Origin, Posting, RatedItem,
+    Rollover, Settings, Source, Status, Target,
 };
 use uc_domain::ratios::{Exact, Line, Matched};
 use uc_domain::{Credits, Timestamp};
@@ -106,6 +106,77 @@ pub struct GrantTermsView {
     /// What was paid for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paid: Option<MoneyView>,
+    /// What becomes of them when they end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollover: Option<RolloverView>,
+}
+
+/// What rolls over when a grant ends: `min(max, max(min, what is left))`, as a grant of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Rollover)]
+pub struct RolloverView {
+    /// So much at least.
+    #[schema(value_type = openapi::Decimal)]
+    pub min: Credits,
+    /// At most so much.
+    #[schema(value_type = openapi::Decimal)]
+    pub max: Credits,
+    /// When what rolled over ends.
+    #[schema(value_type = openapi::Instant)]
+    pub expires_at: Timestamp,
+}
+
+impl From<Rollover> for RolloverView {
+    fn from(rollover: Rollover) -> Self {
+        let Rollover { min, max, expires_at } = rollover;
+        Self { min, max, expires_at }
+    }
+}
+
+/// An open hold, or one that just ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Hold)]
+pub struct HoldView {
+    /// Its id.
+    #[schema(example = "hold_2_0")]
+    pub id: String,
+    /// What it reserves; zero once it ended.
+    #[schema(value_type = openapi::Decimal)]
+    pub credits: Credits,
+    /// From when on it reserves nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<openapi::Instant>)]
+    pub expires_at: Option<Timestamp>,
+    /// `open`, `captured`, `voided` or `expired`.
+    #[schema(example = "open")]
+    pub status: &'static str,
+    /// The ratio table's version whose prices hold until it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio_version: Option<u64>,
+}
+
+impl HoldView {
+    /// All open holds of an account, the oldest first.
+    pub fn all(state: &AccountState) -> Vec<Self> {
+        state.holds().iter().map(Self::open).collect()
+    }
+
+    /// An open hold.
+    pub fn open(hold: &Hold) -> Self {
+        Self {
+            id: hold.id.to_string(),
+            credits: hold.credits(),
+            expires_at: Some(hold.expires_at),
+            status: "open",
+            ratio_version: hold.ratio_version,
+        }
+    }
+
+    /// One that reserves nothing any more.
+    pub fn ended(id: uc_domain::account::HoldId, status: &'static str) -> Self {
+        let credits = Credits::ZERO;
+        Self { id: id.to_string(), credits, expires_at: None, status, ratio_version: None }
+    }
 }
 
 /// Where credits come from. For `#[schema(value_type = ...)]`.
@@ -180,6 +251,21 @@ pub struct SettingsView {
     pub price_group: String,
     /// Whether account tokens see the metadata of operations.
     pub metadata_visible: bool,
+    /// Whether it may begin new work.
+    #[schema(value_type = StatusSchema)]
+    pub status: Status,
+}
+
+/// Whether an account may begin new work. For `#[schema(value_type = ...)]`.
+#[derive(Debug, Clone, Copy, ToSchema)]
+#[schema(as = AccountStatus, rename_all = "snake_case")]
+pub enum StatusSchema {
+    /// It may.
+    Active,
+    /// Holds and charges are refused; holds that are open are still captured.
+    Suspended,
+    /// As suspended, and it gets no grants by hand. Payments still count.
+    Closed,
 }
 
 /// What happens to a charge that is larger than what is there.
@@ -201,6 +287,7 @@ impl From<&Settings> for SettingsView {
             credit_line: settings.credit_line,
             price_group: settings.price_group.clone(),
             metadata_visible: settings.metadata_visible,
+            status: settings.status,
         }
     }
 }
@@ -288,9 +375,39 @@ pub struct OperationView {
     /// What a grant brought.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantTermsView>,
-    /// The grant that became effective or expired.
+    /// The grant that became effective, expired or was voided, or where credits were given back to
+    /// that had no grant to go back to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant_id: Option<String>,
+    /// The hold that it opened, changed or ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_id: Option<String>,
+    /// The change of what open holds reserve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<openapi::Decimal>)]
+    pub held: Option<Credits>,
+    /// When the hold expires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<openapi::Instant>)]
+    pub expires_at: Option<Timestamp>,
+    /// What was asked for, where a hold reserves less.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<openapi::Decimal>)]
+    pub requested: Option<Credits>,
+    /// Whether the hold had expired before the capture.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
+    /// Whether the hold ended with the capture.
+    #[serde(rename = "final", skip_serializing_if = "Option::is_none")]
+    pub last: Option<bool>,
+    /// The charge that was given back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "op_3_0")]
+    pub charge: Option<String>,
+    /// What of the charge was given back so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<openapi::Decimal>)]
+    pub refunded: Option<Credits>,
     /// The settings from then on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<SettingsView>,
@@ -322,6 +439,7 @@ impl OperationView {
         let Happened { operation, balance_after, private } = happened;
         let credits = operation.credits();
         let postings = operation.postings.iter().map(PostingView::from).collect();
+        let held = Some(operation.held_change()).filter(|change| !change.is_zero());
         let Operation { id, origin, at, detail, .. } = operation;
         let mut view = Self {
             id: id.to_string(),
@@ -338,6 +456,14 @@ impl OperationView {
             forgiven: None,
             grant: None,
             grant_id: None,
+            hold_id: None,
+            held,
+            expires_at: None,
+            requested: None,
+            late: false,
+            last: None,
+            charge: None,
+            refunded: None,
             settings: None,
             idempotency_key: None,
             subscription: None,
@@ -350,7 +476,9 @@ impl OperationView {
         match origin {
             Origin::Client { key } => view.idempotency_key = Some(key),
             Origin::Subscription { id, .. } => view.subscription = Some(id),
-            Origin::Payment { payment, .. } => view.payment = Some(payment),
+            Origin::Payment { payment, .. } | Origin::PaymentChange { payment, .. } => {
+                view.payment = Some(payment);
+            }
             Origin::System => {}
         }
         view.describe(detail);
@@ -359,7 +487,16 @@ impl OperationView {
 
     fn describe(&mut self, detail: Detail) {
         match detail {
-            Detail::Grant { grant, source, priority, amount, effective_at, expires_at, paid } => {
+            Detail::Grant {
+                grant,
+                source,
+                priority,
+                amount,
+                effective_at,
+                expires_at,
+                paid,
+                rollover,
+            } => {
                 self.grant = Some(GrantTermsView {
                     id: grant.to_string(),
                     source,
@@ -368,27 +505,75 @@ impl OperationView {
                     effective_at,
                     expires_at,
                     paid: paid.map(MoneyView::from),
+                    rollover: rollover.map(RolloverView::from),
                 });
             }
-            Detail::Activation { grant } | Detail::Expiry { grant } => {
-                self.grant_id = Some(grant.to_string());
-            }
+            Detail::Activation { grant }
+            | Detail::Expiry { grant }
+            | Detail::GrantVoid { grant, .. } => self.grant_id = Some(grant.to_string()),
             Detail::Charge { requested, items, ratio_version, occurred_at } => {
-                self.occurred_at = occurred_at;
+                self.describe_usage(requested, items, ratio_version, occurred_at);
+            }
+            Detail::Capture {
+                hold,
+                requested,
+                items,
+                ratio_version,
+                occurred_at,
+                late,
+                last,
+                ..
+            } => {
+                self.describe_usage(requested, items, ratio_version, occurred_at);
+                self.hold_id = Some(hold.to_string());
+                self.late = late;
+                self.last = Some(last);
+            }
+            Detail::Hold { requested, credits, expires_at, ratio_version } => {
+                self.requested = Some(requested).filter(|requested| *requested != credits);
+                self.expires_at = Some(expires_at);
                 self.ratio_version = ratio_version;
-                self.forgiven = requested.checked_add(self.credits).filter(|c| c.is_positive());
-                if items.len() > 1 || items.iter().any(|item| item.matched.is_some()) {
-                    self.items = items.iter().map(ChargedItem::from).collect();
-                }
-                if !items.is_empty() {
-                    self.minimum_applied = Some(items.iter().any(|item| item.minimum_applied));
-                    let lines: Vec<Line> = items.into_iter().flat_map(|i| i.lines).collect();
-                    let sum: i128 = lines.iter().map(|line| line.credits().scaled()).sum();
-                    self.subtotal = Exact::from_scaled(sum);
-                    self.lines = Some(lines);
-                }
+                self.hold_id = Some(self.id.replacen("op_", "hold_", 1));
+            }
+            Detail::HoldExtension { hold, expires_at } => {
+                self.hold_id = Some(hold.to_string());
+                self.expires_at = Some(expires_at);
+            }
+            Detail::Release { hold, .. } => self.hold_id = Some(hold.to_string()),
+            Detail::Refund { charge, refunded, grant, .. } => {
+                self.charge = Some(charge.to_string());
+                self.refunded = Some(refunded);
+                self.grant_id = grant.map(|grant| grant.to_string());
+            }
+            Detail::Clawback { .. } | Detail::WriteOff => {}
+            Detail::ClawbackReversal { grant, .. } => {
+                self.grant_id = grant.map(|grant| grant.to_string());
             }
             Detail::Settings(settings) => self.settings = Some(SettingsView::from(&settings)),
+        }
+    }
+}
+
+impl OperationView {
+    fn describe_usage(
+        &mut self,
+        requested: Credits,
+        items: Vec<RatedItem>,
+        ratio_version: Option<u64>,
+        occurred_at: Option<Timestamp>,
+    ) {
+        self.occurred_at = occurred_at;
+        self.ratio_version = ratio_version;
+        self.forgiven = requested.checked_add(self.credits).filter(|c| c.is_positive());
+        if items.len() > 1 || items.iter().any(|item| item.matched.is_some()) {
+            self.items = items.iter().map(ChargedItem::from).collect();
+        }
+        if !items.is_empty() {
+            self.minimum_applied = Some(items.iter().any(|item| item.minimum_applied));
+            let lines: Vec<Line> = items.into_iter().flat_map(|item| item.lines).collect();
+            let sum: i128 = lines.iter().map(|line| line.credits().scaled()).sum();
+            self.subtotal = Exact::from_scaled(sum);
+            self.lines = Some(lines);
         }
     }
 }
@@ -408,6 +593,10 @@ pub struct GrantView {
     /// What is left of it.
     #[schema(value_type = openapi::Decimal)]
     pub remaining: Credits,
+    /// What of that open holds reserve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<openapi::Decimal>)]
+    pub reserved: Option<Credits>,
     /// Whether it is still to come, and no part of the balance.
     pub pending: bool,
     /// From when on it counts.
@@ -417,6 +606,9 @@ pub struct GrantView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<openapi::Instant>)]
     pub expires_at: Option<Timestamp>,
+    /// What becomes of it when it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollover: Option<RolloverView>,
 }
 
 impl GrantView {
@@ -431,9 +623,11 @@ impl GrantView {
             source: grant.source,
             priority: grant.priority,
             remaining: grant.remaining,
+            reserved: Some(grant.reserved).filter(|reserved| reserved.is_positive()),
             pending: state.is_pending(grant),
             effective_at: grant.effective_at,
             expires_at: grant.expires_at,
+            rollover: grant.rollover.map(RolloverView::from),
         }
     }
 }
@@ -451,12 +645,25 @@ pub struct Moved {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "debt")]
     pub reason: Option<&'static str>,
+    /// The hold that a capture is of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldView>,
 }
 
 impl From<uc_ledger::Outcome> for Moved {
     fn from(outcome: uc_ledger::Outcome) -> Self {
         let allowed = outcome.state.allowed().reason();
+        let hold = match outcome.happened.operation.detail {
+            Detail::Capture { hold, last: false, late: false, .. } => {
+                outcome.state.hold(hold).map(HoldView::open)
+            }
+            Detail::Capture { hold, last, .. } => {
+                Some(HoldView::ended(hold, if last { "captured" } else { "expired" }))
+            }
+            _ => None,
+        };
         Self {
+            hold,
             balance: outcome.state.balance().into(),
             operation: OperationView::new(outcome.happened, true),
             allowed: allowed.is_none(),

@@ -1,7 +1,7 @@
 //! The keys of every item in the table. `#` is in no id, so parts can be joined with it.
 
 use ring::digest;
-use uc_domain::account::Origin;
+use uc_domain::account::{GrantId, HoldId, OperationId, Origin};
 use uc_domain::{AccountId, Timestamp};
 
 use crate::store::Key;
@@ -12,6 +12,8 @@ pub const DIRECTORY_SHARDS: u8 = 8;
 pub const DUE_SHARDS: u8 = 8;
 /// Digits of an entry's sequence number: with zeros in front, text compares like numbers.
 const SEQ_DIGITS: usize = 12;
+/// Digits of the number of a refund, or of a change of a payment.
+const NUMBER_DIGITS: usize = 6;
 
 /// The partition of an account's journal.
 pub fn journal(account: &AccountId) -> String {
@@ -39,6 +41,9 @@ pub fn operation(account: &AccountId, origin: &Origin) -> Option<Key> {
         Origin::Client { key } => format!("c#{key}"),
         Origin::Subscription { id, period } => format!("sub:{id}#{period}"),
         Origin::Payment { provider, payment } => format!("pay:{provider}#{payment}"),
+        Origin::PaymentChange { provider, mode, payment, number } => {
+            format!("change:{provider}:{mode}:{payment}#{number}")
+        }
         Origin::System => return None,
     };
     Some(Key::new(format!("O#{account}#{path}"), "O"))
@@ -47,6 +52,31 @@ pub fn operation(account: &AccountId, origin: &Origin) -> Option<Key> {
 /// The one item of a payment, whatever account it is said to be for.
 pub fn payment(provider: &str, mode: &str, payment: &str) -> Key {
     Key::new(format!("P#{provider}#{mode}#{payment}"), "P")
+}
+
+/// What became of a payment later, the `number`th time from 1.
+pub fn payment_change(provider: &str, mode: &str, payment: &str, number: u32) -> Key {
+    Key::new(format!("P#{provider}#{mode}#{payment}"), format!("C#{number:0NUMBER_DIGITS$}"))
+}
+
+/// The mark that a hold was voided, so that later requests hear so.
+pub fn voided_hold(account: &AccountId, hold: HoldId) -> Key {
+    Key::new(format!("O#{account}#hold#{hold}"), "O")
+}
+
+/// The mark that a grant was voided.
+pub fn voided_grant(account: &AccountId, grant: GrantId) -> Key {
+    Key::new(format!("O#{account}#grant#{grant}"), "O")
+}
+
+/// The partition of the refunds of a charge.
+pub fn refunds(account: &AccountId, charge: OperationId) -> String {
+    format!("F#{account}#{charge}")
+}
+
+/// The `number`th refund of a charge, from 1.
+pub fn refund(account: &AccountId, charge: OperationId, number: u32) -> Key {
+    Key::new(refunds(account, charge), format!("{number:0NUMBER_DIGITS$}"))
 }
 
 /// A partition of the account directory.

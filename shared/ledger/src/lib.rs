@@ -10,6 +10,7 @@ mod clock;
 mod credentials;
 mod dynamo;
 mod entry;
+pub mod evidence;
 mod journal;
 pub mod keys;
 mod plans;

@@ -282,6 +282,7 @@ impl Plans {
             effective_at: Some(starts_at),
             expires_at: Some(ends_at),
             paid: None,
+            rollover: None,
         });
         let ask = Ask {
             account,

@@ -163,6 +163,16 @@ pub struct GrantTerms {
     pub expires_at: Option<Timestamp>,
 }
 
+impl GrantTerms {
+    /// Those of a grant that is opened at `at` for credits that are given back and have no grant to
+    /// go back to: 30 days.
+    pub fn of_refund(id: GrantId, at: Timestamp) -> Self {
+        let source = Source::Refund;
+        let expires_at = Some(at.saturating_add_millis(super::REFUND_MILLIS));
+        Self { id, source, priority: source.default_priority(), effective_at: at, expires_at }
+    }
+}
+
 impl Grant {
     /// A grant on these terms with `remaining` credits.
     pub(super) const fn on(terms: GrantTerms, remaining: Credits) -> Self {

@@ -3,8 +3,8 @@
 use super::{Draft, difference, post};
 use crate::Credits;
 use crate::account::{
-    Detail, Grant, GrantId, GrantTerms, OperationId, Origin, PaymentChange, Posting, REFUND_MILLIS,
-    RefundRequest, Rejection, Source, Target,
+    Detail, Grant, GrantId, GrantTerms, OperationId, Origin, PaymentChange, Posting, RefundRequest,
+    Rejection, Target,
 };
 
 impl Draft {
@@ -56,14 +56,7 @@ impl Draft {
         if credits.is_zero() {
             return Ok(None);
         }
-        let now = self.state.settled_at;
-        let terms = GrantTerms {
-            id: GrantId(self.next_id()),
-            source: Source::Refund,
-            priority: Source::Refund.default_priority(),
-            effective_at: now,
-            expires_at: Some(now.saturating_add_millis(REFUND_MILLIS)),
-        };
+        let terms = GrantTerms::of_refund(GrantId(self.next_id()), self.state.settled_at);
         self.insert(Grant::on(terms, credits), postings).map(Some)
     }
 

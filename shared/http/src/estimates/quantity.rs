@@ -4,14 +4,15 @@ use std::fmt;
 
 use serde::Deserialize;
 use uc_domain::{Quantity, estimates};
-use uc_http::openapi;
 use utoipa::openapi::schema::OneOfBuilder;
 use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::openapi;
+
 /// [`estimates::Bounds`] in a body: a quantity, or an object with `min`, `expected` and `max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Bounds(pub estimates::Bounds);
+pub struct Bounds(pub estimates::Bounds);
 
 impl<'de> Deserialize<'de> for Bounds {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -50,7 +51,7 @@ fn known(quantity: Quantity) -> Bounds {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = QuantityBounds)]
-pub(crate) struct BoundsFields {
+pub struct BoundsFields {
     /// At least.
     #[schema(value_type = openapi::Quantity)]
     min: Quantity,
@@ -63,7 +64,7 @@ pub(crate) struct BoundsFields {
 }
 
 /// Describes [`Bounds`] in the `OpenAPI` document.
-pub(crate) enum QuantityOrBounds {}
+pub enum QuantityOrBounds {}
 
 impl ToSchema for QuantityOrBounds {
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {

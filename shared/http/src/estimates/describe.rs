@@ -10,10 +10,10 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use uc_domain::estimates::{self, Description, Image, Output, Profile};
 use uc_domain::ratios::is_parameter_value;
-use uc_http::Problem;
 use utoipa::ToSchema;
 
-use crate::quantity::{Bounds, QuantityOrBounds};
+use super::quantity::{Bounds, QuantityOrBounds};
+use crate::Problem;
 
 /// Messages, or parts of one, at most.
 const MAX_MESSAGES: usize = 2_000;
@@ -31,7 +31,7 @@ const MAX_OUTPUT_TOKENS: u64 = 1_000_000_000;
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = RequestDescription)]
-pub(crate) struct Request {
+pub struct Request {
     /// A prompt, or a text to embed.
     #[schema(value_type = Option<String>)]
     text: Option<Text>,

@@ -1,0 +1,267 @@
+//! What decides a refund or a clawback, and is not in an account's newest entry.
+//!
+//! All of it is written once and never changed: a charge, the terms a grant was opened with, the
+//! `n`th refund or change of a payment. So it may be read before the account is: whoever was faster
+//! has written number `n`, and the condition on that item tells.
+
+use aws_sdk_dynamodb::primitives::Blob;
+use uc_domain::account::{
+    Detail, GrantId, GrantTerms, HoldId, Money, Operation, OperationId, Target,
+};
+use uc_domain::payments::{Payment, Reversals};
+use uc_domain::{AccountId, Credits};
+
+use crate::journal::{Happened, Ledger, LedgerError};
+use crate::keys;
+use crate::store::{AttributeValue, Condition, Item, Key, Put, Query, SK, bytes, text};
+
+/// A refund item's attribute: what was refunded of the charge so far.
+const REFUNDED: &str = "refunded";
+/// A payment change's attribute: all that became of the payment so far.
+const REVERSALS: &str = "s";
+/// Numbers have six digits: so many refunds of one charge, or changes of one payment, at most.
+const MAX_NUMBER: u32 = 999_999;
+
+/// A charge or capture, and what was given back of it.
+#[derive(Debug, Clone)]
+pub struct RefundEvidence {
+    /// The charge or capture.
+    pub charge: Operation,
+    /// What was refunded of it so far.
+    pub refunded: Credits,
+    /// The number of the next refund of it, from 1.
+    pub number: u32,
+    /// The terms of the grants it took from, but for those that were voided.
+    pub terms: Vec<GrantTerms>,
+}
+
+/// A payment that counted.
+#[derive(Debug, Clone)]
+pub struct PaymentEvidence {
+    /// The account that it credited.
+    pub account: AccountId,
+    /// What it brought.
+    pub payment: Payment,
+    /// The terms of the grant that it opened.
+    pub terms: GrantTerms,
+    /// All that became of it so far.
+    pub reversals: Reversals,
+    /// The number of the next change of it, from 1.
+    pub number: u32,
+}
+
+impl Ledger {
+    /// What decides a refund. `None` where there is no such operation.
+    ///
+    /// # Errors
+    /// The store is unavailable, or what it holds is corrupt.
+    pub async fn refund_evidence(
+        &self,
+        account: &AccountId,
+        charge: OperationId,
+    ) -> Result<Option<RefundEvidence>, LedgerError> {
+        let Some(Happened { operation, .. }) = self.operation(account, charge).await? else {
+            return Ok(None);
+        };
+        let (refunded, number) = match self.newest(keys::refunds(account, charge)).await? {
+            None => (Credits::ZERO, 1),
+            Some((number, item)) => {
+                let refunded = text(&item, REFUNDED).and_then(|text| text.parse().ok());
+                let corrupt = || LedgerError::Corrupt(format!("refund {number} of {charge}"));
+                (refunded.ok_or_else(corrupt)?, next(number)?)
+            }
+        };
+        let mut terms = Vec::new();
+        for posting in &operation.postings {
+            if let Target::Grant(grant) = posting.target
+                && !self.is_marked(&keys::voided_grant(account, grant)).await?
+            {
+                terms.push(self.terms(account, grant).await?);
+            }
+        }
+        Ok(Some(RefundEvidence { charge: operation, refunded, number, terms }))
+    }
+
+    /// The terms that a grant was opened with.
+    async fn terms(&self, account: &AccountId, id: GrantId) -> Result<GrantTerms, LedgerError> {
+        let corrupt = || LedgerError::Corrupt(format!("{id} of {account} has no opening"));
+        let opening = self.operation(account, id.0).await?.ok_or_else(corrupt)?.operation;
+        match opening.detail {
+            Detail::Grant { source, priority, effective_at, expires_at, .. } => {
+                Ok(GrantTerms { id, source, priority, effective_at, expires_at })
+            }
+            // Opened for what had no grant to go back to.
+            Detail::Refund { .. } | Detail::ClawbackReversal { .. } => {
+                Ok(GrantTerms::of_refund(id, opening.at))
+            }
+            _ => Err(corrupt()),
+        }
+    }
+
+    /// Whether a grant was ever opened under this name.
+    ///
+    /// # Errors
+    /// The store is unavailable, or what it holds is corrupt.
+    pub async fn was_granted(&self, account: &AccountId, id: GrantId) -> Result<bool, LedgerError> {
+        match self.terms(account, id).await {
+            Ok(_) => Ok(true),
+            Err(LedgerError::Corrupt(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a grant was voided.
+    ///
+    /// # Errors
+    /// The store is unavailable.
+    pub async fn grant_was_voided(
+        &self,
+        account: &AccountId,
+        grant: GrantId,
+    ) -> Result<bool, LedgerError> {
+        self.is_marked(&keys::voided_grant(account, grant)).await
+    }
+
+    /// Whether a hold was voided.
+    ///
+    /// # Errors
+    /// The store is unavailable.
+    pub async fn hold_was_voided(
+        &self,
+        account: &AccountId,
+        hold: HoldId,
+    ) -> Result<bool, LedgerError> {
+        self.is_marked(&keys::voided_hold(account, hold)).await
+    }
+
+    async fn is_marked(&self, key: &Key) -> Result<bool, LedgerError> {
+        Ok(self.store().get(key).await?.is_some())
+    }
+
+    /// What decides a clawback. `None` where no such payment ever counted.
+    ///
+    /// # Errors
+    /// The store is unavailable, or what it holds is corrupt.
+    pub async fn payment_evidence(
+        &self,
+        provider: &str,
+        mode: &str,
+        payment: &str,
+    ) -> Result<Option<PaymentEvidence>, LedgerError> {
+        let key = keys::payment(provider, mode, payment);
+        let Some(item) = self.store().get(&key).await? else { return Ok(None) };
+        let corrupt = || LedgerError::Corrupt(format!("payment {payment} of {provider}"));
+        let (account, operation, brought) = read_payment(&item).ok_or_else(corrupt)?;
+        let opening = self.operation(&account, operation).await?.ok_or_else(corrupt)?.operation;
+        let terms = match opening.detail {
+            Detail::Grant { grant, source, priority, effective_at, expires_at, .. } => {
+                GrantTerms { id: grant, source, priority, effective_at, expires_at }
+            }
+            _ => return Err(corrupt()),
+        };
+        let (reversals, number) = match self.newest_change(&key.pk).await? {
+            None => (Reversals::default(), 1),
+            Some((number, item)) => {
+                let stored = bytes(&item, REVERSALS).ok_or_else(corrupt)?;
+                (minicbor::decode(stored).map_err(|_| corrupt())?, next(number)?)
+            }
+        };
+        Ok(Some(PaymentEvidence { account, payment: brought, terms, reversals, number }))
+    }
+
+    /// Writes that something became of a payment which moves no credits. False where somebody was
+    /// faster.
+    ///
+    /// # Errors
+    /// The store is unavailable.
+    pub async fn note_payment_change(&self, put: Put) -> Result<bool, LedgerError> {
+        match self.store().put(put).await {
+            Ok(()) => Ok(true),
+            Err(crate::store::StoreError::ConditionFailed) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn newest(&self, pk: String) -> Result<Option<(u32, Item)>, LedgerError> {
+        let (from, to) = ("000000".to_owned(), "999999".to_owned());
+        self.highest(Query { pk, from, to, descending: true, limit: 1 }, "").await
+    }
+
+    async fn newest_change(&self, pk: &str) -> Result<Option<(u32, Item)>, LedgerError> {
+        let (from, to) = ("C#000000".to_owned(), "C#999999".to_owned());
+        let query = Query { pk: pk.to_owned(), from, to, descending: true, limit: 1 };
+        self.highest(query, "C#").await
+    }
+
+    async fn highest(
+        &self,
+        query: Query,
+        prefix: &str,
+    ) -> Result<Option<(u32, Item)>, LedgerError> {
+        let Some(item) = self.store().query(&query).await?.into_iter().next() else {
+            return Ok(None);
+        };
+        let number = text(&item, SK).and_then(|sk| sk.strip_prefix(prefix)?.parse().ok());
+        let corrupt = || LedgerError::Corrupt(format!("an item of {}", query.pk));
+        Ok(Some((number.ok_or_else(corrupt)?, item)))
+    }
+}
+
+fn next(number: u32) -> Result<u32, LedgerError> {
+    if number >= MAX_NUMBER {
+        return Err(LedgerError::Refused("999,999 refunds or changes are the most".to_owned()));
+    }
+    Ok(number + 1)
+}
+
+/// The put that says how much of a charge was refunded with its `number`th refund.
+pub fn refund_put(account: &AccountId, charge: OperationId, number: u32, refunded: Credits) -> Put {
+    let mut item = keys::refund(account, charge, number).item();
+    item.insert(REFUNDED.to_owned(), AttributeValue::S(refunded.to_string()));
+    Put { item, condition: Condition::NotExists }
+}
+
+/// The mark that a hold or a grant was voided.
+pub fn mark_put(key: &Key) -> Put {
+    Put { item: key.item(), condition: Condition::NotExists }
+}
+
+/// The item of a payment that brought credits.
+pub fn payment_put(
+    key: &Key,
+    account: &AccountId,
+    operation: OperationId,
+    brought: &Payment,
+) -> Put {
+    let text = |text: String| AttributeValue::S(text);
+    let mut item = key.item();
+    item.insert("account".to_owned(), text(account.to_string()));
+    item.insert("operation".to_owned(), text(operation.to_string()));
+    item.insert("credits".to_owned(), text(brought.credits.to_string()));
+    if let Some(paid) = &brought.paid {
+        item.insert("amount".to_owned(), text(paid.amount.to_string()));
+        item.insert("currency".to_owned(), text(paid.currency.clone()));
+    }
+    Put { item, condition: Condition::NotExists }
+}
+
+fn read_payment(item: &Item) -> Option<(AccountId, OperationId, Payment)> {
+    let account = text(item, "account")?.parse().ok()?;
+    let operation = text(item, "operation")?.parse().ok()?;
+    let credits = text(item, "credits")?.parse().ok()?;
+    let paid = match (text(item, "amount"), text(item, "currency")) {
+        (Some(amount), Some(currency)) => {
+            Some(Money { amount: amount.parse().ok()?, currency: currency.to_owned() })
+        }
+        _ => None,
+    };
+    Some((account, operation, Payment { credits, paid }))
+}
+
+/// The put that says all that became of a payment with its `number`th change.
+pub fn payment_change_put(key: &Key, reversals: &Reversals) -> Put {
+    let encoded = minicbor::to_vec(reversals).expect("writing to memory does not fail");
+    let mut item = key.item();
+    item.insert(REVERSALS.to_owned(), AttributeValue::B(Blob::new(encoded)));
+    Put { item, condition: Condition::NotExists }
+}
