@@ -1,6 +1,9 @@
 //! Charges accounts for what was used.
 
+mod batch;
 mod charges;
+mod queue;
+mod unrated;
 
 use std::sync::Arc;
 
@@ -8,6 +11,8 @@ use axum::Router;
 use uc_http::Deployment;
 use uc_ledger::Ledger;
 use uc_ratios::Reader;
+
+pub use self::queue::{Queue, Report};
 
 /// What the function works with.
 #[derive(Clone)]
@@ -18,18 +23,27 @@ pub struct Deps {
     pub ratios: Arc<Reader>,
 }
 
+impl Deps {
+    fn new(deployment: &Deployment) -> Self {
+        Self { ledger: deployment.ledger(), ratios: deployment.reader() }
+    }
+}
+
 /// All routes, without layers: serve them with `uc_http::wrap`.
 pub fn routes() -> Router<Deps> {
-    charges::routes()
+    charges::routes().merge(batch::routes()).merge(unrated::routes())
 }
 
 /// The description of the routes.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    charges::openapi()
+    let mut described = charges::openapi();
+    described.merge(batch::openapi());
+    described.merge(unrated::openapi());
+    described
 }
 
 /// The function's router in a deployment.
 pub fn router(deployment: &Deployment) -> Router {
-    let deps = Deps { ledger: deployment.ledger(), ratios: deployment.reader() };
+    let deps = Deps::new(deployment);
     uc_http::wrap("charge", routes().with_state(deps), deployment.auth())
 }
