@@ -10,6 +10,8 @@
 mod access;
 #[path = "end_to_end/bad_input.rs"]
 mod bad_input;
+#[path = "end_to_end/batches.rs"]
+mod batches;
 #[path = "end_to_end/browser.rs"]
 mod browser;
 #[path = "end_to_end/calculations.rs"]

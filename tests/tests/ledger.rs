@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use uc_domain::account::{
@@ -14,11 +14,11 @@ use uc_domain::ratios::{Conditions, Line, Multiplier, Per, Rate, Ratio};
 use uc_domain::{AccountId, Credits, Quantity, Timestamp};
 use uc_ledger::store::{
     AttributeValue, Condition, DueKey, Item, Key, Put, Query, Store, StoreError, TransactError,
-    item_size,
+    item_size, transaction_write_units,
 };
 use uc_ledger::{
-    Ask, Asked, Clock, DynamoStore, Ledger, LedgerError, NewSubscription, Outcome, Plans, Private,
-    SystemClock, VerifyError,
+    Ask, Asked, Batched, Clock, DynamoStore, Ledger, LedgerError, NewSubscription, Outcome,
+    Parking, Plans, Private, SystemClock, Unrated, UnratedItem, VerifyError,
 };
 use uc_local::emulator::Emulator;
 
@@ -263,6 +263,14 @@ struct Spoiled {
     inner: Arc<DynamoStore>,
     left: AtomicU32,
     how: How,
+    /// Write units of the last transaction.
+    units: AtomicUsize,
+}
+
+impl Spoiled {
+    fn new(inner: &Arc<DynamoStore>, left: u32, how: How) -> Self {
+        Self { inner: Arc::clone(inner), left: left.into(), how, units: 0.into() }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -299,6 +307,7 @@ impl Store for Spoiled {
         self.inner.delete(key).await
     }
     async fn transact(&self, puts: Vec<Put>) -> Result<(), TransactError> {
+        self.units.store(transaction_write_units(&puts), Ordering::Relaxed);
         let spoil = self
             .left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
@@ -326,7 +335,7 @@ async fn passing_failures_neither_lose_nor_repeat() {
         [(How::AnswerLost, "lost"), (How::Unreachable, "down"), (How::Conflict, "conflict")]
     {
         let acme = account(name);
-        let store = Spoiled { inner: Arc::clone(&fixture.dynamo), left: 3.into(), how };
+        let store = Spoiled::new(&fixture.dynamo, 3, how);
         let ledger = ledger(Arc::new(store));
         let opened = execute(&ledger, &ask(&acme, client("a")), &grant("10", 50)).await.unwrap();
         assert!(!opened.replayed, "{how:?}: a lost answer to our own write is no replay");
@@ -335,7 +344,7 @@ async fn passing_failures_neither_lose_nor_repeat() {
         assert_eq!(charged.happened.balance_after.posted, credits("6"), "{how:?}");
         assert_eq!(ledger.verify(&acme).await.unwrap().entries, 2, "{how:?}");
         // The same without an operation item to tell.
-        let store = Spoiled { inner: Arc::clone(&fixture.dynamo), left: 1.into(), how };
+        let store = Spoiled::new(&fixture.dynamo, 1, how);
         let changed = Command::Settings(Settings { metadata_visible: true, ..Settings::default() });
         let ledger = ledger_on(store);
         let outcome = execute(&ledger, &ask(&acme, Origin::System), &changed).await.unwrap();
@@ -413,6 +422,408 @@ async fn tampering_shows() {
     fixture.dynamo.delete(&key).await.unwrap();
     let error = ledger.verify(&acme).await.unwrap_err();
     assert!(matches!(error, VerifyError::Broken { seq: 2, .. }), "{error}");
+    fixture.stop().await;
+}
+
+/// So many random hexadecimal digits: no more than half of their bytes can be saved.
+fn random_hex(digits: usize) -> String {
+    (0..digits).map(|_| char::from_digit(fastrand::u32(0..16), 16).unwrap()).collect()
+}
+
+/// A key as callers choose them: a random UUID.
+fn random_key() -> String {
+    let part = |digits| random_hex(digits);
+    format!("{}-{}-4{}-8{}-{}", part(8), part(4), part(3), part(3), part(12))
+}
+
+/// A charge of one item with two lines of random quantities.
+fn two_lines() -> Command {
+    let line = |dimension: &str, mantissa| {
+        let ratio = Ratio::from_parts(mantissa, 2).unwrap();
+        let rate = Rate::new(ratio, Per::from_exponent(6).unwrap(), None).unwrap();
+        let quantity = Quantity::from_whole(fastrand::u64(1..100_000)).unwrap();
+        let model = "openai/gpt-5.1".to_owned();
+        Line::new(model, dimension.to_owned(), quantity, rate, Multiplier::ONE).unwrap()
+    };
+    let item = RatedItem {
+        lines: vec![line("input_tokens", 125), line("output_tokens", 1_001)],
+        credits: Credits::from_micros(fastrand::i128(1..20_000) * 100).unwrap(),
+        minimum_applied: false,
+        matched: None,
+    };
+    Command::Charge(Charge {
+        credits: item.credits,
+        items: vec![item],
+        ratio_version: Some(12),
+        price_group: None,
+        max_credits: None,
+        occurred_at: Some(SystemClock.now().saturating_add_millis(-fastrand::i64(0..60_000))),
+    })
+}
+
+/// The bar of the design: at most 2.5 write units an operation at 25, 2.3 at 96, with metadata of
+/// 64 bytes; one read and one write round trip for all of them.
+#[tokio::test]
+async fn a_batch_costs_little_more_than_its_operation_items() {
+    let fixture = Fixture::start().await;
+    for (count, bar_x10) in [(1, 40), (25, 25), (96, 23)] {
+        let store = Arc::new(Spoiled::new(&fixture.dynamo, 0, How::Conflict));
+        let ledger = ledger(Arc::clone(&store) as Arc<dyn Store>);
+        let acme = account(&format!("workspace_7f3d9c1e5b2a4860b1c2d3e4f50617{count}"));
+        for priority in 1..=5 {
+            let key = client(&format!("grant-{priority}"));
+            execute(&ledger, &ask(&acme, key), &grant("1000.123456", priority)).await.unwrap();
+        }
+        let commands: Vec<Command> = (0..count).map(|_| two_lines()).collect();
+        let decisions: Vec<_> =
+            commands.iter().map(|command| move |_: &_| Ok::<_, ()>(command.clone())).collect();
+        let batch: Vec<_> = decisions
+            .iter()
+            .map(|decide| Batched {
+                ask: Ask {
+                    private: Private {
+                        metadata: BTreeMap::from([(
+                            "conversation".to_owned(),
+                            random_hex(64 - "conversation".len()),
+                        )]),
+                        ..Private::default()
+                    },
+                    ..ask(&acme, Origin::Client { key: random_key() })
+                },
+                decide,
+            })
+            .collect();
+        let before = fixture.dynamo.counters().read();
+        let outcomes = ledger.execute_batch(&acme, &batch).await;
+        let after = fixture.dynamo.counters().read();
+
+        assert!(outcomes.iter().all(|outcome| outcome.as_ref().is_ok_and(|o| !o.replayed)));
+        let head = ledger.head(&acme).await.unwrap().unwrap();
+        assert_eq!((head.seq(), head.entry.operations.len()), (6, count));
+        assert_eq!(after.round_trips - before.round_trips, 2, "one read, one write");
+        let ours = store.units.load(Ordering::Relaxed);
+        let theirs = after.write_units_x10 - before.write_units_x10;
+        println!(
+            "{count} charges: an entry of {} bytes, {}.{:02} write units each",
+            head.size(&acme),
+            ours / count,
+            ours * 100 / count % 100
+        );
+        assert_eq!(u64::try_from(ours * 10).unwrap(), theirs);
+        assert!(ours * 10 <= count * bar_x10, "{ours} write units for {count}");
+        // And what was said about each is there again.
+        for (batched, outcome) in batch.iter().zip(outcomes) {
+            assert_eq!(outcome.unwrap().happened.private, batched.ask.private);
+        }
+        ledger.verify(&acme).await.unwrap();
+    }
+    fixture.stop().await;
+}
+
+/// What one of a batch asks for, and what became of it, as far as it must be what one request
+/// after the other would have come to.
+#[derive(Debug, Clone, Copy)]
+enum Asks {
+    Charge(&'static str),
+    /// The caller's own decision is against it.
+    Nothing,
+}
+
+fn decided(asks: Asks) -> Result<Command, &'static str> {
+    match asks {
+        Asks::Charge(credits) => Ok(charge(credits)),
+        Asks::Nothing => Err("decided against"),
+    }
+}
+
+fn became(outcome: Result<Outcome, Asked<&'static str>>) -> String {
+    match outcome {
+        Ok(outcome) => format!(
+            "{} {} {}",
+            if outcome.replayed { "again" } else { "new" },
+            outcome.happened.operation.credits(),
+            outcome.happened.balance_after.posted,
+        ),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// A batch comes to what its asks come to one after the other: rejections, replays and keys that
+/// are used twice, inside the batch and from before.
+#[tokio::test]
+async fn a_batch_is_its_asks_one_after_the_other() {
+    let fixture = Fixture::start().await;
+    let ledger = fixture.ledger();
+    let (together, apart, nobody) = (account("together"), account("apart"), account("nobody"));
+    for acme in [&together, &apart] {
+        execute(&ledger, &ask(acme, client("open")), &grant("12", 50)).await.unwrap();
+        let refuse =
+            Settings { overuse: uc_domain::account::Overuse::Refuse, ..Settings::default() };
+        execute(&ledger, &ask(acme, Origin::System), &Command::Settings(refuse)).await.unwrap();
+        execute(&ledger, &ask(acme, client("before")), &charge("1")).await.unwrap();
+    }
+    let mut asked = vec![
+        ("a", 7, Asks::Charge("2")),
+        // Has happened before; so it does not count against what is there.
+        ("before", 7, Asks::Charge("1")),
+        ("before", 8, Asks::Charge("1")),
+        // Too much; a smaller one behind it is not held up.
+        ("b", 7, Asks::Charge("100")),
+        ("c", 7, Asks::Charge("3.5")),
+        ("a", 7, Asks::Charge("2")),
+        ("a", 8, Asks::Charge("2")),
+        ("d", 7, Asks::Nothing),
+        ("d", 8, Asks::Charge("0.5")),
+        ("d", 7, Asks::Nothing),
+        // A refused request uses up no key.
+        ("b", 9, Asks::Charge("1")),
+        ("b", 7, Asks::Charge("100")),
+        ("e", 7, Asks::Charge("4.5")),
+        ("f", 7, Asks::Charge("-1")),
+        ("open", 7, Asks::Charge("0")),
+        ("g", 7, Asks::Charge("2")),
+    ];
+    let more: Vec<String> = (0..100).map(|number| format!("more-{number}")).collect();
+    asked.extend(more.iter().map(|key| (&**key, 7, Asks::Charge("0.01"))));
+
+    let all = async |acme: &AccountId, together: bool| {
+        let decisions: Vec<_> =
+            asked.iter().map(|(_, _, asks)| move |_: &_| decided(*asks)).collect();
+        let batch: Vec<_> = asked
+            .iter()
+            .zip(&decisions)
+            .map(|((key, fingerprint, _), decide)| Batched {
+                ask: Ask {
+                    fingerprint: [*fingerprint; 16],
+                    opens: false,
+                    ..ask(acme, client(key))
+                },
+                decide,
+            })
+            .collect();
+        let mut outcomes = Vec::new();
+        if together {
+            outcomes = ledger.execute_batch(acme, &batch).await;
+        } else {
+            for Batched { ask, decide } in &batch {
+                outcomes.push(ledger.execute(ask, decide).await);
+            }
+        }
+        outcomes.into_iter().map(became).collect::<Vec<_>>()
+    };
+    let expected = all(&apart, false).await;
+    let seq = async |acme: &AccountId| ledger.head(acme).await.unwrap().unwrap().seq();
+    assert_eq!(all(&together, true).await, expected);
+    // The second pass finds all of it: what happened is a replay, what was refused is refused.
+    let before = seq(&together).await;
+    let again = all(&together, true).await;
+    assert_eq!(again, all(&apart, false).await);
+    assert_eq!(seq(&together).await, before, "nothing new");
+    assert!(all(&nobody, true).await.iter().all(|became| became == "no such account"));
+    let accounts = [&together, &apart].map(|acme| ledger.verify(acme));
+    for verified in accounts {
+        verified.await.unwrap();
+    }
+    // Three before, 96 operations an entry.
+    assert_eq!(before, 5);
+    fixture.stop().await;
+}
+
+/// A charge of `0.5` for each key, with something said about it.
+async fn charge_all(
+    ledger: &Ledger,
+    acme: &AccountId,
+    keys: &[String],
+    description: impl Fn() -> Option<String>,
+) -> Vec<Result<Outcome, Asked<()>>> {
+    let decide = |_: &_| Ok(charge("0.5"));
+    let batched = |key: &String| Batched {
+        ask: Ask {
+            private: Private { description: description(), ..Private::default() },
+            ..ask(acme, client(key))
+        },
+        decide: &decide,
+    };
+    ledger.execute_batch(acme, &keys.iter().map(batched).collect::<Vec<_>>()).await
+}
+
+#[tokio::test]
+async fn passing_failures_neither_lose_nor_repeat_of_a_batch() {
+    let fixture = Fixture::start().await;
+    let keys: Vec<String> = (0..30).map(|number| format!("k-{number}")).collect();
+    for (how, name) in
+        [(How::AnswerLost, "lost"), (How::Unreachable, "down"), (How::Conflict, "conflict")]
+    {
+        let acme = account(name);
+        execute(&fixture.ledger(), &ask(&acme, client("a")), &grant("10", 50)).await.unwrap();
+        let ledger = ledger_on(Spoiled::new(&fixture.dynamo, 2, how));
+        let outcomes = charge_all(&ledger, &acme, &keys, || None).await;
+        let outcomes: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
+        assert!(outcomes.iter().all(|outcome| !outcome.replayed), "{how:?}: all of it is our own");
+        assert!(outcomes.iter().map(|outcome| outcome.retries).sum::<u32>() >= 1, "{how:?}");
+        let state = ledger.account(&acme).await.unwrap().unwrap();
+        assert_eq!(state.balance().posted, credits("-5"), "{how:?}");
+        assert_eq!(ledger.verify(&acme).await.unwrap().entries, 2, "{how:?}");
+    }
+    fixture.stop().await;
+}
+
+/// Batches that overlap, sent at once: every key counts once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_race() {
+    let fixture = Fixture::start().await;
+    let ledger = fixture.ledger();
+    let acme = account("acme");
+    execute(&ledger, &ask(&acme, client("open")), &grant("100", 50)).await.unwrap();
+    let tasks: Vec<_> = (0..6)
+        .map(|task| {
+            let (ledger, acme) = (ledger.clone(), acme.clone());
+            let keys: Vec<_> = (0..40).map(|n| format!("k-{}", task * 20 + n)).collect();
+            tokio::spawn(async move { charge_all(&ledger, &acme, &keys, || None).await })
+        })
+        .collect();
+    let mut new = 0;
+    for task in tasks {
+        for outcome in task.await.unwrap() {
+            new += u32::from(!outcome.unwrap().replayed);
+        }
+    }
+    assert_eq!(new, 140, "six batches of 40, each half of the one before");
+    let state = ledger.account(&acme).await.unwrap().unwrap();
+    assert_eq!(state.balance().posted, credits("30"));
+    assert!(ledger.verify(&acme).await.unwrap().entries <= 13);
+    fixture.stop().await;
+}
+
+fn unrated(account: &AccountId, key: &str) -> Unrated {
+    let usage = BTreeMap::from([("input_tokens".to_owned(), Quantity::from_whole(7).unwrap())]);
+    Unrated {
+        account: account.clone(),
+        key: key.to_owned(),
+        fingerprint: [7; 16],
+        parked_at: SystemClock.now(),
+        occurred_at: None,
+        reason: "unknown_model".to_owned(),
+        detail: "There is no ratio.".to_owned(),
+        items: vec![UnratedItem {
+            model: "new/model".to_owned(),
+            qualified: None,
+            is_response: false,
+            usage,
+            parameters: BTreeMap::new(),
+        }],
+        max_credits: None,
+        private: Private { actor: Some("ada".to_owned()), ..Private::default() },
+    }
+}
+
+/// Usage is parked once, and charged once, whatever is lost on the way and whoever was first.
+#[tokio::test]
+async fn what_is_parked_is_charged_once() {
+    let fixture = Fixture::start().await;
+    let sure = fixture.ledger();
+    for (how, name) in
+        [(How::AnswerLost, "lost"), (How::Unreachable, "down"), (How::Conflict, "conflict")]
+    {
+        let acme = account(name);
+        execute(&sure, &ask(&acme, client("open")), &grant("10", 50)).await.unwrap();
+        let spoiled = || ledger_on(Spoiled::new(&fixture.dynamo, 2, how));
+        let kept = unrated(&acme, "k");
+        let parking = spoiled().park::<()>(&kept).await.unwrap();
+        let Parking::Parked { id, replayed: false } = parking else { panic!("{parking:?}") };
+        let later = Unrated { parked_at: kept.parked_at.saturating_add_millis(5), ..kept.clone() };
+        let again = sure.park::<()>(&later).await.unwrap();
+        assert!(matches!(again, Parking::Parked { id: ref first, replayed: true } if *first == id));
+        let other = Unrated { fingerprint: [8; 16], ..later };
+        assert!(matches!(sure.park::<()>(&other).await, Err(Asked::KeyReused)), "{how:?}");
+        assert_eq!(sure.unrated(&id).await.unwrap().as_ref(), Some(&kept));
+
+        // Neither the request itself, nor one of others, charges under its key; in a batch the
+        // others go on.
+        let charged = execute(&sure, &ask(&acme, client("k")), &charge("1")).await;
+        assert!(matches!(charged, Err(Asked::Unrated(ref kept)) if *kept == id), "{how:?}");
+        let keys = ["k".to_owned(), format!("l-{name}")];
+        let outcomes = charge_all(&sure, &acme, &keys, || None).await;
+        assert!(matches!(outcomes[..], [Err(Asked::Unrated(_)), Ok(_)]), "{outcomes:?}");
+        assert!(sure.operation_of(&acme, &client("k")).await.unwrap().is_none());
+
+        // What can't be priced yet stays.
+        let refused = spoiled().rate_unrated(&id, &kept, |_| Err("no price")).await;
+        assert!(matches!(refused, Err(Asked::Decided("no price"))), "{how:?}");
+        assert!(sure.rated(&id).await.unwrap().is_none());
+        let decide = |_: &_| Ok::<_, ()>(charge("4"));
+        let rated = spoiled().rate_unrated(&id, &kept, decide).await.unwrap();
+        assert!(!rated.replayed, "{how:?}: a lost answer to our own write is no replay");
+        assert_eq!(rated.happened.private, kept.private);
+        assert_eq!(sure.unrated(&id).await.unwrap(), None);
+        // By somebody who read the list before.
+        let late = sure.rate_unrated(&id, &kept, decide).await.unwrap();
+        let told = sure.rated(&id).await.unwrap().unwrap();
+        let sent = execute(&sure, &ask(&acme, client("k")), &charge("1")).await.unwrap();
+        for again in [late, told, sent] {
+            assert!(again.replayed, "{how:?}");
+            assert_eq!(again.happened.operation, rated.happened.operation);
+        }
+        let parked = sure.park::<()>(&kept).await.unwrap();
+        assert!(matches!(parked, Parking::Happened(outcome) if outcome.replayed));
+        let posted = sure.account(&acme).await.unwrap().unwrap().balance().posted;
+        assert_eq!(posted, credits("5.5"), "{how:?}");
+        sure.verify(&acme).await.unwrap();
+    }
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn unrated_pages_are_whole() {
+    let fixture = Fixture::start().await;
+    let ledger = fixture.ledger();
+    let mut expected = Vec::new();
+    for number in 0..23 {
+        let acme = account(&format!("acme-{}", number % 5));
+        let kept = unrated(&acme, &format!("k-{number}"));
+        let Parking::Parked { id, .. } = ledger.park::<()>(&kept).await.unwrap() else { panic!() };
+        assert_eq!(id.as_str().parse(), Ok(id.clone()));
+        expected.push((id, kept));
+    }
+    let all = async |account: Option<&AccountId>, limit| {
+        let (mut items, mut after) = (Vec::new(), None);
+        loop {
+            let page = ledger.unrated_page(account, after.as_ref(), limit).await.unwrap();
+            assert!(page.items.len() <= limit as usize);
+            items.extend(page.items);
+            after = page.next;
+            if after.is_none() {
+                items.sort_by(|a, b| a.0.cmp(&b.0));
+                return items;
+            }
+        }
+    };
+    expected.sort_by(|a, b| a.0.cmp(&b.0));
+    for limit in [1, 5, 22, 23, 100] {
+        assert_eq!(all(None, limit).await, expected, "{limit}");
+    }
+    let acme = account("acme-3");
+    expected.retain(|(_, kept)| kept.account == acme);
+    assert_eq!(all(Some(&acme), 2).await, expected);
+    assert_eq!(expected.len(), 5);
+    fixture.stop().await;
+}
+
+/// What does not fit into an item goes into several entries.
+#[tokio::test]
+async fn a_batch_that_does_not_fit_is_split() {
+    let fixture = Fixture::start().await;
+    let ledger = fixture.ledger();
+    let acme = account("acme");
+    execute(&ledger, &ask(&acme, client("open")), &grant("100", 50)).await.unwrap();
+    let keys: Vec<String> = (0..96).map(|number| format!("k-{number}")).collect();
+    let outcomes = charge_all(&ledger, &acme, &keys, || Some(random_hex(12_000))).await;
+    assert!(outcomes.iter().all(Result::is_ok));
+    for seq in 2..=ledger.verify(&acme).await.unwrap().entries {
+        let stored = ledger.entry(&acme, seq).await.unwrap().unwrap();
+        assert!(stored.size(&acme) < 400_000);
+    }
+    assert_eq!(ledger.account(&acme).await.unwrap().unwrap().seq(), 3, "two halves");
     fixture.stop().await;
 }
 

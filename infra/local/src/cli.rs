@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 /// The gateway's port when none is given.
 const PORT: u16 = 9000;
 
-/// Runs Unified Credits on this machine: the API, its database and its parameter store, in one process.
+/// Runs Unified Credits on this machine: the API, its database, parameter store and queue, in one process.
 ///
 /// Without a command it starts the stack and prints what to paste next; Ctrl-C ends it. The commands act on
 /// the stack that is running.
@@ -116,6 +116,15 @@ pub enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Send charges to the queue: JSON lines, each an operation of POST /v1/charges/batch
+    Send {
+        /// The file; without it, standard input
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Which stack
+        #[command(flatten)]
+        target: Target,
+    },
     /// Print an account's journal, entry by entry, as JSON lines, and verify its hashes
     Journal {
         /// Whose
@@ -218,6 +227,8 @@ mod tests {
             ("clock +31d", true),
             ("clock tomorrow", false),
             ("schedule --port 9001", true),
+            ("send charges.jsonl", true),
+            ("send --port 9001", true),
             ("ssm", false),
         ] {
             let arguments = std::iter::once("cargo local").chain(line.split_whitespace());

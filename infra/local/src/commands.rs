@@ -32,6 +32,17 @@ pub enum CommandError {
         /// The answer's body.
         body: String,
     },
+    /// The stack has no queue.
+    #[error("this stack has no queue")]
+    NoQueue,
+    /// A message is no JSON.
+    #[error("message {number} is no JSON: {source}")]
+    Line {
+        /// Which, from 1; empty lines don't count.
+        number: usize,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
     /// The stack's answer lacks what every version of it has.
     #[error("the answer has no {0}")]
     Answer(&'static str),
@@ -51,6 +62,41 @@ pub async fn clock(port: u16, by: Option<i64>) -> Result<String, CommandError> {
         Value::Null => now,
         schedule => format!("{now}\nthe schedule ran: {schedule}"),
     })
+}
+
+/// Messages that SQS takes at once.
+const MESSAGES_AT_ONCE: usize = 10;
+
+/// Sends lines of JSON to the stack's queue, each as a message, and says how many.
+///
+/// # Errors
+/// [`CommandError`]; the lines before the one that is at fault were sent.
+pub async fn send_messages(port: u16, lines: &str) -> Result<String, CommandError> {
+    let url = RunFile::read(port)?.queue.ok_or(CommandError::NoQueue)?;
+    let sqs = url.split('/').nth(2).and_then(|host| host.rsplit(':').next()?.parse().ok());
+    let sqs: u16 = sqs.ok_or(CommandError::NoQueue)?;
+    let lines: Vec<&str> = lines.lines().filter(|line| !line.trim().is_empty()).collect();
+    for (at, chunk) in lines.chunks(MESSAGES_AT_ONCE).enumerate() {
+        for (index, line) in chunk.iter().enumerate() {
+            if let Err(source) = serde_json::from_str::<serde::de::IgnoredAny>(line) {
+                let number = at * MESSAGES_AT_ONCE + index + 1;
+                return Err(CommandError::Line { number, source });
+            }
+        }
+        let entries: Vec<_> = chunk
+            .iter()
+            .enumerate()
+            .map(|(index, line)| json!({"Id": index.to_string(), "MessageBody": line}))
+            .collect();
+        let headers = [("x-amz-target", "AmazonSQS.SendMessageBatch")];
+        let body = json!({"QueueUrl": url, "Entries": entries});
+        let answer = post(sqs, "/", &headers, &body).await?;
+        if answer["Failed"].as_array().is_some_and(|failed| !failed.is_empty()) {
+            let (status, body) = (StatusCode::OK, answer["Failed"].to_string());
+            return Err(CommandError::Refused { status, body });
+        }
+    }
+    Ok(format!("{} sent", lines.len()))
 }
 
 /// Fires the schedule's function once, at the stack's time, and returns what it answers.

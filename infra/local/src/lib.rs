@@ -1,4 +1,4 @@
-//! The local stack: every function behind a local gateway, an embedded `DynamoDB` and an embedded SSM, in
+//! The local stack: every function behind a local gateway, an embedded `DynamoDB`, SSM and SQS, in
 //! one process. `cargo local` runs it; tests start it with the same code.
 
 pub mod aws;
@@ -13,6 +13,7 @@ mod files;
 pub mod functions;
 pub mod gateway;
 pub mod journal;
+pub mod queue;
 pub mod run_file;
 pub mod schedule;
 pub mod schema;

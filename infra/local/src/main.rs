@@ -55,6 +55,7 @@ async fn run(run: Run) -> Result<(), Box<dyn Error>> {
         api_key: access.api_key,
         webhook_secret: access.webhook_secret,
         dynamodb: stack.endpoints().dynamodb.clone(),
+        queue: Some(stack.queues().charges.clone()),
     };
     let published = run_file.publish()?;
     println!("{}", banner::text(&stack.url(), &run_file, options.data.as_deref()));
@@ -79,6 +80,13 @@ async fn act(command: Command) -> Result<(), Box<dyn Error>> {
         }
         Command::Clock { by, target } => commands::clock(target.port, by).await?,
         Command::Schedule { target } => commands::schedule(target.port).await?,
+        Command::Send { file, target } => {
+            let lines = match file {
+                Some(file) => std::fs::read_to_string(file)?,
+                None => std::io::read_to_string(std::io::stdin())?,
+            };
+            commands::send_messages(target.port, &lines).await?
+        }
         Command::Journal { account, seq, store } => {
             let account = account.parse()?;
             let table = std::env::var("UC_TABLE").ok();
@@ -126,6 +134,7 @@ async fn seed(dynamodb: String, ssm: String, port: u16) -> Result<String, Box<dy
         api_key: access.api_key,
         webhook_secret: access.webhook_secret,
         dynamodb: endpoints.dynamodb,
+        queue: None,
     };
     Ok(format!("ready; the keys are in {}", run_file.write()?.display()))
 }

@@ -17,6 +17,9 @@ pub struct RunFile {
     pub webhook_secret: String,
     /// Where its `DynamoDB` is.
     pub dynamodb: String,
+    /// Where its queue of charges is; none where there is no SQS.
+    #[serde(default)]
+    pub queue: Option<String>,
 }
 
 /// Why there is no run file to use.

@@ -1,4 +1,4 @@
-//! The stack as one value: emulators, clock, gateway and schedule, started together and stopped together.
+//! The stack as one value: emulators, clock, gateway, schedule and queue, started together and stopped together.
 
 use std::fs::{self, File, TryLockError};
 use std::future::Future;
@@ -20,10 +20,11 @@ use crate::clock::{ClockError, MovableClock};
 use crate::emulator::{Emulator, EmulatorError, listen};
 use crate::functions::Function;
 use crate::gateway::{AllowedOrigins, Connected, Gateway, Route, RouteError};
+use crate::queue::QueueUrls;
 use crate::schedule::Schedule;
 use crate::server::serve;
 use crate::ssm::Quotas;
-use crate::{dynamodb, ssm};
+use crate::{dynamodb, queue, ssm};
 
 /// How a stack is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub struct Deployment {
     pub routes: Vec<Route>,
     /// The function that the schedule fires.
     pub scheduled: Function,
+    /// The function that the queue's messages are handed to.
+    pub consumer: Function,
     /// The API's description, in JSON.
     pub openapi: Bytes,
     /// The store behind the functions, for what it has cost.
@@ -75,10 +78,12 @@ pub struct Stack {
     endpoints: Endpoints,
     clock: Arc<MovableClock>,
     schedule: Schedule,
-    emulators: [Emulator; 2],
+    queues: QueueUrls,
+    emulators: [Emulator; 3],
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
     firing: JoinHandle<()>,
+    consuming: JoinHandle<()>,
     /// Held while the stack runs, so that no second one writes to the same directory.
     _lock: Option<File>,
 }
@@ -103,7 +108,8 @@ impl Stack {
         let data = options.data.as_deref();
         let lock = data.map(claim).transpose()?;
         let clock = Arc::new(MovableClock::open(data)?);
-        let emulators = [dynamodb::start(0, data)?, ssm::start(0, data, options.quotas)?];
+        let (sqs, queues) = queue::start(0).await?;
+        let emulators = [dynamodb::start(0, data)?, ssm::start(0, data, options.quotas)?, sqs];
         let endpoints = Endpoints { dynamodb: emulators[0].url(), ssm: emulators[1].url() };
 
         let deployment = deploy(endpoints.clone(), Arc::clone(&clock))
@@ -133,15 +139,19 @@ impl Stack {
             serve(listener, connect, stopped).await;
         });
         let firing = tokio::spawn(schedule.clone().run());
+        let urls = queues.urls().clone();
+        let consuming = tokio::spawn(queues.consume(deployment.consumer, Arc::clone(&clock)));
         Ok(Self {
             address,
             endpoints,
             clock,
             schedule,
+            queues: urls,
             emulators,
             stop,
             serving,
             firing,
+            consuming,
             _lock: lock,
         })
     }
@@ -161,6 +171,11 @@ impl Stack {
         &self.endpoints
     }
 
+    /// Where messages are sent to.
+    pub fn queues(&self) -> &QueueUrls {
+        &self.queues
+    }
+
     /// The clock of every function.
     pub fn clock(&self) -> &Arc<MovableClock> {
         &self.clock
@@ -177,6 +192,7 @@ impl Stack {
     /// When an emulator had failed.
     pub async fn shutdown(self) -> Result<(), StackError> {
         self.firing.abort();
+        self.consuming.abort();
         drop(self.stop);
         // It ends when the running requests have: at most the gateway's time-out.
         let _ = self.serving.await;

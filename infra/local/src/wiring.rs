@@ -19,8 +19,8 @@ use crate::schema::create_table;
 use crate::seed::{self, Access, STACK, TABLE};
 use crate::stack::{Deployment, Options, Stack, StackError};
 
-/// What the schedule has for one run; deployed, a function's time-out says it.
-const SCHEDULE_TIME: Duration = Duration::from_mins(1);
+/// What the schedule and the queue have for one run; deployed, a function's time-out says it.
+const EVENT_TIME: Duration = Duration::from_mins(1);
 
 impl Clock for MovableClock {
     fn now(&self) -> Timestamp {
@@ -102,6 +102,7 @@ pub async fn deploy(
     let access = seed::bootstrap(&deployment).await.map_err(|error| error.to_string())?;
     seed::examples(&deployment).await.map_err(|error| error.to_string())?;
     let scheduled = plan_grant(&deployment);
+    let consumer = charge_queue(&deployment);
     let functions = vec![
         Function::http("accounts", accounts::router(&deployment)),
         Function::http("charge", charge::router(&deployment)),
@@ -109,10 +110,11 @@ pub async fn deploy(
         Function::http("ratios-admin", ratios_admin::router(&deployment)),
         Function::http("topup", topup::router(&deployment)),
         scheduled.clone(),
+        consumer.clone(),
     ];
     let openapi = Bytes::from(description().map_err(|error| error.to_string())?);
     let store = Some(Arc::clone(deployment.dynamo()));
-    let behind = Deployment { functions, routes: routes(), scheduled, openapi, store };
+    let behind = Deployment { functions, routes: routes(), scheduled, consumer, openapi, store };
     Ok((behind, access, deployment))
 }
 
@@ -141,6 +143,13 @@ pub async fn start(
 fn plan_grant(deployment: &uc_http::Deployment) -> Function {
     let function = plan_grant::Function::new(deployment);
     Function::events("plan-grant", move |event: LambdaEvent<Value>| {
-        function.clone().handle(event, SCHEDULE_TIME)
+        function.clone().handle(event, EVENT_TIME)
+    })
+}
+
+fn charge_queue(deployment: &uc_http::Deployment) -> Function {
+    let queue = charge::Queue::new(deployment);
+    Function::events("charge-queue", move |event: LambdaEvent<Value>| {
+        queue.clone().handle(event, EVENT_TIME)
     })
 }

@@ -32,7 +32,8 @@ async fn deploy(_: Endpoints, _: Arc<MovableClock>) -> Result<Deployment, Infall
     Ok(Deployment {
         functions: vec![slow.clone()],
         routes: vec![route],
-        scheduled: slow,
+        scheduled: slow.clone(),
+        consumer: slow,
         openapi: Bytes::from_static(b"{}"),
         store: None,
     })

@@ -1,4 +1,5 @@
-//! The stored form of a journal entry: one byte that names the format, then CBOR.
+//! The stored form of a journal entry: one byte that names the format, then CBOR (format 1), or
+//! the same CBOR deflated (format 2) where that makes a large entry smaller.
 //!
 //! CBOR with numbered fields (`minicbor`) because it is compact and grows: a field or a kind that
 //! is added later gets a new number, older bodies still decode, and a body that a newer program
@@ -17,6 +18,8 @@
 //!   state is carried into the next entry, which would lose them without a trace, so a state with
 //!   anything unknown in it is refused.
 
+use std::borrow::Cow;
+
 use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 
@@ -24,14 +27,22 @@ use crate::account::{
     AccountState, Balance, Detail, GrantId, HoldId, MAX_LINES, MAX_OPERATIONS, Money, Operation,
     OperationId, Origin, Posting, RatedItem, ReleaseCause, Rollover, Settings, Source, Target,
 };
+use crate::deflate::{deflate, inflate};
 use crate::ratios::{Conditions, Line, Matched, Multiplier, Per, Rate, Ratio};
 use crate::{Credits, Quantity, Timestamp};
 
 #[cfg(test)]
 mod tests;
 
-/// The format that this program writes.
+/// The body as CBOR.
 const FORMAT: u8 = 1;
+/// The same, deflated.
+const DEFLATED: u8 = 2;
+/// A body up to this long is not deflated: an item of up to 1 KB costs the same, however small.
+const DEFLATE_ABOVE: usize = 1_024;
+/// What a body may inflate to. An item in the store has at most 400 KB, and CBOR of entries at
+/// their limits less than twice that.
+const INFLATED_LIMIT: usize = 1 << 20;
 
 /// One atomic step of an account's journal: operations, and the state after them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +87,13 @@ impl Entry {
         };
         let mut bytes = vec![FORMAT];
         minicbor::encode(&body, &mut bytes).expect("writing to memory does not fail");
+        // Beyond the limit, which no item in the store reaches, it could not be read again.
+        if (DEFLATE_ABOVE + 1..=INFLATED_LIMIT).contains(&bytes.len()) {
+            let deflated = deflate(&bytes[1..]);
+            if deflated.len() + 1 < bytes.len() {
+                return [&[DEFLATED][..], &deflated].concat();
+            }
+        }
         bytes
     }
 
@@ -84,13 +102,17 @@ impl Entry {
     /// # Errors
     /// The bytes are of a newer format, or no entry.
     pub fn decode(bytes: &[u8]) -> Result<Self, EntryError> {
-        let (format, cbor) =
-            bytes.split_first().ok_or_else(|| EntryError::Malformed("no bytes".into()))?;
-        if *format != FORMAT {
-            return Err(EntryError::UnknownFormat(*format));
-        }
         let malformed = |detail: String| EntryError::Malformed(detail);
-        let mut decoder = minicbor::Decoder::new(cbor);
+        let cbor = match bytes.split_first() {
+            None => return Err(malformed("no bytes".into())),
+            Some((&FORMAT, cbor)) => Cow::Borrowed(cbor),
+            Some((&DEFLATED, deflated)) => {
+                let cbor = inflate(deflated, INFLATED_LIMIT);
+                Cow::Owned(cbor.ok_or_else(|| malformed("it does not inflate to 1 MiB".into()))?)
+            }
+            Some((format, _)) => return Err(EntryError::UnknownFormat(*format)),
+        };
+        let mut decoder = minicbor::Decoder::new(&cbor);
         let body: Body = decoder.decode().map_err(|error| malformed(error.to_string()))?;
         if decoder.position() != cbor.len() {
             return Err(malformed("bytes behind the end".into()));

@@ -7,6 +7,7 @@
 
 pub mod account;
 mod decimal;
+pub mod deflate;
 pub mod estimates;
 pub mod journal;
 pub mod payments;

@@ -11,6 +11,7 @@ use uc_domain::ratios::{
     is_parameter_value,
 };
 use uc_domain::{Quantity, Timestamp};
+use uc_ledger::UnratedItem;
 use utoipa::ToSchema;
 
 use crate::openapi;
@@ -113,6 +114,23 @@ impl Item {
 }
 
 impl UsageOf {
+    /// What of it is kept where no ratio prices it.
+    pub fn kept(&self) -> UnratedItem {
+        UnratedItem {
+            model: self.model.clone(),
+            qualified: self.qualified.clone(),
+            is_response: self.is_response,
+            usage: self.usage.clone(),
+            parameters: self.parameters.clone(),
+        }
+    }
+
+    /// What was kept; `pointer` is how faults name it.
+    pub fn of_kept(kept: UnratedItem, pointer: String) -> Self {
+        let UnratedItem { model, qualified, is_response, usage, parameters } = kept;
+        Self { model, qualified, is_response, usage, parameters, pointer }
+    }
+
     /// How much of each dimension.
     pub fn usage(&self) -> &Usage {
         &self.usage

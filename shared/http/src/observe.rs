@@ -85,6 +85,8 @@ pub enum Metric {
     WebhookFailures,
     /// Writes that were refused because this machine's clock is wrong.
     ClockSkewed,
+    /// Charges that no ratio priced, and whose usage was kept.
+    Unrated,
 }
 
 impl Metric {
@@ -97,6 +99,7 @@ impl Metric {
             Self::ScheduleLag => ("ScheduleLag", "Milliseconds"),
             Self::WebhookFailures => ("WebhookFailures", "Count"),
             Self::ClockSkewed => ("ClockSkewed", "Count"),
+            Self::Unrated => ("Unrated", "Count"),
         }
     }
 }
@@ -214,6 +217,11 @@ impl RequestLog {
     /// Adds to a metric.
     pub fn count(&self, metric: Metric, value: u64) {
         self.with(|facts| facts.metrics.add(metric, value));
+    }
+
+    /// What was counted so far: for what has no request, such as a queue's event.
+    pub fn take_metrics(&self) -> Metrics {
+        self.with(|facts| std::mem::take(&mut facts.metrics))
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Facts) -> T) -> T {

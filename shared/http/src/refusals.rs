@@ -88,6 +88,9 @@ pub fn asked(error: Asked<Problem>, account: &AccountId) -> Problem {
         Asked::Prevented(..) => {
             Problem::new(Code::Conflict, "What is there already contradicts the request.")
         }
+        Asked::Unrated(id) => {
+            Problem::new(Code::Conflict, format!("The usage waits to be priced, as {id}."))
+        }
         Asked::Ledger(error) => error.into(),
     }
 }

@@ -1,5 +1,8 @@
 //! A journal entry as an item, and the chain of hashes over them.
 
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
 use aws_sdk_dynamodb::primitives::Blob;
 use uc_domain::AccountId;
 use uc_domain::journal::Entry;
@@ -25,6 +28,8 @@ pub struct StoredEntry {
     pub hash: [u8; 32],
     body: Vec<u8>,
     sealed: Option<Vec<u8>>,
+    /// What is sealed, once somebody has asked for it: an entry may have many operations.
+    opened: OnceLock<Result<BTreeMap<u8, Private>, String>>,
 }
 
 /// The hash that the first entry of an account follows: binds a journal to its account.
@@ -47,19 +52,18 @@ impl StoredEntry {
             return Err(corrupt(format!("the body says {}", entry.state.seq())));
         }
         let sealed = bytes(item, PRIVATE).map(<[u8]>::to_vec);
-        Ok(Self { entry, hash, body: body.to_vec(), sealed })
+        Ok(Self { entry, hash, body: body.to_vec(), sealed, opened: OnceLock::new() })
     }
 
-    /// The entry that follows `previous` (a hash), with the private data of its operation at
-    /// `position`; and the put that writes it if nobody was faster.
+    /// The entry that follows `previous` (a hash), with the private data of its operations by
+    /// position; and the put that writes it if nobody was faster.
     pub(crate) fn compose(
         account: &AccountId,
         previous: [u8; 32],
         mut entry: Entry,
-        position: u8,
-        private: &Private,
+        privates: &[(u8, &Private)],
     ) -> (Self, Put) {
-        let sealed = private::seal(position, private);
+        let sealed = private::seal(privates);
         entry.private_digest = sealed.as_deref().map(private::digest);
         let body = entry.encode();
         let hash = sha256(&[&previous, &body]);
@@ -71,7 +75,7 @@ impl StoredEntry {
             item.insert(PRIVATE.to_owned(), blob(sealed));
         }
         let put = Put { item, condition: Condition::NotExists };
-        (Self { entry, hash, body, sealed }, put)
+        (Self { entry, hash, body, sealed, opened: OnceLock::new() }, put)
     }
 
     /// The private data of the operation at `position`: empty where there never were any, or
@@ -81,9 +85,13 @@ impl StoredEntry {
     /// They are there, but not readable.
     pub fn private(&self, position: u8) -> Result<Private, LedgerError> {
         let Some(sealed) = &self.sealed else { return Ok(Private::default()) };
-        private::open(sealed, position).map_err(|error| {
-            LedgerError::Corrupt(format!("private data of entry {}: {error}", self.seq()))
-        })
+        match self.opened.get_or_init(|| private::open(sealed)) {
+            Ok(by_position) => Ok(by_position.get(&position).cloned().unwrap_or_default()),
+            Err(error) => {
+                let what = format!("private data of entry {}: {error}", self.seq());
+                Err(LedgerError::Corrupt(what))
+            }
+        }
     }
 
     /// Its sequence number.

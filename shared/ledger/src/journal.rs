@@ -1,45 +1,33 @@
 //! [`Ledger`], reading and writing accounts.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use aws_sdk_dynamodb::primitives::Blob;
 use uc_domain::account::{
-    AccountState, Applied, Balance, Command, Draft, Operation, OperationId, Origin, Rejection,
-    Settings,
+    AccountState, Applied, Balance, Draft, Operation, OperationId, Origin, Rejection, Settings,
 };
 use uc_domain::journal::Entry;
 use uc_domain::{AccountId, Timestamp};
 
-use crate::entry::{StoredEntry, genesis};
+use crate::entry::StoredEntry;
 use crate::private::Private;
 use crate::store::{
-    AttributeValue, Condition, Item, Key, Put, Query, SK, Store, StoreError, TransactError, bytes,
-    number, text,
+    AttributeValue, Condition, Item, Key, Put, Query, SK, Store, StoreError, TransactError, number,
+    text,
 };
+use crate::unrated::UnratedId;
+use crate::write::{MAX_SKEW_SECONDS, OPERATION_POSITION, OPERATION_SEQ, UNRATED};
 use crate::{Clock, keys};
 
-/// The operation item's attributes: the entry, the place in it, the request's fingerprint.
-const OPERATION_SEQ: &str = "q";
-const OPERATION_POSITION: &str = "n";
-const FINGERPRINT: &str = "f";
-/// And which attempt wrote it: two sends of one request in one millisecond compose the same
-/// entry to the byte, and only one of them was first.
-const NONCE: &str = "r";
 /// The directory item's attribute: when the account opened.
 const OPENED_AT: &str = "at";
 
-/// How long a write is tried before the caller hears 503.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// A machine whose clock is further than this from the store's does not write.
-const MAX_SKEW_SECONDS: u64 = 60;
 /// Operations or accounts on one page at most.
 const MAX_PAGE: u32 = 100;
 /// Entries that a verification reads at a time.
 const VERIFY_PAGE: u32 = 200;
 
 /// Why the ledger could not do its work. Nothing is half done.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum LedgerError {
     /// The store gives no answer, or throttles. Try again later.
     #[error("the store is unavailable: {0}")]
@@ -86,6 +74,9 @@ pub enum Asked<E> {
     /// A condition of the caller's further puts did not hold: which, and the item in the way.
     #[error("further put {0} was prevented")]
     Prevented(usize, Item),
+    /// It is known, and waits to be priced, under this name.
+    #[error("it waits to be priced as {0}")]
+    Unrated(UnratedId),
     /// The ledger could not do its work.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -100,6 +91,7 @@ impl<E> Asked<E> {
             Self::KeyReused => Asked::KeyReused,
             Self::AccountNotFound => Asked::AccountNotFound,
             Self::Prevented(index, item) => Asked::Prevented(index, item),
+            Self::Unrated(id) => Asked::Unrated(id),
             Self::Ledger(error) => Asked::Ledger(error),
         }
     }
@@ -208,15 +200,6 @@ impl std::fmt::Debug for Ledger {
     }
 }
 
-/// What an attempt to write came to.
-enum Attempt {
-    Written(Box<Outcome>),
-    /// Somebody was faster: this is the head now.
-    Behind(Box<StoredEntry>),
-    /// Not known, or a passing obstacle.
-    Again(String),
-}
-
 impl Ledger {
     /// A ledger in `store`; accounts open with the settings `defaults`.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, defaults: Settings) -> Self {
@@ -247,91 +230,6 @@ impl Ledger {
         Ok(head.map(|head| head.entry.state.settled(self.clock.now())))
     }
 
-    /// Does what is asked, once: reads the account, lets `decide` choose the command on its
-    /// settled state, and writes the entry. A request that already happened is answered again
-    /// from its entry, before any refusal.
-    ///
-    /// `decide` may run several times, each time on a newer state.
-    ///
-    /// # Errors
-    /// See [`Asked`]; then nothing was written, unless the error is that the store is unavailable:
-    /// then it may have been, and asking again with the same origin tells.
-    pub async fn execute<E>(
-        &self,
-        ask: &Ask<'_>,
-        decide: impl Fn(&AccountState) -> Result<Command, E>,
-    ) -> Result<Outcome, Asked<E>> {
-        let started = Instant::now();
-        let mut head = self.head(ask.account).await?;
-        let mut retries = 0;
-        let mut conflicts = 0;
-        let mut followed_conflict = false;
-        let nonce: [u8; 8] = fastrand::u64(..).to_be_bytes();
-        // What was sent, but nobody knows whether it was written.
-        let mut unknown = Vec::new();
-        loop {
-            let composed = match self.compose(ask, nonce, head.as_ref(), &decide) {
-                Ok(composed) => composed,
-                Err(refusal) => {
-                    // It may have happened already: then this is a replay, not a refusal.
-                    return match self.replay(ask, nonce).await? {
-                        Some(outcome) => Ok(outcome),
-                        None => Err(refusal),
-                    };
-                }
-            };
-            let sent = Sent { id: composed.id, hash: composed.stored.hash };
-            let skew = self.store.clock_skew_seconds();
-            if skew > MAX_SKEW_SECONDS {
-                return Err(LedgerError::ClockSkew(skew).into());
-            }
-            let obstacle = match self.attempt(ask, composed, nonce).await? {
-                Attempt::Written(outcome) => {
-                    return Ok(Outcome { retries, conflicts, ..*outcome });
-                }
-                Attempt::Behind(faster) if !followed_conflict => {
-                    followed_conflict = true;
-                    conflicts += 1;
-                    head = Some(*faster);
-                    retries += 1;
-                    if started.elapsed() > PATIENCE {
-                        return Err(LedgerError::Busy.into());
-                    }
-                    continue;
-                }
-                Attempt::Behind(_) => {
-                    conflicts += 1;
-                    None
-                }
-                Attempt::Again(text) => {
-                    unknown.push(sent);
-                    Some(text)
-                }
-            };
-            retries += 1;
-            if started.elapsed() > PATIENCE {
-                return Err(obstacle.map_or(LedgerError::Busy, LedgerError::Unavailable).into());
-            }
-            // Who lost a race runs again at once: waiting would let newcomers pass for ever. Who met
-            // an obstacle waits for it to go.
-            if obstacle.is_some() {
-                pause(retries).await;
-            }
-            followed_conflict = false;
-            if ask.origin == Origin::System
-                && let Some(outcome) = self.written(ask.account, &unknown).await?
-            {
-                return Ok(Outcome { retries, conflicts, ..outcome });
-            }
-            head = match self.head(ask.account).await {
-                Ok(head) => head,
-                // Reading failed while it is unknown whether the write happened: try on.
-                Err(LedgerError::Unavailable(_)) => head,
-                Err(error) => return Err(error.into()),
-            };
-        }
-    }
-
     /// Writes what time has brought to an account and nobody has written yet: expiries and
     /// activations. Returns whether there was anything.
     ///
@@ -348,7 +246,7 @@ impl Ledger {
             return Err(LedgerError::ClockSkew(skew));
         }
         let entry = entry_of(draft);
-        let (_, put) = StoredEntry::compose(account, head.hash, entry, 0, &Private::default());
+        let (_, put) = StoredEntry::compose(account, head.hash, entry, &[]);
         match self.store.transact(vec![put]).await {
             Ok(()) => Ok(true),
             // Whoever was faster has settled as well.
@@ -395,51 +293,9 @@ impl Ledger {
         Ok(self.store.delete(&keys::expiry(account, day)).await?)
     }
 
-    /// The next entry, and the operation in it that was asked for.
-    fn compose<E>(
-        &self,
-        ask: &Ask<'_>,
-        nonce: [u8; 8],
-        head: Option<&StoredEntry>,
-        decide: impl Fn(&AccountState) -> Result<Command, E>,
-    ) -> Result<Composed, Asked<E>> {
-        if head.is_none() && !ask.opens {
-            return Err(Asked::AccountNotFound);
-        }
-        let fresh;
-        let state = if let Some(head) = head {
-            &head.entry.state
-        } else {
-            fresh = AccountState::new(self.defaults.clone());
-            &fresh
-        };
-        let mut draft = Draft::open(state, self.clock.now());
-        let command = decide(draft.state()).map_err(Asked::Decided)?;
-        let id = draft.apply(ask.origin.clone(), &command)?;
-        let entry = entry_of(draft);
-        let previous = head.map_or_else(|| genesis(ask.account), |head| head.hash);
-        let (stored, entry_put) =
-            StoredEntry::compose(ask.account, previous, entry, id.position, &ask.private);
-
-        let mut puts = Vec::new();
-        if let Some(key) = keys::operation(ask.account, &ask.origin) {
-            puts.push(operation_put(&key, id, ask.fingerprint, nonce));
-        }
-        let entry_index = puts.len();
-        puts.push(entry_put);
-        let operation = &stored.entry.operations[usize::from(id.position)];
-        puts.extend((ask.extra)(operation));
-        let extras = entry_index + 1..puts.len();
-        if id.seq == 1 {
-            puts.push(directory_put(ask.account, stored.entry.time));
-        }
-        puts.extend(Self::expiry_put(ask, &stored));
-        Ok(Composed { stored, id, puts, entry_index, extras })
-    }
-
     /// A day on which a grant ends is noted, so that the schedule settles accounts that sleep.
     /// Not for a subscription's grants: its next period settles them.
-    fn expiry_put(ask: &Ask<'_>, stored: &StoredEntry) -> Option<Put> {
+    pub(crate) fn expiry_put(ask: &Ask<'_>, stored: &StoredEntry) -> Option<Put> {
         if matches!(ask.origin, Origin::Subscription { .. }) {
             return None;
         }
@@ -452,121 +308,6 @@ impl Ledger {
                 Some(Put { item, condition: Condition::None })
             }
             _ => None,
-        })
-    }
-
-    async fn attempt<E>(
-        &self,
-        ask: &Ask<'_>,
-        composed: Composed,
-        nonce: [u8; 8],
-    ) -> Result<Attempt, Asked<E>> {
-        let Composed { stored, id, puts, entry_index, extras } = composed;
-        let mut in_the_way = match self.store.transact(puts).await {
-            Ok(()) => {
-                let outcome = Outcome {
-                    happened: happened(&stored, id.position)?,
-                    state: stored.entry.state,
-                    replayed: false,
-                    retries: 0,
-                    conflicts: 0,
-                };
-                return Ok(Attempt::Written(outcome.into()));
-            }
-            Err(TransactError::Failed(in_the_way)) => in_the_way,
-            Err(TransactError::Conflict) => return Ok(Attempt::Again("conflict".to_owned())),
-            Err(TransactError::Store(StoreError::NoAnswer(text))) => {
-                return Ok(Attempt::Again(text));
-            }
-            Err(TransactError::Store(error)) => return Err(LedgerError::from(error).into()),
-        };
-        let mut take = |index: usize| in_the_way.get_mut(index).and_then(Option::take);
-        if entry_index == 1
-            && let Some(operation) = take(0)
-        {
-            let outcome = self.replay_from(ask, &operation, nonce).await?;
-            return Ok(Attempt::Written(outcome.into()));
-        }
-        // The caller's conditions come before the race for the entry: if they fail, no later
-        // entry will do.
-        for index in extras {
-            if let Some(item) = take(index) {
-                return Err(Asked::Prevented(index - entry_index - 1, item));
-            }
-        }
-        match take(entry_index) {
-            Some(item) if item.is_empty() => Ok(Attempt::Again("conflict".to_owned())),
-            Some(item) => {
-                let faster = StoredEntry::from_item(ask.account, &item)?;
-                if faster.hash == stored.hash {
-                    // No operation item tells, but the entry is ours to the last byte.
-                    let outcome = Outcome {
-                        happened: happened(&faster, id.position)?,
-                        state: faster.entry.state,
-                        replayed: false,
-                        retries: 0,
-                        conflicts: 0,
-                    };
-                    return Ok(Attempt::Written(outcome.into()));
-                }
-                Ok(Attempt::Behind(faster.into()))
-            }
-            None => Err(LedgerError::Refused("a condition that none was set for".into()).into()),
-        }
-    }
-
-    /// Which of the writes of unknown fate was written, where no operation item tells.
-    async fn written(
-        &self,
-        account: &AccountId,
-        unknown: &[Sent],
-    ) -> Result<Option<Outcome>, LedgerError> {
-        for sent in unknown {
-            let stored = self.entry(account, sent.id.seq).await?;
-            if let Some(stored) = stored.filter(|stored| stored.hash == sent.hash) {
-                return Ok(Some(Outcome {
-                    happened: happened(&stored, sent.id.position)?,
-                    state: stored.entry.state,
-                    replayed: false,
-                    retries: 0,
-                    conflicts: 0,
-                }));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The answer to a request that already happened, if it did.
-    async fn replay<E>(&self, ask: &Ask<'_>, nonce: [u8; 8]) -> Result<Option<Outcome>, Asked<E>> {
-        let Some(key) = keys::operation(ask.account, &ask.origin) else { return Ok(None) };
-        match self.store.get(&key).await.map_err(LedgerError::from)? {
-            Some(item) => self.replay_from(ask, &item, nonce).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// The first answer again, from the entry that an operation item names. Where this very call
-    /// wrote it, only the answer had been lost.
-    async fn replay_from<E>(
-        &self,
-        ask: &Ask<'_>,
-        item: &Item,
-        nonce: [u8; 8],
-    ) -> Result<Outcome, Asked<E>> {
-        if bytes(item, FINGERPRINT) != Some(ask.fingerprint.as_slice()) {
-            return Err(Asked::KeyReused);
-        }
-        let id = operation_id(item)?;
-        let stored = self
-            .entry(ask.account, id.seq)
-            .await?
-            .ok_or_else(|| LedgerError::Corrupt(format!("{id} of {} has no entry", ask.account)))?;
-        Ok(Outcome {
-            happened: happened(&stored, id.position)?,
-            replayed: bytes(item, NONCE) != Some(nonce.as_slice()),
-            state: stored.entry.state,
-            retries: 0,
-            conflicts: 0,
         })
     }
 
@@ -611,7 +352,8 @@ impl Ledger {
         happened(&stored, id.position).map(Some)
     }
 
-    /// One operation by who asked for it: what became of a request whose answer was lost.
+    /// One operation by who asked for it: what became of a request whose answer was lost. None for
+    /// usage that waits to be priced.
     ///
     /// # Errors
     /// The store is unavailable, or what it holds is corrupt.
@@ -622,6 +364,9 @@ impl Ledger {
     ) -> Result<Option<Happened>, LedgerError> {
         let Some(key) = keys::operation(account, origin) else { return Ok(None) };
         let Some(item) = self.store.get(&key).await? else { return Ok(None) };
+        if item.contains_key(UNRATED) {
+            return Ok(None);
+        }
         self.operation(account, operation_id(&item)?).await
     }
 
@@ -756,28 +501,12 @@ impl Ledger {
     }
 }
 
-fn entry_of(draft: Draft) -> Entry {
+pub(crate) fn entry_of(draft: Draft) -> Entry {
     let Applied { state, operations } = draft.finish();
     Entry { time: state.settled_at(), operations, state, private_digest: None }
 }
 
-/// An entry that was sent to the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Sent {
-    id: OperationId,
-    hash: [u8; 32],
-}
-
-/// An entry ready to be written.
-struct Composed {
-    stored: StoredEntry,
-    id: OperationId,
-    puts: Vec<Put>,
-    entry_index: usize,
-    extras: std::ops::Range<usize>,
-}
-
-fn happened(stored: &StoredEntry, position: u8) -> Result<Happened, LedgerError> {
+pub(crate) fn happened(stored: &StoredEntry, position: u8) -> Result<Happened, LedgerError> {
     let index = usize::from(position);
     let balances = stored.entry.balances();
     match (stored.entry.operations.get(index), balances.get(index)) {
@@ -790,16 +519,7 @@ fn happened(stored: &StoredEntry, position: u8) -> Result<Happened, LedgerError>
     }
 }
 
-fn operation_put(key: &Key, id: OperationId, fingerprint: [u8; 16], nonce: [u8; 8]) -> Put {
-    let mut item = key.item();
-    item.insert(OPERATION_SEQ.to_owned(), AttributeValue::N(id.seq.to_string()));
-    item.insert(OPERATION_POSITION.to_owned(), AttributeValue::N(id.position.to_string()));
-    item.insert(FINGERPRINT.to_owned(), AttributeValue::B(Blob::new(fingerprint)));
-    item.insert(NONCE.to_owned(), AttributeValue::B(Blob::new(nonce)));
-    Put { item, condition: Condition::NotExists }
-}
-
-fn operation_id(item: &Item) -> Result<OperationId, LedgerError> {
+pub(crate) fn operation_id(item: &Item) -> Result<OperationId, LedgerError> {
     let seq = number(item, OPERATION_SEQ);
     let position = number(item, OPERATION_POSITION).and_then(|n| u8::try_from(n).ok());
     seq.zip(position)
@@ -807,14 +527,8 @@ fn operation_id(item: &Item) -> Result<OperationId, LedgerError> {
         .ok_or_else(|| LedgerError::Corrupt("an operation item names no entry".to_owned()))
 }
 
-fn directory_put(account: &AccountId, opened_at: Timestamp) -> Put {
+pub(crate) fn directory_put(account: &AccountId, opened_at: Timestamp) -> Put {
     let mut item = keys::directory(account).item();
     item.insert(OPENED_AT.to_owned(), AttributeValue::N(opened_at.millis().to_string()));
     Put { item, condition: Condition::None }
-}
-
-/// Waits a random while that grows with every retry, up to half a second.
-async fn pause(retries: u32) {
-    let longest = 10_u64.saturating_mul(1 << retries.min(6)).min(500);
-    tokio::time::sleep(Duration::from_millis(fastrand::u64(0..=longest))).await;
 }

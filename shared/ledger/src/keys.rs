@@ -5,11 +5,14 @@ use uc_domain::account::{GrantId, HoldId, OperationId, Origin};
 use uc_domain::{AccountId, Timestamp};
 
 use crate::store::Key;
+use crate::unrated::UnratedId;
 
 /// Shards of the account directory.
 pub const DIRECTORY_SHARDS: u8 = 8;
 /// Shards of the due index and of each day's expiries.
 pub const DUE_SHARDS: u8 = 8;
+/// Shards of the usage that no ratio priced: at most 16, as their number is one digit.
+pub const UNRATED_SHARDS: u8 = 8;
 /// Digits of an entry's sequence number: with zeros in front, text compares like numbers.
 const SEQ_DIGITS: usize = 12;
 /// Digits of the number of a refund, or of a change of a payment.
@@ -97,6 +100,26 @@ pub fn expiry_day(expires_at: Timestamp, shard: u8) -> String {
 /// The expiry item of an account for the UTC day in which a grant ends.
 pub fn expiry(account: &AccountId, expires_at: Timestamp) -> Key {
     Key::new(expiry_day(expires_at, shard(account, DUE_SHARDS)), account.as_str())
+}
+
+/// A partition of the usage that no ratio priced.
+pub fn unrated_shard(shard: u8) -> String {
+    format!("U#{shard:x}")
+}
+
+/// The shard of an account's unrated usage.
+pub fn unrated_shard_of(account: &AccountId) -> u8 {
+    shard(account, UNRATED_SHARDS)
+}
+
+/// Usage that no ratio priced.
+pub fn unrated(id: &UnratedId) -> Key {
+    Key::new(unrated_shard(id.shard()), id.as_str())
+}
+
+/// What unrated usage has become.
+pub fn rated(id: &UnratedId) -> Key {
+    Key::new(format!("U#{id}"), "U")
 }
 
 /// The partition of an account's subscriptions.

@@ -16,6 +16,8 @@ pub mod keys;
 mod plans;
 mod private;
 pub mod store;
+mod unrated;
+mod write;
 
 pub use clock::{Clock, SystemClock};
 pub use credentials::{ApiKey, CredentialItems};
@@ -29,3 +31,5 @@ pub use plans::{
     DueOutcome, NewSubscription, PlanItem, Plans, Subscribed, Subscription, SubscriptionError,
 };
 pub use private::Private;
+pub use unrated::{Parking, Unrated, UnratedId, UnratedItem, UnratedPage};
+pub use write::{Batched, Decide};

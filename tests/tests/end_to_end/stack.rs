@@ -10,6 +10,7 @@ use uc_domain::{Credits, Timestamp};
 use uc_ledger::{Clock, DynamoStore, Ledger, SystemClock};
 use uc_local::aws::Endpoints;
 use uc_local::gateway::AllowedOrigins;
+use uc_local::queue::QueueUrls;
 use uc_local::run_file::RunFile;
 use uc_local::seed::{Access, TABLE};
 use uc_local::ssm::Quotas;
@@ -28,6 +29,8 @@ pub struct Stack {
     pub webhook_secret: String,
     /// Where its `DynamoDB` is.
     pub dynamodb: String,
+    /// Where its queue is, if it has one.
+    pub queues: Option<QueueUrls>,
     /// Whether it is the one in this process: its gateway does as API Gateway does.
     pub embedded: bool,
 }
@@ -98,7 +101,7 @@ fn running(url: &str) -> Stack {
     let RunFile { api_key, webhook_secret, dynamodb, .. } =
         RunFile::read(port.expect("UC_E2E_URL ends in a port")).unwrap();
     let dynamodb = std::env::var("UC_E2E_DYNAMODB").unwrap_or(dynamodb);
-    Stack { url: url.to_owned(), api_key, webhook_secret, dynamodb, embedded: false }
+    Stack { url: url.to_owned(), api_key, webhook_secret, dynamodb, queues: None, embedded: false }
 }
 
 /// A stack in this process. It lives on a thread of its own: each test's runtime ends with its
@@ -143,6 +146,7 @@ impl Own {
             api_key: access.api_key,
             webhook_secret: access.webhook_secret,
             dynamodb: running.endpoints().dynamodb.clone(),
+            queues: Some(running.queues().clone()),
             embedded: true,
         };
         Self { stack, running }

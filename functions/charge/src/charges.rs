@@ -1,0 +1,469 @@
+//! `POST /v1/accounts/{account}/charges`, and what a charge is wherever it comes from.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{Extension, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use futures_util::future::join_all;
+use serde::Deserialize;
+use serde_json::Value;
+use uc_domain::account::{AccountState, Charge, Command, Origin, RatedItem};
+use uc_domain::ratios::RatioTable;
+use uc_domain::{AccountId, Credits, Quantity, Timestamp};
+use uc_http::items::{self, Item, UsageOf};
+use uc_http::scope::Charge as ChargeScope;
+use uc_http::views::{self, Moved};
+use uc_http::{
+    AccountAccess, Code, IdempotencyKey, Metric, Problem, RequestLog, StrictJson, fingerprint,
+    labels, openapi, problems, refusals, tables,
+};
+use uc_ledger::{Ask, Asked, Batched, LedgerError, Outcome, Parking, Private, Unrated};
+use uc_ratios::Versioned;
+use utoipa::ToSchema;
+
+use crate::Deps;
+use crate::unrated::{Parked, UnratedView};
+
+/// Items of one charge at most.
+const MAX_ITEMS: usize = 20;
+/// Usage may have happened so long ago, and so far ahead by a caller's clock.
+const OLDEST_MILLIS: i64 = 7 * 86_400_000;
+const AHEAD_MILLIS: i64 = 60_000;
+/// What `Retry-After` says where two looks at the store contradict each other, in seconds.
+const RETRY_SECONDS: u32 = 1;
+
+/// A charge: by items of usage (`items`, or the fields of one item), or by fixed `credits`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChargeRequest {
+    /// 1 to 20 items; each is rounded and has its minimum on its own.
+    items: Option<Vec<Item>>,
+    /// See `Item`.
+    model: Option<String>,
+    /// See `Item`.
+    #[schema(value_type = Option<BTreeMap<String, openapi::Quantity>>)]
+    usage: Option<BTreeMap<String, Quantity>>,
+    /// See `Item`.
+    parameters: Option<BTreeMap<String, String>>,
+    /// See `Item`.
+    provider: Option<String>,
+    /// See `Item`.
+    #[schema(value_type = Option<openapi::ProviderResponse>)]
+    provider_response: Option<Value>,
+    /// So many credits, for what no ratio prices.
+    #[schema(value_type = Option<openapi::Decimal>)]
+    credits: Option<Credits>,
+    /// What they are for: 1 to 512 characters; with `credits` only.
+    description: Option<String>,
+    /// The version that an estimate named: its prices hold until 15 minutes after it was
+    /// superseded. The current one where none is named.
+    ratio_version: Option<u64>,
+    /// At most this is taken; the rest is written as forgiven.
+    #[schema(value_type = Option<openapi::Decimal>)]
+    max_credits: Option<Credits>,
+    /// When the usage happened, at most 7 days ago: decides dated prices and times of day.
+    #[schema(value_type = Option<openapi::Instant>)]
+    occurred_at: Option<Timestamp>,
+    /// Who in the account caused it: 1 to 128 characters.
+    actor: Option<String>,
+    /// The caller's labels: at most 20, together at most 512 bytes.
+    metadata: Option<BTreeMap<String, String>>,
+    /// What becomes of usage that no ratio prices (`unknown_model`, `unpriced_dimension`): it is
+    /// refused, or kept and priced later. In a request it is refused where nothing is said, from
+    /// the queue it is kept.
+    on_unpriced: Option<OnUnpriced>,
+}
+
+/// What becomes of usage that no ratio prices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OnUnpriced {
+    /// The charge is refused.
+    Refuse,
+    /// The usage is kept as unrated.
+    Park,
+}
+
+/// What to charge for.
+enum Basis {
+    Usage(Vec<UsageOf>),
+    Fixed(Credits),
+}
+
+/// A charge that was read and found to be possible, whatever the account.
+pub(crate) struct Prepared {
+    key: IdempotencyKey,
+    fingerprint: [u8; 16],
+    private: Private,
+    basis: Basis,
+    /// The version that it wants to be priced by.
+    version: Option<u64>,
+    on_unpriced: OnUnpriced,
+    max_credits: Option<Credits>,
+    occurred_at: Option<Timestamp>,
+}
+
+/// The ratio tables for some charges, by the version that they want.
+pub(crate) type Tables = BTreeMap<Option<u64>, Result<Arc<Versioned>, Problem>>;
+
+/// What became of a charge.
+pub(crate) enum Answer {
+    /// It happened.
+    Charged(Outcome),
+    /// Its usage is kept; whether it had been before.
+    Unrated(UnratedView, bool),
+}
+
+impl Prepared {
+    /// Reads a charge. `body` is what it was read from, without what is not of the charge itself;
+    /// `now` is when it was asked for.
+    pub(crate) fn read(
+        account: &AccountId,
+        key: IdempotencyKey,
+        StrictJson { body: request, value }: StrictJson<ChargeRequest>,
+        now: Timestamp,
+        on_unpriced: OnUnpriced,
+        token_actor: Option<&str>,
+    ) -> Result<Self, Problem> {
+        // The same one by one, in a batch and through the queue: it happens once.
+        let path = format!("/v1/accounts/{account}/charges");
+        let fingerprint = fingerprint("POST", &path, &value);
+        let private = labels::private(
+            token_actor,
+            request.actor.as_deref(),
+            request.description.as_deref().map(|text| ("/description", text)),
+            request.metadata.as_ref(),
+        )?;
+        check_times(&request, now)?;
+        Ok(Self {
+            key,
+            fingerprint,
+            private,
+            version: request.ratio_version,
+            on_unpriced: request.on_unpriced.unwrap_or(on_unpriced),
+            max_credits: request.max_credits,
+            occurred_at: request.occurred_at,
+            basis: basis(request)?,
+        })
+    }
+
+    /// Its idempotency key.
+    pub(crate) fn key(&self) -> &str {
+        self.key.as_str()
+    }
+
+    /// The version that it wants to be priced by; `None` where no table prices it.
+    pub(crate) fn table(&self) -> Option<Option<u64>> {
+        matches!(self.basis, Basis::Usage(_)).then_some(self.version)
+    }
+
+    /// The command on an account's state.
+    fn decide(
+        &self,
+        tables: &Tables,
+        now: Timestamp,
+        state: &AccountState,
+    ) -> Result<Command, Problem> {
+        let charge = Charge {
+            credits: Credits::ZERO,
+            items: Vec::new(),
+            ratio_version: None,
+            price_group: None,
+            max_credits: self.max_credits,
+            occurred_at: self.occurred_at,
+        };
+        match &self.basis {
+            Basis::Fixed(credits) => Ok(Command::Charge(Charge { credits: *credits, ..charge })),
+            Basis::Usage(usages) => {
+                // A table that is not to be had any more must not hide that this already
+                // happened: that is why it may be missing here only.
+                let table = match tables.get(&self.version) {
+                    Some(Ok(table)) => table,
+                    Some(Err(problem)) => return Err(problem.clone()),
+                    None => return Err(Problem::invalid_request("There is no such version.")),
+                };
+                priced(usages, table, state, self.occurred_at.unwrap_or(now), charge)
+            }
+        }
+    }
+
+    /// The usage as it is kept where no ratio prices it, for that reason; `None` where it is not
+    /// to be kept.
+    fn unrated(&self, account: &AccountId, reason: &Problem, now: Timestamp) -> Option<Unrated> {
+        let Basis::Usage(usages) = &self.basis else { return None };
+        let unpriced = matches!(reason.code(), Code::UnknownModel | Code::UnpricedDimension);
+        (unpriced && self.on_unpriced == OnUnpriced::Park).then(|| Unrated {
+            account: account.clone(),
+            key: self.key.as_str().to_owned(),
+            fingerprint: self.fingerprint,
+            parked_at: now,
+            occurred_at: self.occurred_at,
+            reason: reason.code().as_str().to_owned(),
+            detail: reason.detail().to_owned(),
+            items: usages.iter().map(UsageOf::kept).collect(),
+            max_credits: self.max_credits,
+            private: self.private.clone(),
+        })
+    }
+}
+
+/// The tables that the charges want. Each version's prices must hold at the time beside it.
+pub(crate) async fn tables_of(
+    deps: &Deps,
+    wanted: BTreeMap<Option<u64>, Timestamp>,
+    log: &RequestLog,
+) -> Tables {
+    let loaded = wanted.into_iter().map(|(version, at)| async move {
+        (version, tables::for_request(&deps.ratios, version, at, log).await)
+    });
+    join_all(loaded).await.into_iter().collect()
+}
+
+/// Charges an account, in the order given. One that is refused holds up none of the others.
+pub(crate) async fn charge_account(
+    deps: &Deps,
+    account: &AccountId,
+    charges: &[&Prepared],
+    tables: &Tables,
+    log: &RequestLog,
+) -> Vec<Result<Answer, Problem>> {
+    let decisions: Vec<_> = charges
+        .iter()
+        .map(|charge| move |state: &AccountState| charge.decide(tables, deps.ledger.now(), state))
+        .collect();
+    let batch: Vec<_> = charges
+        .iter()
+        .zip(&decisions)
+        .map(|(charge, decide)| Batched {
+            ask: Ask {
+                account,
+                origin: Origin::Client { key: charge.key().to_owned() },
+                fingerprint: charge.fingerprint,
+                private: charge.private.clone(),
+                opens: false,
+                extra: &|_| Vec::new(),
+            },
+            decide,
+        })
+        .collect();
+    let mut answers = Vec::with_capacity(charges.len());
+    for (charge, asked) in charges.iter().zip(deps.ledger.execute_batch(account, &batch).await) {
+        answers.push(match asked {
+            Ok(outcome) => {
+                count(log, &outcome);
+                Ok(Answer::Charged(outcome))
+            }
+            Err(asked) => without_charge(deps, account, charge, asked, log).await,
+        });
+    }
+    answers
+}
+
+/// What becomes of a charge that did not happen: kept, or refused.
+async fn without_charge(
+    deps: &Deps,
+    account: &AccountId,
+    charge: &Prepared,
+    asked: Asked<Problem>,
+    log: &RequestLog,
+) -> Result<Answer, Problem> {
+    let id = match asked {
+        Asked::Unrated(id) => id,
+        Asked::Decided(reason) => {
+            let Some(unrated) = charge.unrated(account, &reason, deps.ledger.now()) else {
+                return Err(reason);
+            };
+            match deps.ledger.park(&unrated).await {
+                Ok(Parking::Parked { id, replayed: false }) => {
+                    log.count(Metric::Unrated, 1);
+                    return Ok(Answer::Unrated(UnratedView::new(&id, unrated), false));
+                }
+                Ok(Parking::Parked { id, replayed: true }) => id,
+                Ok(Parking::Happened(outcome)) => return Ok(Answer::Charged(*outcome)),
+                Err(asked) => return Err(refusals::asked(asked, account)),
+            }
+        }
+        asked => return Err(refusals::asked(asked, account)),
+    };
+    if let Some(unrated) = deps.ledger.unrated(&id).await? {
+        return Ok(Answer::Unrated(UnratedView::new(&id, unrated), true));
+    }
+    // It was rated between the two looks.
+    let outcome = deps.ledger.rated(&id).await?.ok_or_else(|| {
+        Problem::unavailable(&LedgerError::Corrupt(format!("{id} is nowhere")), RETRY_SECONDS)
+    })?;
+    Ok(Answer::Charged(outcome))
+}
+
+/// Counts what a charge did.
+pub(crate) fn count(log: &RequestLog, outcome: &Outcome) {
+    log.retries(outcome.retries, outcome.conflicts);
+    if !outcome.replayed {
+        log.debt_made(outcome.happened.operation.debt_change());
+    }
+}
+
+/// The command that charges usage by a table, as it is priced at `at`; the rest is `charge`'s.
+pub(crate) fn priced(
+    usages: &[UsageOf],
+    table: &Versioned,
+    state: &AccountState,
+    at: Timestamp,
+    charge: Charge,
+) -> Result<Command, Problem> {
+    let items = rate(usages, &table.table, state, at)?;
+    let micros = items.iter().map(|item| item.credits.micros()).sum();
+    let credits = Credits::from_micros(micros).ok_or_else(|| {
+        Problem::new(Code::LimitExceeded, "The items cost more than 10^15 credits.")
+    })?;
+    Ok(Command::Charge(Charge {
+        credits,
+        items,
+        ratio_version: Some(table.version),
+        price_group: Some(state.settings().price_group.clone()),
+        ..charge
+    }))
+}
+
+problems!(
+    ChargeProblems = IdempotencyKeyMissing,
+    InsufficientCredits,
+    AccountNotFound,
+    Conflict,
+    PayloadTooLarge,
+    IdempotencyKeyReused,
+    UnknownModel,
+    UnpricedDimension,
+    ProviderUnknown,
+    UsageMissing,
+    UsageContradictory,
+    LimitExceeded
+);
+
+/// Charges an account for what was used. What it does not have becomes debt, is refused or
+/// forgiven, as its settings say. The same key and body again is answered again, and nothing is
+/// taken twice.
+#[utoipa::path(
+    post,
+    path = "/v1/accounts/{account}/charges",
+    operation_id = "create_charge",
+    tag = "charge",
+    params(
+        ("account" = openapi::Account, Path),
+        ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters"),
+    ),
+    security(("bearer" = ["charge"])),
+    request_body = ChargeRequest,
+    responses(
+        (status = 201, description = "Charged", body = Moved),
+        (status = 202, description = "No ratio prices it; it is kept as unrated", body = Parked),
+        ChargeProblems
+    )
+)]
+async fn create_charge(
+    access: AccountAccess<ChargeScope>,
+    State(deps): State<Deps>,
+    Extension(log): Extension<RequestLog>,
+    key: IdempotencyKey,
+    request: StrictJson<ChargeRequest>,
+) -> Result<Response, Problem> {
+    let account = &access.account;
+    let (now, actor) = (deps.ledger.now(), access.caller.token_actor());
+    // Read before anything else is: what a body says does not depend on the account.
+    let charge = Prepared::read(account, key, request, now, OnUnpriced::Refuse, actor)?;
+    let wanted = charge.table().map(|version| (version, now)).into_iter().collect();
+    let tables = tables_of(&deps, wanted, &log).await;
+    let answers = charge_account(&deps, account, &[&charge], &tables, &log).await;
+    match answers.into_iter().next().expect("an answer for each charge")? {
+        Answer::Charged(outcome) => Ok(views::moved(outcome)),
+        Answer::Unrated(unrated, replayed) => {
+            let mut response = views::created(replayed, Parked { unrated });
+            *response.status_mut() = StatusCode::ACCEPTED;
+            Ok(response)
+        }
+    }
+}
+
+fn rate(
+    usages: &[UsageOf],
+    table: &RatioTable,
+    state: &AccountState,
+    at: Timestamp,
+) -> Result<Vec<RatedItem>, Problem> {
+    let multiplier = items::multiplier(table, &state.settings().price_group)?;
+    usages
+        .iter()
+        .map(|usage| {
+            let rated = usage.rate(table, multiplier, at)?;
+            Ok(RatedItem {
+                lines: rated.lines,
+                credits: rated.credits,
+                minimum_applied: rated.minimum_applied,
+                matched: rated.matched,
+            })
+        })
+        .collect()
+}
+
+fn check_times(request: &ChargeRequest, now: Timestamp) -> Result<(), Problem> {
+    let Some(at) = request.occurred_at else { return Ok(()) };
+    let behind = now.millis() - at.millis();
+    if !(-AHEAD_MILLIS..=OLDEST_MILLIS).contains(&behind) {
+        let detail = "at most 7 days ago, and not ahead of now";
+        return Err(Problem::invalid_field("/occurred_at", detail));
+    }
+    Ok(())
+}
+
+/// What the body wants charged.
+fn basis(request: ChargeRequest) -> Result<Basis, Problem> {
+    let ChargeRequest {
+        items,
+        model,
+        usage,
+        parameters,
+        provider,
+        provider_response,
+        credits,
+        description,
+        ratio_version,
+        max_credits,
+        ..
+    } = request;
+    if max_credits.is_some_and(Credits::is_negative) {
+        return Err(Problem::invalid_field("/max_credits", "not below zero"));
+    }
+    let single = Item { model, usage, parameters, provider, provider_response };
+    let is_single = single != Item::default();
+    match (items, is_single, credits) {
+        (None, false, Some(credits)) => {
+            if credits.is_negative() {
+                let detail = "A charge is not negative; credits come in by a grant.";
+                return Err(Problem::invalid_field("/credits", detail));
+            }
+            if ratio_version.is_some() {
+                let detail = "Fixed credits are priced by no version.";
+                return Err(Problem::invalid_field("/ratio_version", detail));
+            }
+            Ok(Basis::Fixed(credits))
+        }
+        (_, _, None) if description.is_some() => {
+            Err(Problem::invalid_field("/description", "goes with fixed credits only"))
+        }
+        (None, true, None) => Ok(Basis::Usage(vec![single.read(String::new())?])),
+        (Some(items), false, None) if (1..=MAX_ITEMS).contains(&items.len()) => items
+            .into_iter()
+            .enumerate()
+            .map(|(index, item)| item.read(format!("/items/{index}")))
+            .collect::<Result<_, _>>()
+            .map(Basis::Usage),
+        (Some(_), false, None) => Err(Problem::invalid_field("/items", "1 to 20 items")),
+        _ => Err(Problem::invalid_request(
+            "A charge has items, or the fields of one item, or credits: exactly one of them.",
+        )),
+    }
+}
+
+uc_http::operations!(Deps; create_charge);

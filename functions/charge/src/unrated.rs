@@ -1,0 +1,237 @@
+//! Usage that no ratio prices: listed, and rated once one does.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use uc_domain::account::{AccountState, Charge};
+use uc_domain::{AccountId, Credits, Quantity, Timestamp};
+use uc_http::items::UsageOf;
+use uc_http::scope::Charge as ChargeScope;
+use uc_http::views::{self, Moved};
+use uc_http::{
+    Access, Code, Limit, Page, PathParams, Problem, RequestLog, StrictJson, StrictQuery,
+    decode_cursor, encode_cursor, openapi, problems, refusals,
+};
+use uc_ledger::{Unrated, UnratedId, UnratedItem};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::Deps;
+use crate::charges::{count, priced};
+
+/// One item of unrated usage.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = UnratedItem)]
+pub(crate) struct ItemView {
+    /// The model, as the request or the provider's response named it.
+    model: String,
+    /// How much of each dimension was used.
+    #[schema(value_type = BTreeMap<String, openapi::Quantity>)]
+    usage: BTreeMap<String, Quantity>,
+    /// What prices may depend on.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    parameters: BTreeMap<String, String>,
+}
+
+/// Usage that no ratio priced yet.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Unrated)]
+pub(crate) struct UnratedView {
+    /// Its id.
+    #[schema(example = "un_019aa3f0c1d23b0a1c2d3e4f50617")]
+    id: String,
+    /// Whose usage it is.
+    #[schema(value_type = openapi::Account)]
+    account: AccountId,
+    /// The key of the charge that told it.
+    idempotency_key: String,
+    /// The code of why it could not be priced.
+    #[schema(example = "unknown_model")]
+    reason: String,
+    /// The same for people.
+    detail: String,
+    /// What was used. Of a provider's response the numbers alone are kept.
+    items: Vec<ItemView>,
+    /// When it was kept.
+    #[schema(value_type = openapi::Instant)]
+    parked_at: Timestamp,
+    /// When the usage happened, where that was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<openapi::Instant>)]
+    occurred_at: Option<Timestamp>,
+    /// At most this is to be taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<openapi::Decimal>)]
+    max_credits: Option<Credits>,
+    /// Who in the account caused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<String>,
+    /// The caller's labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
+}
+
+impl UnratedView {
+    pub(crate) fn new(id: &UnratedId, unrated: Unrated) -> Self {
+        let item = |item: UnratedItem| {
+            let UnratedItem { model, usage, parameters, .. } = item;
+            ItemView { model, usage, parameters }
+        };
+        Self {
+            id: id.to_string(),
+            account: unrated.account,
+            idempotency_key: unrated.key,
+            reason: unrated.reason,
+            detail: unrated.detail,
+            items: unrated.items.into_iter().map(item).collect(),
+            parked_at: unrated.parked_at,
+            occurred_at: unrated.occurred_at,
+            max_credits: unrated.max_credits,
+            actor: unrated.private.actor,
+            metadata: unrated.private.metadata,
+        }
+    }
+}
+
+/// What a charge is answered with whose usage is kept as unrated.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Parked {
+    /// The usage.
+    pub(crate) unrated: UnratedView,
+}
+
+/// Which unrated usage.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct UnratedQuery {
+    /// How many items at most: 1 to 100, 20 where not given.
+    #[serde(default)]
+    #[param(value_type = Option<u8>, minimum = 1, maximum = 100, default = 20)]
+    limit: Limit,
+    /// Where to go on: the page before said it as `next_cursor`.
+    cursor: Option<String>,
+    /// Of this account alone.
+    #[param(value_type = Option<String>)]
+    account: Option<AccountId>,
+}
+
+problems!(ListUnratedProblems =);
+
+/// Usage that waits to be priced, by account groups, the oldest first in each. A page may be
+/// short, even empty, and not the last: `next_cursor` tells.
+#[utoipa::path(
+    get,
+    path = "/v1/unrated",
+    operation_id = "list_unrated",
+    tag = "charge",
+    params(UnratedQuery),
+    security(("bearer" = ["charge"])),
+    responses(
+        (status = 200, description = "Unrated usage", body = Page<UnratedView>),
+        ListUnratedProblems
+    )
+)]
+async fn list_unrated(
+    _: Access<ChargeScope>,
+    State(deps): State<Deps>,
+    StrictQuery(query): StrictQuery<UnratedQuery>,
+) -> Result<Json<Page<UnratedView>>, Problem> {
+    let list = format!("unrated/{}", query.account.as_ref().map_or("", AccountId::as_str));
+    let no_cursor = || Problem::invalid_request("The cursor is not one of this list.");
+    let after: Option<UnratedId> = match &query.cursor {
+        None => None,
+        Some(cursor) => {
+            let position = decode_cursor(&list, cursor)?;
+            let id = std::str::from_utf8(&position).map_err(|_| no_cursor())?;
+            Some(id.parse().map_err(|_| no_cursor())?)
+        }
+    };
+    let limit = u32::try_from(query.limit.get()).unwrap_or(1);
+    let page = deps.ledger.unrated_page(query.account.as_ref(), after.as_ref(), limit).await?;
+    Ok(Json(Page {
+        items: page.items.into_iter().map(|(id, kept)| UnratedView::new(&id, kept)).collect(),
+        next_cursor: page.next.map(|next| encode_cursor(&list, next.as_str().as_bytes())),
+    }))
+}
+
+/// How to rate unrated usage.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RateRequest {
+    /// The version of the ratio table to rate by; the one in force where none is named.
+    ratio_version: Option<u64>,
+}
+
+problems!(
+    RateProblems = NotFound,
+    InsufficientCredits,
+    AccountNotFound,
+    Conflict,
+    PayloadTooLarge,
+    UnknownModel,
+    UnpricedDimension,
+    LimitExceeded
+);
+
+/// Prices unrated usage and charges it, under the key of the charge that told it: it happens once,
+/// however often this is asked for, and the first charge sent again is its replay. It is priced as
+/// of when it was used. What can't be charged stays where it is.
+#[utoipa::path(
+    post,
+    path = "/v1/unrated/{unrated}/rate",
+    operation_id = "rate_unrated",
+    tag = "charge",
+    params(("unrated" = String, Path)),
+    security(("bearer" = ["charge"])),
+    request_body = RateRequest,
+    responses((status = 201, description = "Charged", body = Moved), RateProblems)
+)]
+async fn rate_unrated(
+    _: Access<ChargeScope>,
+    State(deps): State<Deps>,
+    Extension(log): Extension<RequestLog>,
+    path: PathParams,
+    request: StrictJson<RateRequest>,
+) -> Result<Response, Problem> {
+    let nothing = || Problem::new(Code::NotFound, "There is no such unrated usage.");
+    let id: String = path.get("unrated")?;
+    let id: UnratedId = id.parse().map_err(|_| nothing())?;
+    let Some(unrated) = deps.ledger.unrated(&id).await? else {
+        // Somebody has rated it, maybe this very caller, whose answer was lost.
+        let outcome = deps.ledger.rated(&id).await?.ok_or_else(nothing)?;
+        return Ok(views::moved(outcome));
+    };
+    log.account(&unrated.account);
+    let table = match request.body.ratio_version {
+        None => deps.ratios.current().await?,
+        Some(version) => deps.ratios.version(version).await?,
+    };
+    log.ratio_version(table.version);
+    let usages: Vec<_> = unrated
+        .items
+        .iter()
+        .enumerate()
+        .map(|(index, item)| UsageOf::of_kept(item.clone(), format!("/items/{index}")))
+        .collect();
+    let at = unrated.used_at();
+    let decide = |state: &AccountState| {
+        let charge = Charge {
+            credits: Credits::ZERO,
+            items: Vec::new(),
+            ratio_version: None,
+            price_group: None,
+            max_credits: unrated.max_credits,
+            occurred_at: Some(at),
+        };
+        priced(&usages, &table, state, at, charge)
+    };
+    let outcome = deps.ledger.rate_unrated(&id, &unrated, decide).await;
+    let outcome = outcome.map_err(|error| refusals::asked(error, &unrated.account))?;
+    count(&log, &outcome);
+    Ok(views::moved(outcome))
+}
+
+uc_http::operations!(Deps; list_unrated, rate_unrated);
