@@ -713,6 +713,7 @@ fn unrated(account: &AccountId, key: &str) -> Unrated {
             parameters: BTreeMap::new(),
         }],
         max_credits: None,
+        capture: None,
         private: Private { actor: Some("ada".to_owned()), ..Private::default() },
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
@@ -9,7 +10,7 @@ use axum::response::Response;
 use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::Value;
-use uc_domain::account::{AccountState, Charge, Command, Origin, RatedItem};
+use uc_domain::account::{AccountState, Capture, Charge, Command, HoldId, Origin, RatedItem};
 use uc_domain::ratios::RatioTable;
 use uc_domain::{AccountId, Credits, Quantity, Timestamp};
 use uc_http::items::{self, Item, UsageOf};
@@ -103,6 +104,26 @@ pub(crate) struct Prepared {
     on_unpriced: OnUnpriced,
     max_credits: Option<Credits>,
     occurred_at: Option<Timestamp>,
+    /// What it is captured from.
+    capture: Option<CaptureOf>,
+}
+
+/// What a capture is captured from.
+struct CaptureOf {
+    hold: HoldId,
+    /// Whether it ends the hold.
+    last: bool,
+    /// The version that the hold promised, where its table was not at hand; else 0.
+    missing: AtomicU64,
+}
+
+impl CaptureOf {
+    /// Under which version to look for the table, and which it is that the hold promised.
+    fn promised(&self, state: &AccountState) -> Option<u64> {
+        let open = state.hold(self.hold).map(|hold| hold.ratio_version);
+        let late = || state.expired_holds().iter().find(|hold| hold.id == self.hold);
+        open.or_else(|| late().map(|hold| hold.ratio_version)).flatten()
+    }
 }
 
 /// The ratio tables for some charges, by the version that they want.
@@ -130,6 +151,35 @@ impl Prepared {
         // The same one by one, in a batch and through the queue: it happens once.
         let path = format!("/v1/accounts/{account}/charges");
         let fingerprint = fingerprint("POST", &path, &value);
+        Self::of(key, fingerprint, request, now, on_unpriced, token_actor)
+    }
+
+    /// What is to be captured from a hold: priced by the version that the hold promised.
+    pub(crate) fn capture(
+        key: IdempotencyKey,
+        fingerprint: [u8; 16],
+        request: ChargeRequest,
+        now: Timestamp,
+        hold: HoldId,
+        last: bool,
+    ) -> Result<Self, Problem> {
+        if request.ratio_version.is_some() {
+            let detail = "A capture has the prices that its hold promised.";
+            return Err(Problem::invalid_field("/ratio_version", detail));
+        }
+        let capture = Self::of(key, fingerprint, request, now, OnUnpriced::Park, None)?;
+        let missing = AtomicU64::new(0);
+        Ok(Self { capture: Some(CaptureOf { hold, last, missing }), ..capture })
+    }
+
+    fn of(
+        key: IdempotencyKey,
+        fingerprint: [u8; 16],
+        request: ChargeRequest,
+        now: Timestamp,
+        on_unpriced: OnUnpriced,
+        token_actor: Option<&str>,
+    ) -> Result<Self, Problem> {
         let private = labels::private(
             token_actor,
             request.actor.as_deref(),
@@ -146,6 +196,7 @@ impl Prepared {
             max_credits: request.max_credits,
             occurred_at: request.occurred_at,
             basis: basis(request)?,
+            capture: None,
         })
     }
 
@@ -174,19 +225,56 @@ impl Prepared {
             max_credits: self.max_credits,
             occurred_at: self.occurred_at,
         };
-        match &self.basis {
-            Basis::Fixed(credits) => Ok(Command::Charge(Charge { credits: *credits, ..charge })),
+        let charge = match &self.basis {
+            Basis::Fixed(credits) => Charge { credits: *credits, ..charge },
             Basis::Usage(usages) => {
-                // A table that is not to be had any more must not hide that this already
-                // happened: that is why it may be missing here only.
-                let table = match tables.get(&self.version) {
-                    Some(Ok(table)) => table,
-                    Some(Err(problem)) => return Err(problem.clone()),
-                    None => return Err(Problem::invalid_request("There is no such version.")),
-                };
-                priced(usages, table, state, self.occurred_at.unwrap_or(now), charge)
+                let table = self.table_of(tables, state)?;
+                priced(usages, table, state, self.occurred_at.unwrap_or(now), charge)?
+            }
+        };
+        Ok(match &self.capture {
+            None => Command::Charge(charge),
+            Some(CaptureOf { hold, last, .. }) => {
+                Command::Capture(Capture { hold: *hold, charge, last: *last })
+            }
+        })
+    }
+
+    /// The table that prices it: a hold's captures have the prices that it promised.
+    fn table_of<'a>(
+        &self,
+        tables: &'a Tables,
+        state: &AccountState,
+    ) -> Result<&'a Versioned, Problem> {
+        let promised = self.capture.as_ref().and_then(|capture| capture.promised(state));
+        if let Some(promised) = promised {
+            if let Some(Ok(table)) = tables.get(&Some(promised)) {
+                return Ok(table);
+            }
+            if let Some(Ok(table)) = tables
+                .get(&None)
+                .filter(|table| matches!(table, Ok(table) if table.version == promised))
+            {
+                return Ok(table);
+            }
+            if let Some(capture) = &self.capture {
+                capture.missing.store(promised, Ordering::Relaxed);
             }
         }
+        let version = promised.or(self.version);
+        // A table that is not to be had any more must not hide that this already happened: that is
+        // why it may be missing here only.
+        match tables.get(&version) {
+            Some(Ok(table)) => Ok(table),
+            Some(Err(problem)) => Err(problem.clone()),
+            None => Err(Problem::invalid_request("There is no such version.")),
+        }
+    }
+
+    /// The version that its hold promised, where its table was not at hand. Asked for once.
+    pub(crate) fn missing(&self) -> Option<u64> {
+        let missing = self.capture.as_ref()?.missing.swap(0, Ordering::Relaxed);
+        Some(missing).filter(|version| *version > 0)
     }
 
     /// The usage as it is kept where no ratio prices it, for that reason; `None` where it is not
@@ -204,6 +292,7 @@ impl Prepared {
             detail: reason.detail().to_owned(),
             items: usages.iter().map(UsageOf::kept).collect(),
             max_credits: self.max_credits,
+            capture: self.capture.as_ref().map(|capture| (capture.hold, capture.last)),
             private: self.private.clone(),
         })
     }
@@ -305,31 +394,32 @@ pub(crate) fn count(log: &RequestLog, outcome: &Outcome) {
     }
 }
 
-/// The command that charges usage by a table, as it is priced at `at`; the rest is `charge`'s.
+/// What charges usage by a table, as it is priced at `at`; the rest is `charge`'s.
 pub(crate) fn priced(
     usages: &[UsageOf],
     table: &Versioned,
     state: &AccountState,
     at: Timestamp,
     charge: Charge,
-) -> Result<Command, Problem> {
+) -> Result<Charge, Problem> {
     let items = rate(usages, &table.table, state, at)?;
     let micros = items.iter().map(|item| item.credits.micros()).sum();
     let credits = Credits::from_micros(micros).ok_or_else(|| {
         Problem::new(Code::LimitExceeded, "The items cost more than 10^15 credits.")
     })?;
-    Ok(Command::Charge(Charge {
+    Ok(Charge {
         credits,
         items,
         ratio_version: Some(table.version),
         price_group: Some(state.settings().price_group.clone()),
         ..charge
-    }))
+    })
 }
 
 problems!(
     ChargeProblems = IdempotencyKeyMissing,
     InsufficientCredits,
+    AccountSuspended,
     AccountNotFound,
     Conflict,
     PayloadTooLarge,

@@ -2,7 +2,9 @@
 
 mod batch;
 mod charges;
+mod holds;
 mod queue;
+mod refunds;
 mod unrated;
 
 use std::sync::Arc;
@@ -31,12 +33,18 @@ impl Deps {
 
 /// All routes, without layers: serve them with `uc_http::wrap`.
 pub fn routes() -> Router<Deps> {
-    charges::routes().merge(batch::routes()).merge(unrated::routes())
+    charges::routes()
+        .merge(holds::routes())
+        .merge(refunds::routes())
+        .merge(batch::routes())
+        .merge(unrated::routes())
 }
 
 /// The description of the routes.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut described = charges::openapi();
+    described.merge(holds::openapi());
+    described.merge(refunds::openapi());
     described.merge(batch::openapi());
     described.merge(unrated::openapi());
     described

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use uc_domain::account::{AccountState, Charge};
+use uc_domain::account::{AccountState, Capture, Charge, Command};
 use uc_domain::{AccountId, Credits, Quantity, Timestamp};
 use uc_http::items::UsageOf;
 use uc_http::scope::Charge as ChargeScope;
@@ -65,6 +65,10 @@ pub(crate) struct UnratedView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<openapi::Decimal>)]
     max_credits: Option<Credits>,
+    /// The hold that it is to be captured from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "hold_2_0")]
+    hold: Option<String>,
     /// Who in the account caused it.
     #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<String>,
@@ -89,6 +93,7 @@ impl UnratedView {
             parked_at: unrated.parked_at,
             occurred_at: unrated.occurred_at,
             max_credits: unrated.max_credits,
+            hold: unrated.capture.map(|(hold, _)| hold.to_string()),
             actor: unrated.private.actor,
             metadata: unrated.private.metadata,
         }
@@ -168,6 +173,7 @@ struct RateRequest {
 problems!(
     RateProblems = NotFound,
     InsufficientCredits,
+    AccountSuspended,
     AccountNotFound,
     Conflict,
     PayloadTooLarge,
@@ -226,7 +232,14 @@ async fn rate_unrated(
             max_credits: unrated.max_credits,
             occurred_at: Some(at),
         };
-        priced(&usages, &table, state, at, charge)
+        let charge = priced(&usages, &table, state, at, charge)?;
+        // Where the hold is gone meanwhile, the usage is charged as any other.
+        let is_there =
+            |id| state.hold(id).is_some() || state.expired_holds().iter().any(|hold| hold.id == id);
+        Ok(match unrated.capture.filter(|(hold, _)| is_there(*hold)) {
+            Some((hold, last)) => Command::Capture(Capture { hold, charge, last }),
+            None => Command::Charge(charge),
+        })
     };
     let outcome = deps.ledger.rate_unrated(&id, &unrated, decide).await;
     let outcome = outcome.map_err(|error| refusals::asked(error, &unrated.account))?;

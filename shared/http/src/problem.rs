@@ -206,6 +206,15 @@ impl Problem {
             .with_retry_after(seconds)
     }
 
+    /// The same about a part of a body: `pointer` is where the part stands in it.
+    #[must_use]
+    pub fn within(mut self, pointer: &str) -> Self {
+        for error in &mut self.errors {
+            error.pointer.insert_str(0, pointer);
+        }
+        self
+    }
+
     /// With one more faulty field.
     #[must_use]
     pub fn with_error(mut self, error: FieldError) -> Self {

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use minicbor::{Decode, Encode};
-use uc_domain::account::{AccountState, Command, Operation, Origin};
+use uc_domain::account::{AccountState, Command, HoldId, Operation, Origin};
 use uc_domain::deflate::{deflate, inflate};
 use uc_domain::{AccountId, Credits, IdError, Quantity, Timestamp};
 
@@ -130,6 +130,8 @@ pub struct Unrated {
     pub items: Vec<UnratedItem>,
     /// At most this is to be taken.
     pub max_credits: Option<Credits>,
+    /// The hold it is to be captured from, and whether that ends the hold.
+    pub capture: Option<(HoldId, bool)>,
     /// Who caused it, and what was said about it.
     pub private: Private,
 }
@@ -158,6 +160,8 @@ struct Body {
     items: Vec<UnratedItem>,
     #[n(6)]
     max_credits: Option<Credits>,
+    #[n(7)]
+    capture: Option<(HoldId, bool)>,
 }
 
 /// What became of usage that was to be parked.
@@ -371,6 +375,7 @@ fn unrated_item(id: &UnratedId, unrated: &Unrated) -> Item {
         detail: unrated.detail.clone(),
         items: unrated.items.clone(),
         max_credits: unrated.max_credits,
+        capture: unrated.capture,
     };
     let mut bytes = vec![FORMAT];
     minicbor::encode(&body, &mut bytes).expect("writing to memory does not fail");
@@ -408,7 +413,8 @@ fn read(item: &Item) -> Result<(UnratedId, Unrated), LedgerError> {
         }
         None => Private::default(),
     };
-    let Body { fingerprint, parked_at, occurred_at, reason, detail, items, max_credits } = body;
+    let Body { fingerprint, parked_at, occurred_at, reason, detail, items, max_credits, capture } =
+        body;
     let unrated = Unrated {
         account,
         key,
@@ -419,6 +425,7 @@ fn read(item: &Item) -> Result<(UnratedId, Unrated), LedgerError> {
         detail,
         items,
         max_credits,
+        capture,
         private,
     };
     Ok((id, unrated))

@@ -202,6 +202,17 @@ impl Reader {
         Ok(now.millis() - superseded_at.millis() < HONOURED)
     }
 
+    /// Whether the prices of a version may still be what was promised for work that goes on: no
+    /// publication since ended that. Until the work ends; how long that is, the caller knows.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn is_promised(&self, version: u64) -> Result<bool, ReadError> {
+        let newest = self.newest_at_least(version).await?.info;
+        Ok((1..=newest.version).contains(&version)
+            && (version == newest.version || version >= newest.honoured_from))
+    }
+
     /// Milliseconds since the register said that the kept table is the newest, for metrics; `None`
     /// before the first one.
     pub fn age_millis(&self) -> Option<u64> {

@@ -1,0 +1,529 @@
+//! Holds: credits reserved for work that is about to begin, and its charge when it is done.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Extension, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uc_domain::account::{AccountState, Command, Detail, HoldId, HoldRequest, Origin};
+use uc_domain::{AccountId, Credits};
+use uc_http::estimates::{AskedItem, EstimateItem, Prices};
+use uc_http::scope::Charge as ChargeScope;
+use uc_http::views::{self, BalanceView, HoldView, Moved, OperationView};
+use uc_http::{
+    AccountAccess, Code, IdempotencyKey, PathParams, Problem, RequestLog, StrictJson, fingerprint,
+    items, labels, openapi, parse_typed, problems, refusals, tables,
+};
+use uc_ledger::{Ask, Asked, Outcome, Private, evidence, keys};
+use uc_ratios::Versioned;
+use utoipa::ToSchema;
+
+use crate::Deps;
+use crate::charges::{Answer, ChargeRequest, Prepared, Tables, charge_account};
+use crate::unrated::Parked;
+
+/// Items of one hold at most, as of an estimate.
+const MAX_ITEMS: usize = 50;
+/// What a hold lives for where nothing is said, in seconds.
+const DEFAULT_TTL: u32 = 900;
+/// What it lives for at most, in seconds: [`uc_domain::account::MAX_HOLD_MILLIS`].
+const MAX_TTL: u32 = 86_400;
+/// The field of a capture that is not the charge's.
+const FINAL: &str = "final";
+
+/// Which bound of the estimate to reserve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Reserve {
+    /// The most that it can cost.
+    #[default]
+    Max,
+    /// What is most likely.
+    Expected,
+}
+
+/// What becomes of a hold that is larger than what there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum OnShortfall {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// What there is is reserved.
+    Partial,
+}
+
+/// What to reserve for: items as in an estimate, or so many credits.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct CreateHold {
+    /// 1 to 50 items, as in an estimate.
+    items: Option<Vec<EstimateItem>>,
+    /// So many credits, above zero.
+    #[schema(value_type = Option<openapi::Decimal>)]
+    credits: Option<Credits>,
+    /// Which bound of the items' estimate to reserve; `max` where not given.
+    reserve: Option<Reserve>,
+    /// The version that an estimate named. The hold keeps it: its captures have these prices.
+    ratio_version: Option<u64>,
+    /// For how long, in seconds: 1 to 86,400, 900 where not given.
+    #[schema(minimum = 1, maximum = 86_400, default = 900)]
+    ttl_seconds: Option<u32>,
+    /// What becomes of it where there is not enough; `refuse` where not given.
+    on_shortfall: Option<OnShortfall>,
+    /// Who in the account caused it: 1 to 128 characters.
+    actor: Option<String>,
+    /// The caller's labels: at most 20, together at most 512 bytes.
+    metadata: Option<BTreeMap<String, String>>,
+}
+
+/// What is answered about a hold.
+#[derive(Debug, Serialize, ToSchema)]
+struct Held {
+    /// The hold after the operation.
+    hold: HoldView,
+    /// The operation.
+    operation: OperationView,
+    /// The balance after it.
+    balance: BalanceView,
+}
+
+impl Held {
+    fn new(outcome: Outcome, hold: HoldView) -> Self {
+        let balance = outcome.state.balance().into();
+        Self { hold, operation: OperationView::new(outcome.happened, true), balance }
+    }
+}
+
+problems!(
+    HoldProblems = IdempotencyKeyMissing,
+    InsufficientCredits,
+    AccountSuspended,
+    AccountNotFound,
+    Conflict,
+    PayloadTooLarge,
+    IdempotencyKeyReused,
+    UnknownModel,
+    UnpricedDimension,
+    ProviderUnknown,
+    UsageMissing,
+    UsageContradictory,
+    LimitExceeded
+);
+
+/// Reserves credits for work that is about to begin. Nothing is taken yet; what is reserved nobody
+/// else can spend, until the hold is captured, voided, or expires.
+#[utoipa::path(
+    post,
+    path = "/v1/accounts/{account}/holds",
+    operation_id = "create_hold",
+    tag = "charge",
+    params(
+        ("account" = openapi::Account, Path),
+        ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters"),
+    ),
+    security(("bearer" = ["charge"])),
+    request_body = CreateHold,
+    responses((status = 201, description = "Reserved", body = Held), HoldProblems)
+)]
+async fn create_hold(
+    access: AccountAccess<ChargeScope>,
+    State(deps): State<Deps>,
+    Extension(log): Extension<RequestLog>,
+    key: IdempotencyKey,
+    request: StrictJson<CreateHold>,
+) -> Result<Response, Problem> {
+    let account = &access.account;
+    let path = format!("/v1/accounts/{account}/holds");
+    let fingerprint = fingerprint("POST", &path, &request.value);
+    let CreateHold {
+        items,
+        credits,
+        reserve,
+        ratio_version,
+        ttl_seconds,
+        on_shortfall,
+        actor,
+        metadata,
+    } = request.body;
+    let private =
+        labels::private(access.caller.token_actor(), actor.as_deref(), None, metadata.as_ref())?;
+    let basis = match (items, credits) {
+        (Some(items), None) => Basis::Items(read_items(items)?, reserve.unwrap_or_default()),
+        (None, Some(credits)) => {
+            if !credits.is_positive() {
+                return Err(Problem::invalid_field("/credits", "above zero"));
+            }
+            if reserve.is_some() {
+                let detail = "Which bound to reserve is a question of items only.";
+                return Err(Problem::invalid_field("/reserve", detail));
+            }
+            Basis::Fixed(credits)
+        }
+        _ => {
+            let detail = "A hold is for items or for credits: exactly one of them.";
+            return Err(Problem::invalid_request(detail));
+        }
+    };
+    let millis = millis(ttl_seconds.unwrap_or(DEFAULT_TTL))?;
+    let partial = on_shortfall == Some(OnShortfall::Partial);
+    // A table that is not to be had any more must not hide that this already happened.
+    let now = deps.ledger.now();
+    let table = match (&basis, ratio_version) {
+        (Basis::Fixed(_), None) => None,
+        _ => Some(tables::for_request(&deps.ratios, ratio_version, now, &log).await),
+    };
+    let decide = |state: &AccountState| {
+        let table =
+            table.as_ref().map(|table| table.as_ref().map_err(Problem::clone)).transpose()?;
+        let credits = match &basis {
+            Basis::Fixed(credits) => *credits,
+            Basis::Items(asked, reserve) => {
+                let table = table.expect("loaded for items");
+                estimated(asked, *reserve, table, state, deps.ledger.now())?
+            }
+        };
+        if credits.is_zero() {
+            let detail = "This costs nothing: there is nothing to reserve.";
+            return Err(Problem::invalid_field("/items", detail));
+        }
+        let price_group = Some(state.settings().price_group.clone());
+        let ratio_version = table.map(|table| table.version);
+        Ok(Command::Hold(HoldRequest { credits, millis, partial, ratio_version, price_group }))
+    };
+    let outcome = deps.ledger.execute(&ask(account, &key, fingerprint, private), decide).await;
+    let outcome = outcome.map_err(|error| refusals::asked(error, account))?;
+    log.retries(outcome.retries, outcome.conflicts);
+    let hold = opened(&outcome);
+    let replayed = outcome.replayed;
+    Ok(views::created(replayed, Held::new(outcome, hold)))
+}
+
+/// What to reserve for.
+enum Basis {
+    Items(Vec<AskedItem>, Reserve),
+    Fixed(Credits),
+}
+
+fn read_items(items: Vec<EstimateItem>) -> Result<Vec<AskedItem>, Problem> {
+    if !(1..=MAX_ITEMS).contains(&items.len()) {
+        return Err(Problem::invalid_field("/items", "1 to 50 items"));
+    }
+    let read = |(index, item): (usize, EstimateItem)| item.read(format!("/items/{index}"));
+    items.into_iter().enumerate().map(read).collect()
+}
+
+fn millis(seconds: u32) -> Result<i64, Problem> {
+    if (1..=MAX_TTL).contains(&seconds) {
+        return Ok(i64::from(seconds) * 1_000);
+    }
+    Err(Problem::invalid_field("/ttl_seconds", "1 to 86,400"))
+}
+
+fn estimated(
+    asked: &[AskedItem],
+    reserve: Reserve,
+    table: &Versioned,
+    state: &AccountState,
+    now: uc_domain::Timestamp,
+) -> Result<Credits, Problem> {
+    let multiplier = items::multiplier(&table.table, &state.settings().price_group)?;
+    let prices = Prices { table: &table.table, multiplier, now };
+    let mut sum = 0;
+    for item in asked {
+        let bounds = prices.of(item, None)?.credits;
+        sum += match reserve {
+            Reserve::Max => bounds.max.micros(),
+            Reserve::Expected => bounds.expected.micros(),
+        };
+    }
+    Credits::from_micros(sum)
+        .ok_or_else(|| Problem::new(Code::LimitExceeded, "The items cost more than 10^15 credits."))
+}
+
+/// The hold as it was opened, also where this is a replay.
+fn opened(outcome: &Outcome) -> HoldView {
+    let operation = &outcome.happened.operation;
+    match operation.detail {
+        Detail::Hold { credits, expires_at, ratio_version, .. } => HoldView {
+            id: HoldId(operation.id).to_string(),
+            credits,
+            expires_at: Some(expires_at),
+            status: "open",
+            ratio_version,
+        },
+        ref other => unreachable!("a hold was asked for, not a {}", other.kind()),
+    }
+}
+
+fn ask<'a>(
+    account: &'a AccountId,
+    key: &IdempotencyKey,
+    fingerprint: [u8; 16],
+    private: Private,
+) -> Ask<'a> {
+    Ask {
+        account,
+        origin: Origin::Client { key: key.as_str().to_owned() },
+        fingerprint,
+        private,
+        opens: false,
+        extra: &|_| Vec::new(),
+    }
+}
+
+fn hold_of(path: &PathParams) -> Result<HoldId, Problem> {
+    let hold: String = path.get("hold")?;
+    hold.parse().map_err(|_| Problem::new(Code::NotFound, "There is no such hold."))
+}
+
+problems!(
+    CaptureProblems = IdempotencyKeyMissing,
+    InsufficientCredits,
+    AccountNotFound,
+    NotFound,
+    Conflict,
+    HoldExpired,
+    HoldCaptured,
+    HoldVoided,
+    PayloadTooLarge,
+    IdempotencyKeyReused,
+    UnknownModel,
+    UnpricedDimension,
+    ProviderUnknown,
+    UsageMissing,
+    UsageContradictory,
+    LimitExceeded
+);
+
+/// A capture: a charge, and whether it ends the hold.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the body, which is read in two steps")]
+struct CaptureRequest {
+    #[schema(inline)]
+    #[serde(flatten)]
+    charge: ChargeRequest,
+    /// Whether the work is done: then the hold ends, and what is left of it is given back. True
+    /// where not given.
+    #[serde(rename = "final")]
+    last: Option<bool>,
+}
+
+/// Charges for work that a hold was opened for, with the prices that the hold promised. What is
+/// below the hold is given back, what is above is charged as any other usage. Several captures may
+/// be made; `final` ends the hold. A hold that expired is captured late, for seven days. Usage that
+/// no ratio prices is kept as unrated where `on_unpriced` does not say otherwise.
+#[utoipa::path(
+    post,
+    path = "/v1/accounts/{account}/holds/{hold}/capture",
+    operation_id = "capture_hold",
+    tag = "charge",
+    params(
+        ("account" = openapi::Account, Path),
+        ("hold" = String, Path),
+        ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters"),
+    ),
+    security(("bearer" = ["charge"])),
+    request_body = CaptureRequest,
+    responses(
+        (status = 201, description = "Charged", body = Moved),
+        (status = 202, description = "No ratio prices it; it is kept as unrated", body = Parked),
+        CaptureProblems
+    )
+)]
+async fn capture_hold(
+    access: AccountAccess<ChargeScope>,
+    State(deps): State<Deps>,
+    Extension(log): Extension<RequestLog>,
+    path: PathParams,
+    key: IdempotencyKey,
+    request: StrictJson<Value>,
+) -> Result<Response, Problem> {
+    let account = &access.account;
+    let hold = hold_of(&path)?;
+    let route = format!("/v1/accounts/{account}/holds/{hold}/capture");
+    let fingerprint = fingerprint("POST", &route, &request.value);
+    let mut body = request.value;
+    let last = match body.as_object_mut().and_then(|fields| fields.remove(FINAL)) {
+        None => true,
+        Some(Value::Bool(last)) => last,
+        Some(_) => return Err(Problem::invalid_field("/final", "true or false")),
+    };
+    let charge: ChargeRequest = parse_typed(&body)?;
+    let now = deps.ledger.now();
+    let capture = Prepared::capture(key, fingerprint, charge, now, hold, last)?;
+    // The table in force is the one that the hold promised, but for the rare hold that was opened
+    // before a publication: what the account says of that is seen when it is read.
+    let current = tables::for_request(&deps.ratios, None, now, &log).await;
+    let mut tables = Tables::from([(None, current.clone())]);
+    let answer = loop {
+        let answers = charge_account(&deps, account, &[&capture], &tables, &log).await;
+        let answer = answers.into_iter().next().expect("an answer for each charge");
+        let Some(version) = capture.missing().filter(|_| answer.is_err()) else { break answer };
+        let table = if deps.ratios.is_promised(version).await? {
+            deps.ratios.version(version).await.map_err(Problem::from)
+        } else {
+            current.clone()
+        };
+        if tables.insert(Some(version), table).is_some() {
+            break answer;
+        }
+    };
+    match answer {
+        Ok(Answer::Charged(outcome)) => Ok(views::moved(outcome)),
+        Ok(Answer::Unrated(unrated, replayed)) => {
+            let mut response = views::created(replayed, Parked { unrated });
+            *response.status_mut() = StatusCode::ACCEPTED;
+            Ok(response)
+        }
+        Err(problem) => Err(ended(&deps, account, hold, problem).await?),
+    }
+}
+
+/// Why a hold is not there to be captured, extended or voided, said more closely than the account's
+/// state can: it was voided, or never opened.
+async fn ended(
+    deps: &Deps,
+    account: &AccountId,
+    hold: HoldId,
+    problem: Problem,
+) -> Result<Problem, Problem> {
+    if problem.code() != Code::HoldCaptured {
+        return Ok(problem);
+    }
+    if deps.ledger.hold_was_voided(account, hold).await? {
+        return Ok(Problem::new(Code::HoldVoided, "The hold was voided."));
+    }
+    let opening = deps.ledger.operation(account, hold.0).await?;
+    match opening.map(|happened| happened.operation.detail) {
+        Some(Detail::Hold { .. }) => Ok(problem),
+        _ => Ok(Problem::new(Code::NotFound, "There is no such hold.")),
+    }
+}
+
+/// For how much longer.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ExtendHold {
+    /// Seconds from now, 1 to 86,400.
+    #[schema(minimum = 1, maximum = 86_400)]
+    ttl_seconds: u32,
+}
+
+problems!(
+    EndProblems = IdempotencyKeyMissing,
+    AccountNotFound,
+    NotFound,
+    HoldExpired,
+    HoldCaptured,
+    HoldVoided,
+    PayloadTooLarge,
+    IdempotencyKeyReused,
+    LimitExceeded
+);
+
+/// Lets an open hold expire later: so many seconds from now, never sooner than it would have, and
+/// at most seven days after it was opened.
+#[utoipa::path(
+    post,
+    path = "/v1/accounts/{account}/holds/{hold}/extend",
+    operation_id = "extend_hold",
+    tag = "charge",
+    params(
+        ("account" = openapi::Account, Path),
+        ("hold" = String, Path),
+        ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters"),
+    ),
+    security(("bearer" = ["charge"])),
+    request_body = ExtendHold,
+    responses((status = 200, description = "Extended", body = Held), EndProblems)
+)]
+async fn extend_hold(
+    access: AccountAccess<ChargeScope>,
+    State(deps): State<Deps>,
+    Extension(log): Extension<RequestLog>,
+    path: PathParams,
+    key: IdempotencyKey,
+    request: StrictJson<ExtendHold>,
+) -> Result<Response, Problem> {
+    let account = &access.account;
+    let hold = hold_of(&path)?;
+    let route = format!("/v1/accounts/{account}/holds/{hold}/extend");
+    let fingerprint = fingerprint("POST", &route, &request.value);
+    let millis = millis(request.body.ttl_seconds)?;
+    let ask = ask(account, &key, fingerprint, Private::default());
+    let command = Command::ExtendHold { hold, millis };
+    let outcome = deps.ledger.execute(&ask, |_| Ok(command.clone())).await;
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            return Err(ended(&deps, account, hold, refusals::asked(error, account)).await?);
+        }
+    };
+    log.retries(outcome.retries, outcome.conflicts);
+    let open = outcome.state.hold(hold).map(HoldView::open);
+    let hold = open.unwrap_or_else(|| HoldView::ended(hold, "expired"));
+    Ok(answered(outcome, hold))
+}
+
+/// Nothing has to be said.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct VoidHold {}
+
+/// Gives back what an open hold reserves. Nothing is charged.
+#[utoipa::path(
+    post,
+    path = "/v1/accounts/{account}/holds/{hold}/void",
+    operation_id = "void_hold",
+    tag = "charge",
+    params(
+        ("account" = openapi::Account, Path),
+        ("hold" = String, Path),
+        ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters"),
+    ),
+    security(("bearer" = ["charge"])),
+    request_body = VoidHold,
+    responses((status = 200, description = "Given back", body = Held), EndProblems)
+)]
+async fn void_hold(
+    access: AccountAccess<ChargeScope>,
+    State(deps): State<Deps>,
+    Extension(log): Extension<RequestLog>,
+    path: PathParams,
+    key: IdempotencyKey,
+    request: StrictJson<VoidHold>,
+) -> Result<Response, Problem> {
+    let account = &access.account;
+    let hold = hold_of(&path)?;
+    let route = format!("/v1/accounts/{account}/holds/{hold}/void");
+    let fingerprint = fingerprint("POST", &route, &request.value);
+    let mark = |_: &uc_domain::account::Operation| {
+        vec![evidence::mark_put(&keys::voided_hold(account, hold))]
+    };
+    let ask = Ask { extra: &mark, ..ask(account, &key, fingerprint, Private::default()) };
+    let outcome = deps.ledger.execute(&ask, |_| Ok(Command::VoidHold(hold))).await;
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        // Somebody voided it meanwhile.
+        Err(Asked::Prevented(..)) => {
+            return Err(Problem::new(Code::HoldVoided, "The hold was voided."));
+        }
+        Err(error) => {
+            return Err(ended(&deps, account, hold, refusals::asked(error, account)).await?);
+        }
+    };
+    log.retries(outcome.retries, outcome.conflicts);
+    Ok(answered(outcome, HoldView::ended(hold, "voided")))
+}
+
+fn answered(outcome: Outcome, hold: HoldView) -> Response {
+    let replayed = outcome.replayed;
+    let mut response = views::created(replayed, Held::new(outcome, hold));
+    *response.status_mut() = StatusCode::OK;
+    response
+}
+
+uc_http::operations!(Deps; create_hold, capture_hold, extend_hold, void_hold);
