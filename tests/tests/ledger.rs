@@ -806,7 +806,7 @@ async fn unrated_pages_are_whole() {
     let acme = account("acme-3");
     expected.retain(|(_, kept)| kept.account == acme);
     assert_eq!(all(Some(&acme), 2).await, expected);
-    assert_eq!(expected.len(), 5);
+    assert_eq!(expected.len(), 4);
     fixture.stop().await;
 }
 
