@@ -22,6 +22,8 @@ mod drafts;
 mod estimates;
 #[path = "end_to_end/events.rs"]
 mod events;
+#[path = "end_to_end/holds.rs"]
+mod holds;
 #[path = "end_to_end/idempotency.rs"]
 mod idempotency;
 #[path = "end_to_end/outage.rs"]
