@@ -28,6 +28,8 @@ pub enum Operation<'a> {
     Put(&'a Put),
     /// [`Store::delete`].
     Delete(&'a Key),
+    /// [`Store::remove`].
+    Remove(&'a Key),
     /// [`Store::transact`].
     Transact(&'a [Put]),
 }
@@ -213,6 +215,15 @@ impl Store for MemoryStore {
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         self.with(Operation::Delete(key), |items| {
             items.remove(&(key.pk.clone(), key.sk.clone()));
+            Ok(())
+        })
+        .await
+    }
+
+    async fn remove(&self, key: &Key, attribute: &'static str) -> Result<(), StoreError> {
+        self.with(Operation::Remove(key), |items| {
+            let item = items.get_mut(&(key.pk.clone(), key.sk.clone()));
+            item.ok_or(StoreError::ConditionFailed)?.remove(attribute);
             Ok(())
         })
         .await

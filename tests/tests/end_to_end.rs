@@ -8,6 +8,8 @@
 
 #[path = "end_to_end/access.rs"]
 mod access;
+#[path = "end_to_end/audits.rs"]
+mod audits;
 #[path = "end_to_end/bad_input.rs"]
 mod bad_input;
 #[path = "end_to_end/batches.rs"]

@@ -306,6 +306,9 @@ impl Store for Spoiled {
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         self.inner.delete(key).await
     }
+    async fn remove(&self, key: &Key, attribute: &'static str) -> Result<(), StoreError> {
+        self.inner.remove(key, attribute).await
+    }
     async fn transact(&self, puts: Vec<Put>) -> Result<(), TransactError> {
         self.units.store(transaction_write_units(&puts), Ordering::Relaxed);
         let spoil = self

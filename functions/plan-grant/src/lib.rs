@@ -1,5 +1,6 @@
 //! Plans, subscriptions, and the schedule that grants what is due.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{Extension, State};
@@ -19,7 +20,11 @@ use uc_http::{
     page_of, problems, refusals,
 };
 use uc_ledger::store::DueKey;
-use uc_ledger::{Ledger, NewSubscription, PlanItem, Plans, Subscription, SubscriptionError, keys};
+use uc_ledger::{
+    CheckpointKey, Checkpoints, Ledger, NewSubscription, PlanItem, Plans, Subscription,
+    SubscriptionError, keys,
+};
+use uc_ratios::SecretReader;
 use utoipa::ToSchema;
 
 /// Plans of one deployment, and subscriptions of one account, at most.
@@ -40,6 +45,8 @@ const FURTHEST_START: i64 = 366 * 86_400_000;
 pub struct Deps {
     /// The accounts.
     pub ledger: Ledger,
+    /// The private key of checkpoints.
+    pub secrets: Arc<SecretReader>,
 }
 
 impl Deps {
@@ -401,12 +408,14 @@ pub struct Report {
     /// Subscriptions whose period could not be granted, and accounts that could not be settled;
     /// they stay due.
     pub failed: u64,
+    /// Accounts whose newest entry was signed for the day.
+    pub checkpoints: u64,
     /// Whether everything that was due was looked at.
     pub complete: bool,
 }
 
 /// Grants every period that is due, then settles the accounts in which a grant has ended, so that
-/// those that sleep show it too. What fails is logged, stays due and holds nobody else up; what is
+/// those that sleep show it too, then takes the day's checkpoints. What fails is logged, stays due and holds nobody else up; what is
 /// not reached within `time` is left for the next run.
 ///
 /// # Errors
@@ -432,8 +441,46 @@ pub async fn grant_all_due(deps: &Deps, time: Duration) -> Result<Report, uc_led
         }
     }
     emit(deps, &metrics);
-    report.complete = settle_expired(deps, started, time, &mut report).await?;
+    report.complete = settle_expired(deps, started, time, &mut report).await?
+        && take_checkpoints(deps, started, time, &mut report).await;
     Ok(report)
+}
+
+/// Goes on with the day's checkpoints in what is left of the time; the next run goes on where
+/// this one stops. Whatever keeps it from that is logged and holds up nothing else. Returns
+/// whether the day's are all there.
+async fn take_checkpoints(
+    deps: &Deps,
+    started: Instant,
+    time: Duration,
+    report: &mut Report,
+) -> bool {
+    let left = time.saturating_sub(RESERVE).saturating_sub(started.elapsed());
+    let secret = match deps.secrets.checkpoint_key().await {
+        Ok(secret) => secret,
+        Err(error) => {
+            tracing::error!(%error, "no checkpoints are taken: cargo local bootstrap makes the key");
+            return false;
+        }
+    };
+    let taken = match CheckpointKey::from_secret(secret.expose()) {
+        Ok(key) => Checkpoints::new(deps.ledger.clone()).run(&key, left).await,
+        Err(error) => {
+            tracing::error!(%error, "no checkpoints are taken");
+            return false;
+        }
+    };
+    match taken {
+        Ok(taken) => {
+            report.checkpoints = taken.written;
+            report.failed += taken.contradicted;
+            taken.complete
+        }
+        Err(error) => {
+            tracing::error!(%error, "the checkpoints are not complete: the next run goes on");
+            false
+        }
+    }
 }
 
 /// Settles accounts with a grant that ended today or on one of the days before. Returns whether
@@ -528,7 +575,7 @@ pub struct Function {
 impl Function {
     /// The function in a deployment.
     pub fn new(deployment: &Deployment) -> Self {
-        let deps = Deps { ledger: deployment.ledger() };
+        let deps = Deps { ledger: deployment.ledger(), secrets: deployment.secrets() };
         let router =
             uc_http::wrap("plan-grant", routes().with_state(deps.clone()), deployment.auth());
         Self { deps, router }

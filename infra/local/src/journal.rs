@@ -9,7 +9,8 @@ use uc_domain::account::Settings;
 use uc_http::views::OperationView;
 use uc_ledger::store::Store;
 use uc_ledger::{
-    DynamoStore, Happened, Ledger, LedgerError, StoredEntry, SystemClock, VerifyError,
+    AuditLimits, Checkpoints, Difference, DynamoStore, Happened, Ledger, LedgerError, StoredEntry,
+    SystemClock,
 };
 
 /// Why a journal can't be printed.
@@ -19,8 +20,13 @@ pub enum JournalError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// An entry does not follow from the one before.
-    #[error("the journal does not verify: {0}")]
-    Verify(#[from] VerifyError),
+    #[error("{right}\nthe journal does not verify: {difference}")]
+    Difference {
+        /// The entries before it, as they would be printed.
+        right: String,
+        /// The first difference.
+        difference: Difference,
+    },
     /// There is nothing to print.
     #[error("{0} has no such entry")]
     Missing(AccountId),
@@ -45,15 +51,23 @@ pub async fn print(
         let stored = ledger.entry(account, seq).await?.ok_or_else(missing)?;
         return Ok(line(account, &stored)?.to_string());
     }
-    let head = ledger.head(account).await?.ok_or_else(missing)?;
+    let checkpoints = Checkpoints::new(ledger.clone());
+    let checkpoint = checkpoints.newest(account, None).await?;
     let mut lines = Vec::new();
-    for seq in 1..=head.seq() {
-        let stored = ledger.entry(account, seq).await?.ok_or_else(missing)?;
-        lines.push(line(account, &stored)?.to_string());
+    let each = |stored: &StoredEntry| {
+        lines.push(line(account, stored).map(|line| line.to_string()));
+    };
+    let audited = ledger.audit(account, None, checkpoint.as_ref(), AuditLimits::NONE, each).await?;
+    let mut lines = lines.into_iter().collect::<Result<Vec<_>, _>>()?;
+    if let Some(difference) = audited.difference {
+        // What is right is of use to whoever looks for what went wrong.
+        return Err(JournalError::Difference { right: lines.join("\n"), difference });
     }
-    let verified = ledger.verify(account).await?;
-    let hash = verified.hash.map(hex);
-    lines.push(json!({"verified": verified.entries, "hash": hash}).to_string());
+    if lines.is_empty() {
+        return Err(missing());
+    }
+    let hash = audited.hash.map(hex);
+    lines.push(json!({"verified": audited.seq, "hash": hash}).to_string());
     Ok(lines.join("\n"))
 }
 

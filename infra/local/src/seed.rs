@@ -11,7 +11,7 @@ use serde_json::Value;
 use uc_domain::plans::Plan;
 use uc_domain::ratios::RatioTable;
 use uc_http::{Deployment, Scope, SigningKey, generate_api_key};
-use uc_ledger::{ApiKey, Plans};
+use uc_ledger::{ApiKey, CheckpointKey, Plans};
 use uc_ratios::{PublishOptions, Publisher, SsmParameters};
 
 /// The table's name where nothing else is said.
@@ -45,7 +45,7 @@ pub struct Access {
 }
 
 /// Makes what a new deployment lacks and nobody else makes: the secret of its payment webhooks, the
-/// keys of account tokens, and a first API key in place of an earlier one. Secrets that are there
+/// keys of account tokens and of checkpoints, and a first API key in place of an earlier one. Secrets that are there
 /// stay.
 ///
 /// # Errors
@@ -70,6 +70,17 @@ pub async fn bootstrap(deployment: &Deployment) -> Result<Access, SeedError> {
         .put_token_key(signing.kid(), signing.public_key())
         .await
         .map_err(failed("publish the token key"))?;
+
+    let checkpoints = secret(&ssm, &format!("/{stack}/secrets/checkpoint-key"), || {
+        SigningKey::generate().map(|(_, text)| text).map_err(failed("make a checkpoint key"))
+    })
+    .await?;
+    let checkpoints =
+        CheckpointKey::from_secret(&checkpoints).map_err(failed("read the checkpoint key"))?;
+    credentials
+        .put_checkpoint_key(checkpoints.kid(), checkpoints.public_key())
+        .await
+        .map_err(failed("publish the checkpoint key"))?;
 
     let made = generate_api_key();
     let key = ApiKey {

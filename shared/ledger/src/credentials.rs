@@ -99,13 +99,23 @@ impl CredentialItems {
     /// # Errors
     /// The store is unavailable, or what it holds is corrupt.
     pub async fn token_key(&self, kid: &str) -> Result<Option<[u8; 32]>, LedgerError> {
-        let Some(item) = self.store.get(&Key::new(keys::TOKEN_KEYS, kid)).await? else {
-            return Ok(None);
-        };
+        self.public_key(keys::TOKEN_KEYS, kid).await
+    }
+
+    /// The Ed25519 public key that verifies checkpoints with this key id.
+    ///
+    /// # Errors
+    /// The store is unavailable, or what it holds is corrupt.
+    pub async fn checkpoint_key(&self, kid: &str) -> Result<Option<[u8; 32]>, LedgerError> {
+        self.public_key(keys::CHECKPOINT_KEYS, kid).await
+    }
+
+    async fn public_key(&self, pk: &str, kid: &str) -> Result<Option<[u8; 32]>, LedgerError> {
+        let Some(item) = self.store.get(&Key::new(pk, kid)).await? else { return Ok(None) };
         bytes(&item, PUBLIC_KEY)
             .and_then(|key| key.try_into().ok())
             .map(Some)
-            .ok_or_else(|| LedgerError::Corrupt(format!("token key {kid:?}")))
+            .ok_or_else(|| LedgerError::Corrupt(format!("public key {kid:?} of {pk}")))
     }
 
     /// Publishes the public key of `kid`.
@@ -113,7 +123,19 @@ impl CredentialItems {
     /// # Errors
     /// The store is unavailable.
     pub async fn put_token_key(&self, kid: &str, key: [u8; 32]) -> Result<(), LedgerError> {
-        let mut item = Key::new(keys::TOKEN_KEYS, kid).item();
+        self.put_public_key(keys::TOKEN_KEYS, kid, key).await
+    }
+
+    /// Publishes the public key of `kid`, which signs checkpoints.
+    ///
+    /// # Errors
+    /// The store is unavailable.
+    pub async fn put_checkpoint_key(&self, kid: &str, key: [u8; 32]) -> Result<(), LedgerError> {
+        self.put_public_key(keys::CHECKPOINT_KEYS, kid, key).await
+    }
+
+    async fn put_public_key(&self, pk: &str, kid: &str, key: [u8; 32]) -> Result<(), LedgerError> {
+        let mut item = Key::new(pk, kid).item();
         item.insert(PUBLIC_KEY.to_owned(), AttributeValue::B(Blob::new(key)));
         self.store.put(Put { item, condition: Condition::None }).await?;
         Ok(())

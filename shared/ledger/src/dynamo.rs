@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConsumedCapacity, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
     TransactWriteItem,
@@ -284,6 +285,37 @@ impl Store for DynamoStore {
             .map_err(|error| store_error(&error))?;
         Counters::add(&self.watch.counters.write_units_x10, output.consumed_capacity());
         Ok(())
+    }
+
+    async fn remove(&self, key: &Key, attribute: &'static str) -> Result<(), StoreError> {
+        // Names all attributes that it touches, keys included: the right to do it is given for
+        // these alone. Returns none, which is part of that right.
+        let output = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key.item()))
+            .update_expression("REMOVE #a")
+            .condition_expression("attribute_exists(#p)")
+            .expression_attribute_names("#a", attribute)
+            .expression_attribute_names("#p", PK)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        match output {
+            Ok(output) => {
+                Counters::add(&self.watch.counters.write_units_x10, output.consumed_capacity());
+                Ok(())
+            }
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Err(StoreError::ConditionFailed)
+            }
+            Err(error) => Err(store_error(&error)),
+        }
     }
 
     async fn transact(&self, puts: Vec<Put>) -> Result<(), TransactError> {

@@ -17,7 +17,7 @@ const BODY: &str = "b";
 /// The hash over the previous hash and the body.
 const HASH: &str = "h";
 /// The personal data, which may be erased.
-const PRIVATE: &str = "x";
+pub(crate) const PRIVATE: &str = "x";
 
 /// An entry as it is stored, read and checked in itself.
 #[derive(Debug, Clone)]
@@ -39,7 +39,10 @@ pub(crate) fn genesis(account: &AccountId) -> [u8; 32] {
 
 impl StoredEntry {
     /// Reads an item of `account`'s journal.
-    pub(crate) fn from_item(account: &AccountId, item: &Item) -> Result<Self, LedgerError> {
+    ///
+    /// # Errors
+    /// What is there is no entry, or one of a newer format.
+    pub fn from_item(account: &AccountId, item: &Item) -> Result<Self, LedgerError> {
         let sk = text(item, SK).unwrap_or_default();
         let corrupt =
             |detail: String| LedgerError::Corrupt(format!("entry {sk} of {account}: {detail}"));
@@ -107,6 +110,12 @@ impl StoredEntry {
         store::item_size(&keys) + body + hash + private
     }
 
+    /// Whether its hash follows from the hash before (none for the first entry) and its own body.
+    pub(crate) fn chains(&self, account: &AccountId, previous: Option<[u8; 32]>) -> bool {
+        let previous = previous.unwrap_or_else(|| genesis(account));
+        self.hash == sha256(&[&previous, &self.body])
+    }
+
     /// Checks what this entry says of itself and of the one before: the sequence has no gap, the
     /// hash chains, private data that are there are those that were written, the postings account
     /// for the change of the balance.
@@ -115,12 +124,11 @@ impl StoredEntry {
         account: &AccountId,
         previous: Option<&Self>,
     ) -> Result<(), &'static str> {
-        let previous_hash = previous.map_or_else(|| genesis(account), |previous| previous.hash);
         let previous_seq = previous.map_or(0, Self::seq);
         if self.seq() != previous_seq + 1 {
             return Err("the sequence has a gap");
         }
-        if self.hash != sha256(&[&previous_hash, &self.body]) {
+        if !self.chains(account, previous.map(|previous| previous.hash)) {
             return Err("the hash does not follow from the entry before and the body");
         }
         match (&self.sealed, self.entry.private_digest) {

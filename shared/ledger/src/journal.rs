@@ -8,6 +8,7 @@ use uc_domain::account::{
 use uc_domain::journal::Entry;
 use uc_domain::{AccountId, Timestamp};
 
+use crate::audit::{AuditLimits, Difference};
 use crate::entry::StoredEntry;
 use crate::private::Private;
 use crate::store::{
@@ -23,8 +24,6 @@ const OPENED_AT: &str = "at";
 
 /// Operations or accounts on one page at most.
 const MAX_PAGE: u32 = 100;
-/// Entries that a verification reads at a time.
-const VERIFY_PAGE: u32 = 200;
 
 /// Why the ledger could not do its work. Nothing is half done.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -464,39 +463,40 @@ impl Ledger {
         Ok(AccountPage { items, next: None })
     }
 
-    /// Recomputes a journal from its first entry: sequence, hashes, private data, postings.
+    /// The accounts of one shard of the directory by id, after `after` if given, at most `limit`.
+    ///
+    /// # Errors
+    /// The store is unavailable, or what it holds is corrupt.
+    pub async fn accounts_of(
+        &self,
+        shard: u8,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<AccountId>, LedgerError> {
+        let query = Query {
+            pk: keys::directory_shard(shard),
+            // The least text after that one that an id can be.
+            from: after.map_or_else(|| " ".to_owned(), |after| format!("{after} ")),
+            to: "~".to_owned(),
+            descending: false,
+            limit,
+        };
+        let parse = |item: &Item| {
+            let id = text(item, SK).unwrap_or_default();
+            id.parse().map_err(|_| LedgerError::Corrupt(format!("directory item {id:?}")))
+        };
+        self.store.query(&query).await?.iter().map(parse).collect()
+    }
+
+    /// Recomputes a whole journal from its first entry, as [`Ledger::audit`] does.
     ///
     /// # Errors
     /// The first entry that does not follow, or that the journal could not be read.
     pub async fn verify(&self, account: &AccountId) -> Result<Verified, VerifyError> {
-        let (mut from, to) = keys::seq_range();
-        let mut previous: Option<StoredEntry> = None;
-        loop {
-            let query = Query {
-                pk: keys::journal(account),
-                from: from.clone(),
-                to: to.clone(),
-                descending: false,
-                limit: VERIFY_PAGE,
-            };
-            let items = self.store.query(&query).await.map_err(LedgerError::from)?;
-            if items.is_empty() {
-                return Ok(Verified {
-                    entries: previous.as_ref().map_or(0, StoredEntry::seq),
-                    hash: previous.map(|previous| previous.hash),
-                });
-            }
-            for item in items {
-                let next = previous.as_ref().map_or(1, |previous| previous.seq() + 1);
-                let broken = |what: String| VerifyError::Broken { seq: next, what };
-                let stored = StoredEntry::from_item(account, &item)
-                    .map_err(|error| broken(error.to_string()))?;
-                stored
-                    .verify(account, previous.as_ref())
-                    .map_err(|what| broken(what.to_owned()))?;
-                from = keys::seq(stored.seq() + 1);
-                previous = Some(stored);
-            }
+        let audited = self.audit(account, None, None, AuditLimits::NONE, |_| ()).await?;
+        match audited.difference {
+            Some(Difference { seq, what }) => Err(VerifyError::Broken { seq, what }),
+            None => Ok(Verified { entries: audited.seq, hash: audited.hash }),
         }
     }
 }

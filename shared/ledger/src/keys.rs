@@ -147,12 +147,35 @@ pub fn due_at(at: Timestamp) -> String {
     format!("{:015}", at.millis())
 }
 
+/// The partition of an account's checkpoints; its items are days.
+pub fn checkpoints(account: &AccountId) -> String {
+    format!("C#{account}")
+}
+
+/// The partition of the daily digests over the checkpoints of a shard of the directory. No
+/// account's, whose ids have no `#`.
+pub fn checkpoint_digests(shard: u8) -> String {
+    format!("C#digest#{shard}")
+}
+
+/// How far the checkpoints of a shard of the directory are.
+pub fn checkpoint_progress(shard: u8) -> Key {
+    Key::new(format!("C#progress#{shard}"), "P")
+}
+
+/// The shard of the directory that an account is in.
+pub fn directory_shard_of(account: &AccountId) -> u8 {
+    shard(account, DIRECTORY_SHARDS)
+}
+
 /// The partition of all plans.
 pub const PLANS: &str = "N#plans";
 /// The partition of all API keys.
 pub const API_KEYS: &str = "K#api";
 /// The partition of the public keys that verify account tokens.
 pub const TOKEN_KEYS: &str = "K#token";
+/// The partition of the public keys that verify checkpoints.
+pub const CHECKPOINT_KEYS: &str = "K#checkpoint";
 
 /// A small fixed number from a hash of the account's id.
 fn shard(account: &AccountId, shards: u8) -> u8 {

@@ -5,12 +5,16 @@
 //! be true together with them. In the journal nothing is updated and nothing deleted, but the
 //! personal data beside an entry.
 
+pub mod audit;
 pub mod aws;
+pub mod checkpoint;
 mod clock;
 mod credentials;
 mod dynamo;
 mod entry;
+mod erase;
 pub mod evidence;
+mod history;
 mod journal;
 pub mod keys;
 mod plans;
@@ -19,10 +23,14 @@ pub mod store;
 mod unrated;
 mod write;
 
+pub use audit::{Audit, AuditLimits, Audited, Difference};
+pub use checkpoint::{Checkpoint, CheckpointKey, CheckpointReport, Checkpoints};
 pub use clock::{Clock, SystemClock};
 pub use credentials::{ApiKey, CredentialItems};
 pub use dynamo::{Counters, Counts, DynamoStore};
 pub use entry::StoredEntry;
+pub use erase::Erased;
+pub use history::{Filter, rated_items};
 pub use journal::{
     AccountPage, Ask, Asked, Extra, Happened, Ledger, LedgerError, Outcome, TransactionsPage,
     Verified, VerifyError,

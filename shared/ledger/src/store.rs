@@ -132,6 +132,9 @@ pub trait Store: Send + Sync {
     async fn put(&self, put: Put) -> Result<(), StoreError>;
     /// Removes one item, whether or not it is there.
     async fn delete(&self, key: &Key) -> Result<(), StoreError>;
+    /// Removes one attribute of an item that is there: [`StoreError::ConditionFailed`] where it is
+    /// not. Whether the item had the attribute does not matter.
+    async fn remove(&self, key: &Key, attribute: &'static str) -> Result<(), StoreError>;
     /// Writes up to 100 items, all or none.
     async fn transact(&self, puts: Vec<Put>) -> Result<(), TransactError>;
     /// How far the machine's clock is from the store's, in seconds, as of its last answer.

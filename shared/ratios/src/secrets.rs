@@ -63,6 +63,7 @@ pub struct SecretReader {
     prefix: String,
     webhook: Kept,
     token_key: Kept,
+    checkpoint_key: Kept,
 }
 
 /// Secrets and when they were read.
@@ -77,6 +78,7 @@ impl SecretReader {
             prefix: format!("/{stack}/secrets/"),
             webhook: Mutex::default(),
             token_key: Mutex::default(),
+            checkpoint_key: Mutex::default(),
         }
     }
 
@@ -95,6 +97,15 @@ impl SecretReader {
     /// See [`SecretError`].
     pub async fn token_signing_key(&self) -> Result<Secret, SecretError> {
         let secrets = self.read(&self.token_key, &["token-key"]).await?;
+        Ok(secrets.first().expect("the first is there").clone())
+    }
+
+    /// The key that signs the journals' checkpoints: `checkpoint-key`.
+    ///
+    /// # Errors
+    /// See [`SecretError`].
+    pub async fn checkpoint_key(&self) -> Result<Secret, SecretError> {
+        let secrets = self.read(&self.checkpoint_key, &["checkpoint-key"]).await?;
         Ok(secrets.first().expect("the first is there").clone())
     }
 

@@ -61,11 +61,10 @@ async fn estimate_hold_work_capture() {
     let call = post(&api, &account, "holds", "h-1", &body);
     let first = priced(call.clone()).await;
     let held = first.expect(201);
-    assert_eq!(fields(held, &["/hold/credits", "/hold/status", "/hold/ratio_version"]), [
-        json!("21"),
-        json!("open"),
-        json!(version)
-    ]);
+    assert_eq!(
+        fields(&held, &["/hold/credits", "/hold/status", "/hold/ratio_version"]),
+        [json!("21"), json!("open"), json!(version)]
+    );
     assert_eq!(four(&api, &account).await, "100 79 21 0");
     let again = call.send().await;
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
@@ -88,8 +87,7 @@ async fn estimate_hold_work_capture() {
     let again = call.send().await;
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
     assert_eq!(again.expect(201)["operation"], captured["operation"]);
-    let kinds: Vec<_> =
-        journal(&api, &account).await.iter().map(|o| o["kind"].clone()).collect();
+    let kinds: Vec<_> = journal(&api, &account).await.iter().map(|o| o["kind"].clone()).collect();
     assert_eq!(kinds, ["grant", "hold", "capture", "hold_release"]);
     refused(&post(&api, &account, &path, "c-2", &body).send().await, 409, "hold_captured");
     adds_up(&api, &account).await;
@@ -114,7 +112,10 @@ async fn captures_in_parts_above_and_by_a_response() {
     let response = json!({"provider": "anthropic",
         "provider_response": event_json("responses/anthropic-messages.json")});
     let last = capture("c-3", response).await.expect(201);
-    assert_eq!(fields(&last, &["/operation/final", "/hold/status"]), [json!(true), json!("captured")]);
+    assert_eq!(
+        fields(&last, &["/operation/final", "/hold/status"]),
+        [json!(true), json!("captured")]
+    );
     refused(&capture("c-4", part).await, 409, "hold_captured");
     let with_version = json!({"credits": "1", "description": "x", "ratio_version": 1});
     refused(&capture("c-5", with_version).await, 400, "invalid_request");
@@ -126,7 +127,8 @@ async fn holds_are_refused_voided_and_extended() {
     let api = shared().api();
     let account = open(&api, "voids", "10").await;
     let path = format!("/v1/accounts/{account}");
-    let create = async |body: Value| post(&api, &account, "holds", &unique("h"), &body).send().await;
+    let create =
+        async |body: Value| post(&api, &account, "holds", &unique("h"), &body).send().await;
     let over = create(json!({"credits": "10.000001"})).await;
     refused(&over, 402, "insufficient_credits");
     assert_eq!(over.value()["shortfall"], "0.000001");
@@ -145,10 +147,10 @@ async fn holds_are_refused_voided_and_extended() {
     }
     // There is a credit line, and what there is where that is enough.
     let partial = create(json!({"credits": "25", "on_shortfall": "partial"})).await.expect(201);
-    assert_eq!(fields(&partial, &["/hold/credits", "/operation/requested"]), [
-        json!("10"),
-        json!("25")
-    ]);
+    assert_eq!(
+        fields(&partial, &["/hold/credits", "/operation/requested"]),
+        [json!("10"), json!("25")]
+    );
     let id = partial["hold"]["id"].as_str().unwrap();
     let end = async |what: &str, key: &str, body: Value| {
         post(&api, &account, &format!("holds/{id}/{what}"), key, &body).send().await
@@ -159,11 +161,10 @@ async fn holds_are_refused_voided_and_extended() {
     };
     assert!(ends(&extended) > ends(&partial));
     let voided = end("void", "v", json!({})).await.expect(200);
-    assert_eq!(fields(&voided, &["/hold/status", "/operation/kind", "/operation/held"]), [
-        json!("voided"),
-        json!("hold_void"),
-        json!("-10")
-    ]);
+    assert_eq!(
+        fields(&voided, &["/hold/status", "/operation/kind", "/operation/held"]),
+        [json!("voided"), json!("hold_void"), json!("-10")]
+    );
     assert_eq!(end("void", "v", json!({})).await.header("idempotent-replayed"), Some("true"));
     for (what, body) in [
         ("void", json!({})),
@@ -204,14 +205,12 @@ async fn holds_expire_and_are_captured_late() {
     refused(&end("extend", json!({"ttl_seconds": 60})).await, 409, "hold_expired");
     let used = json!({"credits": "8", "description": "work"});
     let late = end("capture", used.clone()).await.expect(201);
-    assert_eq!(fields(&late, &["/operation/late", "/operation/credits", "/hold/status"]), [
-        json!(true),
-        json!("-8"),
-        json!("captured")
-    ]);
+    assert_eq!(
+        fields(&late, &["/operation/late", "/operation/credits", "/hold/status"]),
+        [json!(true), json!("-8"), json!("captured")]
+    );
     refused(&end("capture", used.clone()).await, 409, "hold_captured");
-    let kinds: Vec<_> =
-        journal(&api, &account).await.iter().map(|o| o["kind"].clone()).collect();
+    let kinds: Vec<_> = journal(&api, &account).await.iter().map(|o| o["kind"].clone()).collect();
     assert_eq!(kinds, ["grant", "hold", "hold_expiry", "capture"]);
     // After a week it is too late.
     let id = hold(&api, &account, "h2", "1").await;
@@ -232,19 +231,19 @@ async fn a_capture_without_a_price_is_kept() {
     let body = json!({"model": name, "usage": {"input_tokens": 1000, "output_tokens": 100}});
     let call = post(&api, &account, &format!("holds/{id}/capture"), "c", &body);
     let parked = call.clone().send().await.expect(202);
-    assert_eq!(fields(&parked, &["/unrated/reason", "/unrated/hold"]), [
-        json!("unknown_model"),
-        json!(id)
-    ]);
+    assert_eq!(
+        fields(&parked, &["/unrated/reason", "/unrated/hold"]),
+        [json!("unknown_model"), json!(id)]
+    );
     assert_eq!(four(&api, &account).await, "10 4 6 0");
     let version = publish(&api, |models| models[&name] = text_model("1000", "10000")).await;
     let unrated = parked["unrated"]["id"].as_str().unwrap();
     let rate = api.post(&format!("/v1/unrated/{unrated}/rate"));
     let rated = priced(rate.json(&json!({"ratio_version": version}))).await.expect(201);
-    assert_eq!(fields(&rated, &["/operation/kind", "/operation/credits"]), [
-        json!("capture"),
-        json!("-2")
-    ]);
+    assert_eq!(
+        fields(&rated, &["/operation/kind", "/operation/credits"]),
+        [json!("capture"), json!("-2")]
+    );
     assert_eq!(four(&api, &account).await, "8 8 0 0");
     assert_eq!(call.send().await.header("idempotent-replayed"), Some("true"));
     adds_up(&api, &account).await;
@@ -263,16 +262,20 @@ async fn refunds_in_parts_never_more_than_was_taken() {
     };
     let part = refund(id, json!({"credits": "6", "reason": "it failed"})).await.expect(201);
     // Debt first, then the grant.
-    assert_eq!(part["operation"]["postings"], json!([
-        {"target": "debt", "credits": "4"}, {"target": "gr_1_0", "credits": "2"}]));
-    assert_eq!(fields(&part, &["/operation/charge", "/operation/refunded"]), [
-        json!(id),
-        json!("6")
-    ]);
+    assert_eq!(
+        part["operation"]["postings"],
+        json!([
+        {"target": "debt", "credits": "4"}, {"target": "gr_1_0", "credits": "2"}])
+    );
+    assert_eq!(
+        fields(&part, &["/operation/charge", "/operation/refunded"]),
+        [json!(id), json!("6")]
+    );
     let over = refund(id, json!({"credits": "8.000001", "reason": "x"})).await;
     refused(&over, 409, "refund_exceeds_charge");
     assert_eq!(over.value()["left"], "8");
-    let rest = post(&api, &account, &format!("charges/{id}/refunds"), "rest", &json!({"reason": "x"}));
+    let rest =
+        post(&api, &account, &format!("charges/{id}/refunds"), "rest", &json!({"reason": "x"}));
     let first = rest.clone().send().await.expect(201);
     assert_eq!(first["operation"]["credits"], "8");
     assert_eq!(rest.send().await.header("idempotent-replayed"), Some("true"));
@@ -331,22 +334,20 @@ async fn what_a_refunded_payment_brought_is_taken_back() {
 
     let refund = change(json!({"amount": "4", "currency": "EUR"}));
     let taken = send("payment.refunded", refund.clone()).await.expect(200);
-    assert_eq!(fields(&taken, &["/status", "/operation/kind", "/operation/credits"]), [
-        json!("taken_back"),
-        json!("clawback"),
-        json!("-40")
-    ]);
+    assert_eq!(
+        fields(&taken, &["/status", "/operation/kind", "/operation/credits"]),
+        [json!("taken_back"), json!("clawback"), json!("-40")]
+    );
     assert_eq!(four(&api, &account).await, "-10 -10 0 10");
     assert_eq!(send("payment.refunded", refund).await.expect(200)["status"], "duplicate");
     // A dispute of all of it takes only what is left, and one that is won gives back only that.
     let disputed = send("payment.disputed", change(json!({"dispute": "dp_1"}))).await.expect(200);
     assert_eq!(disputed["operation"]["credits"], "-60");
     let won = send("payment.dispute_won", change(json!({"dispute": "dp_1"}))).await.expect(200);
-    assert_eq!(fields(&won, &["/status", "/operation/kind", "/operation/credits"]), [
-        json!("given_back"),
-        json!("clawback_reversal"),
-        json!("60")
-    ]);
+    assert_eq!(
+        fields(&won, &["/status", "/operation/kind", "/operation/credits"]),
+        [json!("given_back"), json!("clawback_reversal"), json!("60")]
+    );
     assert_eq!(four(&api, &account).await, "-10 -10 0 10");
     let noted = send("payment.dispute_won", change(json!({"dispute": "dp_2"}))).await.expect(200);
     assert_eq!(noted["status"], "noted");
@@ -358,8 +359,12 @@ async fn what_a_refunded_payment_brought_is_taken_back() {
         ("payment.refunded", json!({"dispute": "dp_1"}), 400, "invalid_request"),
         ("payment.refunded", json!({"account": account}), 400, "invalid_request"),
         ("payment.disputed", json!({}), 400, "invalid_request"),
-        ("payment.dispute_won", json!({"dispute": "d", "amount": "1", "currency": "EUR"}), 400,
-            "invalid_request"),
+        (
+            "payment.dispute_won",
+            json!({"dispute": "d", "amount": "1", "currency": "EUR"}),
+            400,
+            "invalid_request",
+        ),
     ] {
         refused(&send(kind, change(rest)).await, status, code);
     }
@@ -377,11 +382,10 @@ async fn grants_are_voided_and_debt_is_waived() {
         post(&api, &account, &format!("grants/{grant}/void"), key, &body).send().await
     };
     let voided = void("gr_1_0", "v").await.expect(200);
-    assert_eq!(fields(&voided, &["/operation/kind", "/operation/credits", "/operation/actor"]), [
-        json!("grant_void"),
-        json!("-6"),
-        json!("support-1")
-    ]);
+    assert_eq!(
+        fields(&voided, &["/operation/kind", "/operation/credits", "/operation/actor"]),
+        [json!("grant_void"), json!("-6"), json!("support-1")]
+    );
     assert_eq!(void("gr_1_0", "v").await.header("idempotent-replayed"), Some("true"));
     refused(&void("gr_1_0", "v2").await, 409, "grant_voided");
     refused(&void("gr_3_0", "v3").await, 404, "not_found");
@@ -390,16 +394,15 @@ async fn grants_are_voided_and_debt_is_waived() {
     refused(&void("gr_2_0", "v4").await, 409, "conflict");
     assert_eq!(four(&api, &account).await, "-3 -3 0 3");
 
-    let write_off = async |body: Value| {
-        post(&api, &account, "write-offs", &unique("w"), &body).send().await
-    };
+    let write_off =
+        async |body: Value| post(&api, &account, "write-offs", &unique("w"), &body).send().await;
     let over = write_off(json!({"credits": "4", "reason": "goodwill"})).await;
     refused(&over, 409, "conflict");
     let part = write_off(json!({"credits": "1", "reason": "goodwill"})).await.expect(201);
-    assert_eq!(fields(&part, &["/operation/kind", "/operation/credits"]), [
-        json!("write_off"),
-        json!("1")
-    ]);
+    assert_eq!(
+        fields(&part, &["/operation/kind", "/operation/credits"]),
+        [json!("write_off"), json!("1")]
+    );
     write_off(json!({"reason": "goodwill"})).await.expect(201);
     refused(&write_off(json!({"reason": "goodwill"})).await, 409, "conflict");
     refused(&write_off(json!({"credits": "1"})).await, 400, "invalid_request");
@@ -415,12 +418,12 @@ async fn suspended_accounts_begin_nothing_new() {
     let path = format!("/v1/accounts/{account}");
     let id = hold(&api, &account, "h", "2").await;
     let put = async |body: Value| api.put(&path).json(&body).send().await.expect(200);
-    let suspended = put(json!({"status": "suspended"})).await;
-    assert_eq!(fields(&suspended, &["/allowed", "/reason", "/settings/status"]), [
-        json!(false),
-        json!("suspended"),
-        json!("suspended")
-    ]);
+    let suspended =
+        put(json!({"status": "suspended", "reason": "abuse", "actor": "support-1"})).await;
+    assert_eq!(
+        fields(&suspended, &["/allowed", "/reason", "/settings/status"]),
+        [json!(false), json!("suspended"), json!("suspended")]
+    );
     // Other settings don't wake it up.
     assert_eq!(put(json!({"credit_line": "1"})).await["settings"]["status"], "suspended");
     let charged = charge(&api, &account, "c", "1").send().await;
@@ -431,7 +434,7 @@ async fn suspended_accounts_begin_nothing_new() {
     let body = json!({"credits": "1", "description": "work"});
     post(&api, &account, &format!("holds/{id}/capture"), "k", &body).send().await.expect(201);
     grant(&api, &account, "1").await;
-    put(json!({"status": "closed"})).await;
+    put(json!({"status": "closed", "reason": "left"})).await;
     let body = json!({"credits": "1", "source": "promo", "reason": "x"});
     let by_hand = post(&api, &account, "grants", "g", &body).send().await;
     refused(&by_hand, 403, "account_suspended");
@@ -439,7 +442,7 @@ async fn suspended_accounts_begin_nothing_new() {
     let paid = json!({"type": "payment.succeeded",
         "data": {"account": account, "payment": unique("pay"), "credits": "5"}});
     stack.webhook(now(), &paid).send().await.expect(200);
-    put(json!({"status": "active"})).await;
+    put(json!({"status": "active", "reason": "is back"})).await;
     charge(&api, &account, "c", "1").send().await.expect(201);
     assert_eq!(four(&api, &account).await, "14 14 0 0");
     adds_up(&api, &account).await;

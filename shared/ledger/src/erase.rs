@@ -1,0 +1,83 @@
+//! Erasing the personal data beside an account's entries. The journal itself stays as it is.
+
+use futures_util::future::try_join_all;
+use uc_domain::AccountId;
+
+use crate::entry::PRIVATE;
+use crate::journal::{Ledger, LedgerError};
+use crate::keys;
+use crate::store::{Key, Query, SK, StoreError, text};
+
+/// Entries that one query reads at most.
+const PAGE: u32 = 200;
+/// Entries that are erased at the same time.
+const AT_ONCE: usize = 25;
+
+/// What was erased, and whether that was all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Erased {
+    /// Entries whose personal data are gone now and were there before.
+    pub entries: u64,
+    /// The last entry that was looked at, where there are more.
+    pub next: Option<u64>,
+}
+
+impl Ledger {
+    /// Erases who caused an account's operations and what was said about them, entry by entry
+    /// from the one after `after` on, in at most `limit` entries. The bodies of the entries, and
+    /// with them hashes, amounts and prices, stay.
+    ///
+    /// Again from the beginning does no harm, and finds what was written since.
+    ///
+    /// # Errors
+    /// The store is unavailable; what was erased before stays erased.
+    pub async fn erase_private(
+        &self,
+        account: &AccountId,
+        after: u64,
+        limit: u64,
+    ) -> Result<Erased, LedgerError> {
+        let pk = keys::journal(account);
+        let (_, to) = keys::seq_range();
+        let mut erased = Erased::default();
+        let (mut after, mut left) = (after, limit.max(1));
+        loop {
+            let query = Query {
+                pk: pk.clone(),
+                from: keys::seq(after.saturating_add(1)),
+                to: to.clone(),
+                descending: false,
+                limit: PAGE.min(u32::try_from(left).unwrap_or(PAGE)),
+            };
+            let items = self.store().query(&query).await?;
+            let seq = |sk: Option<&str>| sk.and_then(keys::parse_seq);
+            let Some(last) = items.last().and_then(|item| seq(text(item, SK))) else {
+                return Ok(Erased { next: None, ..erased });
+            };
+            let written: Vec<Key> = items
+                .iter()
+                .filter(|item| item.contains_key(PRIVATE))
+                .filter_map(|item| Some(Key::new(&pk, text(item, SK)?)))
+                .collect();
+            for keys in written.chunks(AT_ONCE) {
+                try_join_all(keys.iter().map(|key| self.forget(key))).await?;
+                erased.entries += keys.len() as u64;
+            }
+            after = last;
+            left = left.saturating_sub(items.len() as u64);
+            if left == 0 {
+                return Ok(Erased { next: Some(last), ..erased });
+            }
+        }
+    }
+
+    async fn forget(&self, key: &Key) -> Result<(), LedgerError> {
+        match self.store().remove(key, PRIVATE).await {
+            Ok(()) => Ok(()),
+            Err(StoreError::ConditionFailed) => {
+                Err(LedgerError::Corrupt(format!("{} was there and is gone", key.sk)))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

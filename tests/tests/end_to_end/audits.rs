@@ -1,0 +1,356 @@
+//! What people and auditors ask of a journal: what happened, why it cost that, whether it is all
+//! there; and that what it says of people can be erased.
+
+use serde_json::{Value, json};
+use uc_domain::AccountId;
+use uc_ledger::Ledger;
+use uc_ledger::store::{AttributeValue, Condition, Item, Key, Put};
+use uc_tests::client::Client;
+
+use super::access::token;
+use super::stack::{
+    Own, charge, event, grant, landed, open, priced, publish, shared, text_model, unique,
+};
+
+/// Charges a million input tokens of a model, and returns the operation.
+async fn use_model(api: &Client, account: &str, model: &str, more: Value) -> Value {
+    let mut body = json!({"model": model, "usage": {"input_tokens": 1_000_000}});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let path = format!("/v1/accounts/{account}/charges");
+    let call = api.post(&path).key(&unique("use")).json(&body);
+    priced(call).await.expect(201)["operation"].clone()
+}
+
+async fn ids(api: &Client, path: &str) -> Vec<String> {
+    let items = super::stack::pages(api, path).await;
+    items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn transactions_are_found_by_kind_actor_model_and_time() {
+    // Models of its own would be the cheapest of the shared stack.
+    let own = Own::start().await;
+    let api = own.stack.api();
+    let (first, second) = (unique("e2e/found"), unique("e2e/found"));
+    let version = publish(&api, |models| {
+        models[&first] = text_model("1", "1");
+        models[&second] = text_model("2", "1");
+    })
+    .await;
+    let account = open(&api, "found", "100").await;
+    for (model, actor) in [(&first, "ada"), (&second, "bo"), (&first, "bo"), (&second, "ada")] {
+        use_model(&api, &account, model, json!({"actor": actor, "ratio_version": version})).await;
+    }
+    grant(&api, &account, "5").await;
+    let path = format!("/v1/accounts/{account}/transactions");
+    let third = api.get(&format!("{path}/op_3_0")).send().await.expect(200);
+    let at = third["at"].as_str().unwrap().to_owned();
+
+    for (filter, expected) in [
+        ("kind=charge", vec![5, 4, 3, 2]),
+        ("kind=grant", vec![6, 1]),
+        ("kind=refund", vec![]),
+        ("actor=ada", vec![5, 2]),
+        ("actor=ada&kind=grant", vec![]),
+        (&format!("model={first}"), vec![4, 2]),
+        (&format!("model={second}&actor=bo"), vec![3]),
+        ("to=2001-01-01T00:00:00Z", vec![]),
+        ("from=2001-01-01T00:00:00Z", vec![6, 5, 4, 3, 2, 1]),
+        ("from=2999-01-01T00:00:00Z", vec![]),
+    ] {
+        let expected: Vec<_> = expected.iter().map(|seq| format!("op_{seq}_0")).collect();
+        for limit in [1, 2, 100] {
+            let found = ids(&api, &format!("{path}?{filter}&limit={limit}")).await;
+            assert_eq!(found, expected, "{filter}, {limit} a page");
+        }
+    }
+    // Half-open, so that a list of days has everything once.
+    let before = ids(&api, &format!("{path}?to={at}")).await;
+    let since = ids(&api, &format!("{path}?from={at}")).await;
+    assert!(!before.contains(&"op_3_0".to_owned()) && since.contains(&"op_3_0".to_owned()));
+    assert_eq!(before.len() + since.len(), 6);
+
+    // A cursor goes on in its own list alone, and what is added meanwhile shifts nothing.
+    let one = api.get(&format!("{path}?kind=charge&limit=1")).send().await.expect(200);
+    assert_eq!(one["items"][0]["id"], "op_5_0");
+    charge(&api, &account, "more", "1").send().await.expect(201);
+    let cursor = one["next_cursor"].as_str().unwrap();
+    let next = api.get(&format!("{path}?kind=charge&limit=1&cursor={cursor}")).send().await;
+    assert_eq!(next.expect(200)["items"][0]["id"], "op_4_0");
+    let other = open(&api, "found", "1").await;
+    for wrong in [
+        format!("{path}?cursor={cursor}"),
+        format!("{path}?kind=grant&cursor={cursor}"),
+        format!("{path}?kind=charge&actor=ada&cursor={cursor}"),
+        format!("/v1/accounts/{other}/transactions?kind=charge&cursor={cursor}"),
+        format!("{path}?kind=charge&idempotency_key=more"),
+        format!("{path}?kind="),
+        format!("{path}?from=yesterday"),
+        format!("{path}?from={at}&to={at}"),
+    ] {
+        let answer = api.get(&wrong).send().await;
+        assert_eq!((answer.status, &*answer.code()), (400, "invalid_request"), "{wrong}");
+    }
+    let nobody = api.get("/v1/accounts/nobody-found/transactions?kind=charge").send().await;
+    assert_eq!(nobody.code(), "account_not_found");
+    own.stop().await;
+}
+
+/// "Why 40 credits?", after the prices have changed; and what it would be by other prices.
+#[tokio::test]
+async fn a_charge_is_explained_by_the_table_of_its_day_and_rated_by_any_other() {
+    // Models of its own would be the cheapest of the shared stack.
+    let own = Own::start().await;
+    let api = own.stack.api();
+    let model = unique("e2e/why");
+    let by = |input: &'static str, batch: &'static str, minimum: &'static str| {
+        let model = model.clone();
+        move |models: &mut Value| {
+            models[&model] = text_model(input, "1");
+            models[&model]["minimum"] = json!(minimum);
+            models[&model]["ratios"].as_array_mut().unwrap().push(json!({
+                "dimension": "input_tokens", "credits": batch, "per": 1_000_000,
+                "when": {"service_class": "batch"},
+            }));
+        }
+    };
+    let first = publish(&api, by("39.99999", "20", "0.5")).await;
+    let account = open(&api, "why", "1000").await;
+    let at_first = json!({"ratio_version": first});
+    let plain = use_model(&api, &account, &model, at_first.clone()).await;
+    let batch = json!({"ratio_version": first, "parameters": {"service_class": "batch"}});
+    let batch = use_model(&api, &account, &model, batch).await;
+    let fixed = charge(&api, &account, "fixed", "1").send().await.expect(201)["operation"].clone();
+    let second = publish(&api, by("80", "10", "90")).await;
+    let third = publish(&api, |models| {
+        models.as_object_mut().unwrap().remove(&model);
+    })
+    .await;
+
+    let path = |operation: &Value| {
+        format!("/v1/accounts/{account}/transactions/{}", operation["id"].as_str().unwrap())
+    };
+    let seen = api.get(&path(&plain)).send().await.expect(200);
+    assert_eq!(seen["credits"], "-40");
+    assert_eq!(seen["lines"][0]["rate"]["credits"], "39.99999");
+    assert_eq!(
+        seen["explanation"],
+        json!({
+            "ratio_version": first,
+            "price_group": "default",
+            "rounding": {"scale": 4, "rounding": "up"},
+            "items": [{
+                "model": model, "multiplier": "1", "subtotal": "39.99999", "rounded": "40",
+                "minimum": "0.5", "credits": "40",
+            }],
+            "requested": "40", "taken": "40", "forgiven": "0",
+        })
+    );
+    assert!(api.get(&path(&fixed)).send().await.expect(200).get("explanation").is_none());
+
+    let rerate = async |operation: &Value, body: Value| {
+        let call = api.post(&format!("{}/rerate", path(operation))).json(&body);
+        landed(call).await
+    };
+    // By its own version: what it cost.
+    for operation in [&plain, &batch] {
+        let same = rerate(operation, json!({"ratio_version": first})).await.expect(200);
+        assert_eq!((&same["difference"], &same["exact"]), (&json!("0"), &json!(true)), "{same}");
+    }
+    // By another: that the plain one was no batch is known, as it would have cost less then.
+    let dearer = rerate(&plain, json!({"ratio_version": second})).await.expect(200);
+    assert_eq!((&dearer["credits"], &dearer["difference"]), (&json!("90"), &json!("50")));
+    assert_eq!(
+        (&dearer["items"][0]["minimum_applied"], &dearer["exact"]),
+        (&json!(true), &json!(true))
+    );
+    assert_eq!(dearer["items"][0]["lines"][0]["rate"]["credits"], "80");
+    let batch_now = rerate(&batch, json!({"ratio_version": second})).await.expect(200);
+    assert_eq!(batch_now["items"][0]["subtotal"], "10");
+    // A parameter that no row asked about then is not known.
+    let fourth = publish(&api, |models| {
+        by("30", "10", "0")(models);
+        models[&model]["ratios"].as_array_mut().unwrap().extend([
+            json!({"dimension": "input_tokens", "credits": "33", "per": 1_000_000,
+                "when": {"region": "eu"}}),
+            json!({"dimension": "input_tokens", "credits": "11", "per": 1_000_000,
+                "when": {"region": "eu", "service_class": "batch"}}),
+        ]);
+    })
+    .await;
+    let unsure = rerate(&plain, json!({"ratio_version": fourth})).await.expect(200);
+    assert_eq!((&unsure["credits"], &unsure["exact"]), (&json!("30"), &json!(false)));
+    assert_eq!(unsure["items"][0]["unknown"], json!(["region"]));
+    assert_eq!(unsure["items"][0]["range"], json!({"min": "30", "max": "33"}));
+    // A model that is not there any more.
+    let gone = rerate(&plain, json!({"ratio_version": third})).await.expect(200);
+    assert_eq!(gone["items"][0]["error"], "unknown_model");
+    assert!(gone.get("credits").is_none());
+
+    for (operation, body, status, code) in [
+        (&fixed, json!({}), 409, "conflict"),
+        (&plain, json!({"ratio_version": 999_999}), 409, "conflict"),
+        (&plain, json!({"version": 1}), 400, "invalid_request"),
+        (&json!({"id": "op_99_0"}), json!({}), 404, "not_found"),
+    ] {
+        let answer = rerate(operation, body.clone()).await;
+        assert_eq!((answer.status, &*answer.code()), (status, code), "{body}");
+    }
+    let journal = super::stack::journal(&api, &account).await;
+    assert_eq!(journal.len(), 4, "nothing was written");
+    own.stop().await;
+}
+
+async fn entry(ledger: &Ledger, account: &str, seq: u64) -> Item {
+    let key = Key::new(format!("A#{account}"), format!("E#{seq:012}"));
+    ledger.store().get(&key).await.unwrap().unwrap()
+}
+
+async fn put(ledger: &Ledger, item: Item) {
+    ledger.store().put(Put { item, condition: Condition::None }).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_audit_says_where_a_journal_was_changed() {
+    let api = shared().api();
+    let ledger = shared().ledger();
+    let account = open(&api, "audited", "10").await;
+    for number in 0..4 {
+        charge(&api, &account, &format!("k{number}"), "1").send().await.expect(201);
+    }
+    let path = format!("/v1/accounts/{account}/audit");
+    let right = api.get(&path).send().await.expect(200);
+    assert_eq!((&right["verified"], &right["seq"]), (&json!(true), &json!(5)), "{right}");
+    assert_eq!((&right["entries"], &right["next_cursor"]), (&json!(5), &Value::Null));
+
+    // One bit of the third entry.
+    let intact = entry(&ledger, &account, 3).await;
+    let mut changed = intact.clone();
+    let mut body = changed["b"].as_b().unwrap().clone().into_inner();
+    *body.last_mut().unwrap() ^= 1;
+    changed.insert("b".to_owned(), AttributeValue::B(body.into()));
+    put(&ledger, changed).await;
+    let wrong = api.get(&path).send().await.expect(200);
+    assert_eq!((&wrong["verified"], &wrong["seq"]), (&json!(false), &json!(2)));
+    assert_eq!(wrong["difference"]["seq"], 3);
+    put(&ledger, intact).await;
+
+    // The item that makes an operation happen once names another one.
+    let key = Key::new(format!("O#{account}#c#k2"), "O");
+    let intact = ledger.store().get(&key).await.unwrap().unwrap();
+    let mut changed = intact.clone();
+    changed.insert("q".to_owned(), AttributeValue::N("99".to_owned()));
+    put(&ledger, changed).await;
+    let wrong = api.get(&path).send().await.expect(200);
+    assert_eq!(wrong["difference"], json!({"seq": 4, "what": "the item of op_4_0 names op_99_0"}));
+    put(&ledger, intact).await;
+    assert_eq!(api.get(&path).send().await.expect(200)["verified"], true);
+
+    let browser = token(&api, &account, &json!({"scopes": ["read"]})).await;
+    assert_eq!(browser.get(&path).send().await.code(), "forbidden");
+    let cursor = api.get("/v1/accounts?limit=1").send().await.expect(200)["next_cursor"].clone();
+    let cursor = cursor.as_str().unwrap_or("x").to_owned();
+    assert_eq!(api.get(&format!("{path}?cursor={cursor}")).send().await.code(), "invalid_request");
+    assert_eq!(
+        api.get("/v1/accounts/nobody-audited/audit").send().await.code(),
+        "account_not_found"
+    );
+}
+
+#[tokio::test]
+async fn personal_data_are_erased_and_the_audit_still_passes() {
+    let api = shared().api();
+    let ledger = shared().ledger();
+    let account = open(&api, "erased", "10").await;
+    let path = format!("/v1/accounts/{account}");
+    for key in ["a", "b"] {
+        let body = json!({"credits": "1", "description": "a chat", "actor": "ada",
+            "metadata": {"chat": "7"}});
+        api.post(&format!("{path}/charges")).key(key).json(&body).send().await.expect(201);
+    }
+    let before = api.get(&path).send().await.expect(200);
+    let erased = api.delete(&format!("{path}/personal-data")).send().await.expect(200);
+    assert_eq!(erased, json!({"erased": 3, "next_cursor": null}), "two charges, a grant's reason");
+    let again = api.delete(&format!("{path}/personal-data")).send().await.expect(200);
+    assert_eq!(again["erased"], 0);
+
+    for operation in super::stack::journal(&api, &account).await {
+        for field in ["actor", "description", "metadata"] {
+            assert!(operation.get(field).is_none(), "{operation}");
+        }
+    }
+    assert!(ids(&api, &format!("{path}/transactions?actor=ada")).await.is_empty());
+    assert_eq!(ids(&api, &format!("{path}/transactions?kind=charge")).await.len(), 2);
+    let after = api.get(&path).send().await.expect(200);
+    assert_eq!((&after["balance"], &after["grants"]), (&before["balance"], &before["grants"]));
+    assert_eq!(api.get(&format!("{path}/audit")).send().await.expect(200)["verified"], true);
+    // A replay still finds its operation.
+    let body = json!({"credits": "1", "description": "a chat", "actor": "ada",
+        "metadata": {"chat": "7"}});
+    let replay = api.post(&format!("{path}/charges")).key("a").json(&body).send().await;
+    assert_eq!(replay.header("idempotent-replayed"), Some("true"));
+
+    // In steps, for accounts with more than one call erases.
+    let id: AccountId = account.parse().unwrap();
+    charge(&api, &account, "c", "1").send().await.expect(201);
+    let first = ledger.erase_private(&id, 0, 3).await.unwrap();
+    assert_eq!((first.entries, first.next), (0, Some(3)));
+    let rest = ledger.erase_private(&id, 3, 3).await.unwrap();
+    assert_eq!((rest.entries, rest.next), (1, None));
+
+    let nobody = api.delete("/v1/accounts/nobody-erased/personal-data").send().await;
+    assert_eq!(nobody.code(), "account_not_found");
+    let bad = api.delete(&format!("{path}/personal-data?cursor=x")).send().await;
+    assert_eq!(bad.code(), "invalid_request");
+}
+
+/// A journal that ends early, or that was written anew, is right in itself.
+#[tokio::test]
+async fn a_checkpoint_shows_a_cut_tail_and_a_rewritten_history() {
+    let own = Own::start().await;
+    let api = own.stack.api();
+    let ledger = own.stack.ledger();
+    let account = open(&api, "signed", "10").await;
+    for key in ["a", "b"] {
+        charge(&api, &account, key, "1").send().await.expect(201);
+    }
+    let report = own.stack.invoke("plan-grant", &event("schedule.json")).await;
+    assert_eq!(report["complete"], true, "{report}");
+    let audit = async || api.get(&format!("/v1/accounts/{account}/audit")).send().await.expect(200);
+    let right = audit().await;
+    assert_eq!((&right["verified"], &right["checkpoint"]["seq"]), (&json!(true), &json!(3)));
+    // Once a day.
+    charge(&api, &account, "c", "1").send().await.expect(201);
+    own.stack.invoke("plan-grant", &event("schedule.json")).await;
+    assert_eq!(audit().await["checkpoint"]["seq"], 3);
+    own.advance(86_400).await;
+    own.stack.invoke("plan-grant", &event("schedule.json")).await;
+    let right = audit().await;
+    assert_eq!((&right["verified"], &right["checkpoint"]["seq"]), (&json!(true), &json!(4)));
+
+    let key = |seq: u64| Key::new(format!("A#{account}"), format!("E#{seq:012}"));
+    let last = entry(&ledger, &account, 4).await;
+    ledger.store().delete(&key(4)).await.unwrap();
+    ledger.store().delete(&Key::new(format!("O#{account}#c#c"), "O")).await.unwrap();
+    let cut = audit().await;
+    assert_eq!((&cut["verified"], &cut["difference"]["seq"]), (&json!(false), &json!(4)), "{cut}");
+    assert!(cut["difference"]["what"].as_str().unwrap().contains("tail was cut"), "{cut}");
+    // Whoever cuts it writes on.
+    charge(&api, &account, "d", "2").send().await.expect(201);
+    let anew = audit().await;
+    assert!(anew["difference"]["what"].as_str().unwrap().contains("rewritten"), "{anew}");
+    own.advance(86_400).await;
+    let report = own.stack.invoke("plan-grant", &event("schedule.json")).await;
+    assert_eq!(report["checkpoints"], 0, "a contradicted checkpoint is not replaced: {report}");
+
+    // A checkpoint to match can't be made without the key.
+    let day = anew["checkpoint"]["day"].as_str().unwrap();
+    let checkpoint = Key::new(format!("C#{account}"), day);
+    let mut forged = ledger.store().get(&checkpoint).await.unwrap().unwrap();
+    forged.insert("h".to_owned(), entry(&ledger, &account, 4).await["h"].clone());
+    put(&ledger, forged).await;
+    let forged = audit().await;
+    assert!(forged["difference"]["what"].as_str().unwrap().contains("not signed"), "{forged}");
+    put(&ledger, last).await;
+    own.stop().await;
+}
