@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 
 use crate::Deps;
 use crate::charges::{
-    Answer, ChargeRequest, OnUnpriced, Prepared, Tables, charge_account, tables_of,
+    Answer, ChargeRequest, OnUnpriced, Prepared, Tables, Wanted, charge_account, tables_of,
 };
 use crate::unrated::UnratedView;
 
@@ -82,14 +82,11 @@ pub(crate) async fn charge(
     log: &RequestLog,
     may_begin: impl Fn() -> bool + Sync,
 ) -> Vec<Option<Result<Answer, Problem>>> {
-    let mut wanted: BTreeMap<Option<u64>, Timestamp> = BTreeMap::new();
+    let mut wanted = Wanted::new();
     let mut groups: Vec<(&AccountId, Vec<usize>)> = Vec::new();
     let mut group_of: HashMap<&AccountId, usize> = HashMap::new();
     for (index, one) in asked.iter().enumerate() {
-        if let Some(version) = one.charge.table() {
-            let at = wanted.entry(version).or_insert(one.at);
-            *at = one.at.min(*at);
-        }
+        one.charge.want(one.at, &mut wanted);
         let group = *group_of.entry(&one.account).or_insert_with(|| {
             groups.push((&one.account, Vec::new()));
             groups.len() - 1
@@ -209,7 +206,7 @@ impl From<Result<Answer, Problem>> for BatchResult {
                 ..none
             },
             Ok(Answer::Unrated(unrated, replayed)) => {
-                Self { status: 202, replayed, unrated: Some(unrated), ..none }
+                Self { status: 202, replayed, unrated: Some(*unrated), ..none }
             }
             Err(problem) => {
                 Self { status: problem.code().status().as_u16(), error: Some(problem), ..none }

@@ -129,12 +129,16 @@ impl CaptureOf {
 /// The ratio tables for some charges, by the version that they want.
 pub(crate) type Tables = BTreeMap<Option<u64>, Result<Arc<Versioned>, Problem>>;
 
+/// The versions that some charges want (none: the one in force), and when they were asked for
+/// first: their prices must hold then.
+pub(crate) type Wanted = BTreeMap<Option<u64>, Timestamp>;
+
 /// What became of a charge.
 pub(crate) enum Answer {
     /// It happened.
-    Charged(Outcome),
+    Charged(Box<Outcome>),
     /// Its usage is kept; whether it had been before.
-    Unrated(UnratedView, bool),
+    Unrated(Box<UnratedView>, bool),
 }
 
 impl Prepared {
@@ -205,9 +209,12 @@ impl Prepared {
         self.key.as_str()
     }
 
-    /// The version that it wants to be priced by; `None` where no table prices it.
-    pub(crate) fn table(&self) -> Option<Option<u64>> {
-        matches!(self.basis, Basis::Usage(_)).then_some(self.version)
+    /// Adds the version that it wants to be priced by, asked for at `at`, where a table prices it.
+    pub(crate) fn want(&self, at: Timestamp, wanted: &mut Wanted) {
+        if matches!(self.basis, Basis::Usage(_)) {
+            let earliest = wanted.entry(self.version).or_insert(at);
+            *earliest = at.min(*earliest);
+        }
     }
 
     /// The command on an account's state.
@@ -298,12 +305,8 @@ impl Prepared {
     }
 }
 
-/// The tables that the charges want. Each version's prices must hold at the time beside it.
-pub(crate) async fn tables_of(
-    deps: &Deps,
-    wanted: BTreeMap<Option<u64>, Timestamp>,
-    log: &RequestLog,
-) -> Tables {
+/// The tables that the charges want.
+pub(crate) async fn tables_of(deps: &Deps, wanted: Wanted, log: &RequestLog) -> Tables {
     let loaded = wanted.into_iter().map(|(version, at)| async move {
         (version, tables::for_request(&deps.ratios, version, at, log).await)
     });
@@ -342,7 +345,7 @@ pub(crate) async fn charge_account(
         answers.push(match asked {
             Ok(outcome) => {
                 count(log, &outcome);
-                Ok(Answer::Charged(outcome))
+                Ok(Answer::Charged(outcome.into()))
             }
             Err(asked) => without_charge(deps, account, charge, asked, log).await,
         });
@@ -367,23 +370,23 @@ async fn without_charge(
             match deps.ledger.park(&unrated).await {
                 Ok(Parking::Parked { id, replayed: false }) => {
                     log.count(Metric::Unrated, 1);
-                    return Ok(Answer::Unrated(UnratedView::new(&id, unrated), false));
+                    return Ok(Answer::Unrated(UnratedView::new(&id, unrated).into(), false));
                 }
                 Ok(Parking::Parked { id, replayed: true }) => id,
-                Ok(Parking::Happened(outcome)) => return Ok(Answer::Charged(*outcome)),
+                Ok(Parking::Happened(outcome)) => return Ok(Answer::Charged(outcome)),
                 Err(asked) => return Err(refusals::asked(asked, account)),
             }
         }
         asked => return Err(refusals::asked(asked, account)),
     };
     if let Some(unrated) = deps.ledger.unrated(&id).await? {
-        return Ok(Answer::Unrated(UnratedView::new(&id, unrated), true));
+        return Ok(Answer::Unrated(UnratedView::new(&id, unrated).into(), true));
     }
     // It was rated between the two looks.
     let outcome = deps.ledger.rated(&id).await?.ok_or_else(|| {
         Problem::unavailable(&LedgerError::Corrupt(format!("{id} is nowhere")), RETRY_SECONDS)
     })?;
-    Ok(Answer::Charged(outcome))
+    Ok(Answer::Charged(outcome.into()))
 }
 
 /// Counts what a charge did.
@@ -463,13 +466,14 @@ async fn create_charge(
     let (now, actor) = (deps.ledger.now(), access.caller.token_actor());
     // Read before anything else is: what a body says does not depend on the account.
     let charge = Prepared::read(account, key, request, now, OnUnpriced::Refuse, actor)?;
-    let wanted = charge.table().map(|version| (version, now)).into_iter().collect();
+    let mut wanted = Wanted::new();
+    charge.want(now, &mut wanted);
     let tables = tables_of(&deps, wanted, &log).await;
     let answers = charge_account(&deps, account, &[&charge], &tables, &log).await;
     match answers.into_iter().next().expect("an answer for each charge")? {
-        Answer::Charged(outcome) => Ok(views::moved(outcome)),
+        Answer::Charged(outcome) => Ok(views::moved(*outcome)),
         Answer::Unrated(unrated, replayed) => {
-            let mut response = views::created(replayed, Parked { unrated });
+            let mut response = views::created(replayed, Parked { unrated: *unrated });
             *response.status_mut() = StatusCode::ACCEPTED;
             Ok(response)
         }

@@ -15,11 +15,13 @@ pub fn text(url: &str, keys: &RunFile, data: Option<&Path>) -> String {
         port => format!(" --port {port}"),
     };
     let key = &keys.api_key;
+    let queue = keys.queue.as_deref().unwrap_or("none");
     format!(
         r#"
 Unified Credits runs at {url}, {kept}.
   API description   {url}/openapi.json
   API key           {key}   (every scope, this stack only)
+  queue of charges  {queue}   (SQS)
 
 What would a request cost? Paste this into another terminal:
 

@@ -52,6 +52,7 @@ impl Operation {
             .replace("{version}", "1")
             .replace("{plan}", "starter")
             .replace("{publication}", "p")
+            .replace("{unrated}", "un_00000000000000000000000000000")
             .replace("{key}", "k");
         assert!(!path.contains('{'), "{path}");
         let query = if path == "/v1/ratios/models" { "?model=m" } else { "" };
