@@ -413,6 +413,54 @@ proptest! {
     }
 }
 
+/// What was found wrong once.
+#[test]
+fn histories_that_failed() {
+    let huge = |times: i128| Credits::from_micros(times * 100_000_000_000_000_000_000).unwrap();
+    let bought = Granted {
+        amount: Credits::from_whole(5),
+        source: Source::Paid,
+        priority: Some(0),
+        from: None,
+        until: None,
+        rollover: None,
+        times: 1,
+    };
+    let rolling = |amount, from, until, least| Granted {
+        amount,
+        source: Source::Plan,
+        from: Some(from),
+        until: Some(until),
+        rollover: Some((least, huge(6), 9)),
+        ..bought.clone()
+    };
+    let grant = |granted: &Granted| Step::Grant(granted.clone());
+    let many = Granted { source: Source::Plan, times: 60, ..bought.clone() };
+    let later = Granted { from: Some(9), ..bought.clone() };
+    let charge =
+        |amount| Step::Charge { credits: Credits::from_whole(amount), max: None, group: None };
+    let refund = Step::Refund { charge: Pick::Open(0), credits: None };
+    let won = Step::Clawback { grant: Pick::Open(0), credits: Credits::from_whole(3), won: true };
+    let hold = |credits| Step::Hold { credits, millis: DAY, partial: false, group: None, times: 1 };
+    let histories: [&[Vec<Step>]; 4] = [
+        // What comes back to a grant that is still to come would have no part in the balance.
+        &[vec![grant(&later)], vec![won]],
+        // What rolls over of a period that was missed takes a place.
+        &[vec![grant(&many)], vec![grant(&rolling(huge(1), -3, 0, Credits::ZERO))]],
+        // A bought grant is opened again though there is no place for others.
+        &[vec![grant(&bought), charge(5), grant(&many)], vec![refund]],
+        // What holds keep of a grant lives on beside what rolls over of it.
+        &[vec![grant(&rolling(huge(5), 0, 4, huge(6))), hold(huge(5))], vec![], vec![]],
+    ];
+    for history in histories {
+        let history: Vec<Entry> = history
+            .iter()
+            .map(|steps| (2, steps.iter().map(|step| (false, step.clone())).collect()))
+            .collect();
+        check(&history);
+    }
+}
+
 /// Runs a history on the state machine and on the model, and returns the last state.
 fn check(history: &[Entry]) -> (AccountState, Model) {
     let first = Settings::default();
