@@ -412,7 +412,7 @@ impl Draft {
     /// that their time can't bring a failure, and what holds reserve of the credit line.
     fn check_range(&self) -> Result<(), Rejection> {
         let state = &self.state;
-        let all = state.grants.iter().map(|grant| grant.potential().micros()).sum::<i128>();
+        let all = state.grants.iter().map(super::Grant::potential).sum::<i128>();
         let unfunded = state.holds.iter().map(|hold| hold.unfunded.micros()).sum::<i128>();
         let in_range = |micros: i128| Credits::from_micros(micros).map(|_| ()).ok_or(OVER_RANGE);
         in_range(all)?;

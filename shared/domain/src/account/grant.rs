@@ -197,10 +197,12 @@ impl Grant {
             || self.rollover.is_some_and(|rollover| rollover.min.is_positive())
     }
 
-    /// The most that it may still bring: its range is checked beforehand, so that its end can't
-    /// fail.
-    pub(super) fn potential(&self) -> Credits {
-        self.rollover.map_or(self.remaining, |rollover| self.remaining.max(rollover.min))
+    /// The most millionths that it and what rolls over of it may come to, with what holds keep of
+    /// it beyond its end: their range is checked beforehand, so that its end can't fail.
+    pub(super) fn potential(&self) -> i128 {
+        let remaining = self.remaining.micros();
+        let rolled = |rollover: Rollover| self.reserved.micros() + rollover.min.micros();
+        self.rollover.map_or(remaining, |rollover| remaining.max(rolled(rollover)))
     }
 
     /// Which of two grants is spent first: lower priority, sooner expiry (never is last), unpaid

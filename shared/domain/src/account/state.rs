@@ -236,7 +236,7 @@ impl AccountState {
         holds(rollovers <= super::MAX_ROLLOVERS, "too many rollovers")?;
         self.check_holds()?;
         // Pending grants and rollovers counted in: they can't fail when their time comes.
-        let all = grants.iter().map(|grant| grant.potential().micros()).sum::<i128>();
+        let all = grants.iter().map(Grant::potential).sum::<i128>();
         holds(Credits::from_micros(all).is_some(), "grants over 10^15")?;
         let unfunded = self.holds.iter().map(|hold| hold.unfunded.micros()).sum::<i128>();
         let owed = Credits::from_micros(self.debt.micros() + unfunded);

@@ -67,12 +67,14 @@ impl Draft {
         let there = self.state.grants.iter_mut().find(|grant| grant.id == terms.id);
         if let Some(grant) = there {
             // It may have other terms than when it was opened: others were merged into it.
-            let fits = grant.remaining.checked_add(credits).filter(|_| !grant.has_ended(now));
+            // A pending one has no part in the balance, which is what gets the credits.
+            let counts = grant.effective_at <= now && !grant.has_ended(now);
+            let fits = grant.remaining.checked_add(credits).filter(|_| counts);
             grant.remaining = fits.unwrap_or(grant.remaining);
             return fits.is_some();
         }
         let over = terms.expires_at.is_some_and(|expires_at| expires_at <= now);
-        if over || terms.effective_at > now || !self.has_place() {
+        if over || terms.effective_at > now || !self.has_place(terms.source) {
             return false;
         }
         self.state.grants.push(Grant::on(*terms, credits));

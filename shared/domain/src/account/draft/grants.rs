@@ -71,11 +71,12 @@ impl Draft {
         ))
     }
 
-    /// Whether a grant that does not merge finds a place. Those that live on for holds need none.
-    pub(super) fn has_place(&self) -> bool {
+    /// Whether one more grant of this source finds a place without merging. Those that live on for
+    /// holds need none.
+    pub(super) fn has_place(&self, source: Source) -> bool {
         let places = || self.state.grants.iter().filter(|grant| !self.state.is_lingering(grant));
-        places().count() < MAX_GRANTS
-            && places().filter(|grant| !grant.source.merges()).count() < MAX_OTHER_GRANTS
+        let others = || places().filter(|grant| !grant.source.merges()).count();
+        places().count() < MAX_GRANTS && (source.merges() || others() < MAX_OTHER_GRANTS)
     }
 
     /// Adds a grant in its place in burn order and returns where its credits are: in itself, or,
@@ -85,17 +86,20 @@ impl Draft {
         grant: Grant,
         postings: &mut Vec<Posting>,
     ) -> Result<GrantId, Rejection> {
-        if grant.has_ended(self.state.settled_at) {
-            // Its period is over. It is settled next, so it needs no place, and must not live on
-            // in another grant.
-            self.state.grants.push(grant);
-            post(postings, Target::Grant(grant.id), grant.remaining);
-            return Ok(grant.id);
-        }
-        if !grant.source.merges() && !self.has_place() {
+        let now = self.state.settled_at;
+        let rolls_over = grant.rollover.is_some_and(|rollover| rollover.expires_at > now);
+        let needs_place = !grant.has_ended(now) || rolls_over;
+        if needs_place && !grant.source.merges() && !self.has_place(grant.source) {
             return Err(Rejection::LimitExceeded(
                 "an account holds at most 64 grants, 60 of them neither paid nor refunds",
             ));
+        }
+        if grant.has_ended(now) {
+            // Its period is over. It is settled next, so that but for what rolls over it needs no
+            // place, and it must not live on in another grant.
+            self.state.grants.push(grant);
+            post(postings, Target::Grant(grant.id), grant.remaining);
+            return Ok(grant.id);
         }
         self.state.grants.push(grant);
         if !self.state.is_pending(&grant) {
