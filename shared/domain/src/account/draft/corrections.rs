@@ -61,13 +61,14 @@ impl Draft {
     }
 
     /// Gives credits back to a grant, which may be opened again for it. False where its time is
-    /// over, or it has no place.
+    /// over or still to come, or it has no place.
     fn give_to(&mut self, terms: &GrantTerms, credits: Credits) -> bool {
         let now = self.state.settled_at;
         let there = self.state.grants.iter_mut().find(|grant| grant.id == terms.id);
         if let Some(grant) = there {
             // It may have other terms than when it was opened: others were merged into it.
-            let fits = grant.remaining.checked_add(credits).filter(|_| !grant.has_ended(now));
+            let live = grant.effective_at <= now && !grant.has_ended(now);
+            let fits = grant.remaining.checked_add(credits).filter(|_| live);
             grant.remaining = fits.unwrap_or(grant.remaining);
             return fits.is_some();
         }
