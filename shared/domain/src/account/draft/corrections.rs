@@ -73,7 +73,7 @@ impl Draft {
             return fits.is_some();
         }
         let over = terms.expires_at.is_some_and(|expires_at| expires_at <= now);
-        if over || terms.effective_at > now || !self.has_place() {
+        if over || terms.effective_at > now || !self.has_place(terms.source) {
             return false;
         }
         self.state.grants.push(Grant::on(*terms, credits));

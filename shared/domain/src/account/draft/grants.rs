@@ -71,11 +71,11 @@ impl Draft {
         ))
     }
 
-    /// Whether a grant that does not merge finds a place. Those that live on for holds need none.
-    pub(super) fn has_place(&self) -> bool {
+    /// Whether a grant finds a place without a merge. Those that live on for holds need none.
+    pub(super) fn has_place(&self, source: Source) -> bool {
         let places = || self.state.grants.iter().filter(|grant| !self.state.is_lingering(grant));
-        places().count() < MAX_GRANTS
-            && places().filter(|grant| !grant.source.merges()).count() < MAX_OTHER_GRANTS
+        let others = || places().filter(|grant| !grant.source.merges()).count();
+        places().count() < MAX_GRANTS && (source.merges() || others() < MAX_OTHER_GRANTS)
     }
 
     /// Adds a grant in its place in burn order and returns where its credits are: in itself, or,
@@ -92,7 +92,7 @@ impl Draft {
             post(postings, Target::Grant(grant.id), grant.remaining);
             return Ok(grant.id);
         }
-        if !grant.source.merges() && !self.has_place() {
+        if !grant.source.merges() && !self.has_place(grant.source) {
             return Err(Rejection::LimitExceeded(
                 "an account holds at most 64 grants, 60 of them neither paid nor refunds",
             ));
