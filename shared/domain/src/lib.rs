@@ -5,6 +5,10 @@
 //! environment, no randomness, no async. Time and ids come in as arguments, so the same code runs
 //! in a Lambda function, in a browser and in a simulation that replays a seed.
 
+// The tables of cases run here and in other packages, by the same code and under the same name.
+#[cfg(test)]
+extern crate self as uc_domain;
+
 pub mod account;
 mod decimal;
 pub mod deflate;

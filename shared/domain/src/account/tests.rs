@@ -5,15 +5,13 @@ mod histories;
 mod model;
 mod script;
 
-use crate::Timestamp;
+use script::timestamp;
+
 use crate::account::{AccountState, Applied, Balance};
 use crate::journal::Entry;
 
-/// Day 0 of the tests, 2026-01-01.
-const DAY_0: i64 = 1_767_225_600_000;
-
-/// What every entry must satisfy, whatever led to it: it reads back as it was written, and its
-/// operations lead from the balance before to the balance after.
+/// What every entry must satisfy, whatever led to it: it reads back as it was written, and what is
+/// read leads from the balance before to the balance after, so that a replay is the first answer.
 fn check_entry(before: &AccountState, applied: &Applied) {
     let after = &applied.state;
     assert_eq!(after.check(), Ok(()));
@@ -24,10 +22,11 @@ fn check_entry(before: &AccountState, applied: &Applied) {
         state: after.clone(),
         private_digest: None,
     };
-    assert_eq!(Entry::decode(&entry.encode()).as_ref(), Ok(&entry), "as it was written");
+    let read = Entry::decode(&entry.encode()).expect("decodes");
+    assert_eq!(read, entry, "as it was written");
 
-    let (mut balance, operations) = (before.balance(), &applied.operations);
-    for ((position, operation), next) in (0..=u8::MAX).zip(operations).zip(entry.balances()) {
+    let mut balance = before.balance();
+    for ((position, operation), next) in (0..=u8::MAX).zip(&read.operations).zip(read.balances()) {
         assert_eq!((operation.id.seq, operation.id.position), (after.seq(), position));
         let posted = balance.posted.checked_add(operation.credits()).unwrap();
         let debt = balance.debt.checked_add(operation.debt_change()).unwrap();
@@ -39,10 +38,6 @@ fn check_entry(before: &AccountState, applied: &Applied) {
         balance = next;
     }
     assert_eq!(balance, after.balance());
-}
-
-fn timestamp(millis: i64) -> Timestamp {
-    Timestamp::from_millis(DAY_0 + millis).unwrap()
 }
 
 /// The balance as integers, for sums over more than one entry.

@@ -1,28 +1,79 @@
 //! The table of cases, and what takes too many commands for it.
 
-use super::script::check;
-use super::{check_entry, timestamp};
-use crate::Credits;
+use super::script::{Machine, check_all};
+use super::{check_entry, script, timestamp};
 use crate::account::{
     AccountState, Allowed, Charge, Command, Draft, GrantId, GrantRequest, MAX_COMMANDS, MAX_GRANTS,
-    MAX_OTHER_GRANTS, OperationId, Origin, Overuse, Rejection, Settings, Source,
+    MAX_OTHER_GRANTS, Operation, OperationId, Origin, Overuse, Rejection, Settings, Source,
 };
+use crate::{Credits, Timestamp};
 
-/// The table of cases, which says how to read it.
-const CASES: &str = include_str!("cases.txt");
+/// The state machine itself.
+struct Direct {
+    state: AccountState,
+    draft: Draft,
+    accepted: bool,
+    /// How many operations of the draft were told.
+    told: usize,
+}
+
+impl Direct {
+    fn new() -> Self {
+        let state = AccountState::new(Settings::default());
+        let draft = Draft::open(&state, timestamp(0));
+        Self { state, draft, accepted: false, told: 0 }
+    }
+
+    fn news(&mut self) -> Vec<Operation> {
+        self.accepted = true;
+        let operations = self.draft.clone().finish().operations.split_off(self.told);
+        self.told += operations.len();
+        operations
+    }
+}
+
+impl Machine for Direct {
+    fn open(&mut self, now: Timestamp) {
+        self.draft = Draft::open(&self.state, now);
+        (self.accepted, self.told) = (false, 0);
+    }
+
+    fn settings(&self) -> Settings {
+        self.draft.state().settings().clone()
+    }
+
+    fn apply(&mut self, origin: Origin, command: &Command) -> Result<Vec<Operation>, Rejection> {
+        let before = format!("{:?}", self.draft);
+        match self.draft.apply(origin.clone(), command) {
+            Ok(_) => Ok(self.news()),
+            Err(rejection) => {
+                assert_eq!(format!("{:?}", self.draft), before, "as it was");
+                assert_eq!(self.draft.apply(origin, command).as_ref(), Err(&rejection), "again");
+                Err(rejection)
+            }
+        }
+    }
+
+    fn look(&mut self) -> Vec<Operation> {
+        self.news()
+    }
+
+    fn close(&mut self) {
+        if self.accepted && !self.draft.is_empty() {
+            let applied = self.draft.clone().finish();
+            check_entry(&self.state, &applied);
+            self.state = applied.state;
+        }
+    }
+
+    fn state(&self) -> AccountState {
+        self.state.clone()
+    }
+}
 
 #[test]
 fn cases() {
-    let mut cases: Vec<(&str, Vec<&str>)> = Vec::new();
-    for line in CASES.lines().filter(|line| !line.is_empty() && !line.starts_with(';')) {
-        match line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-            Some(name) => cases.push((name, Vec::new())),
-            None => cases.last_mut().expect("a name comes first").1.push(line),
-        }
-    }
-    for (name, lines) in &cases {
-        check(name, lines);
-    }
+    check_all(&script::cases(), |_| Direct::new());
 }
 
 fn grant_of_1(from_millis: i64, until_millis: i64) -> Command {
