@@ -304,6 +304,28 @@ async fn personal_data_are_erased_and_the_audit_still_passes() {
     assert_eq!(bad.code(), "invalid_request");
 }
 
+/// Goes on to the next day, and fires the schedule until the day's checkpoints are there: the
+/// stack's own schedule may be at it, too.
+async fn next_day(own: &Own) -> Value {
+    own.advance(86_400).await;
+    for _ in 0..100 {
+        let report = own.stack.invoke("plan-grant", &event("schedule.json")).await;
+        if report["complete"] == true {
+            return report;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("the day's checkpoints are never complete");
+}
+
+/// What the audit of the whole table finds.
+async fn whole(ledger: &Ledger) -> Vec<String> {
+    let parallel = std::num::NonZeroUsize::new(4).unwrap();
+    let options = uc_audit::cli::Options { state: None, parallel, keys: Vec::new() };
+    let store = std::sync::Arc::clone(ledger.store());
+    uc_audit::table::audit("table", store, &options).await.unwrap().shown
+}
+
 /// A journal that ends early, or that was written anew, is right in itself.
 #[tokio::test]
 async fn a_checkpoint_shows_a_cut_tail_and_a_rewritten_history() {
@@ -314,8 +336,7 @@ async fn a_checkpoint_shows_a_cut_tail_and_a_rewritten_history() {
     for key in ["a", "b"] {
         charge(&api, &account, key, "1").send().await.expect(201);
     }
-    let report = own.stack.invoke("plan-grant", &event("schedule.json")).await;
-    assert_eq!(report["complete"], true, "{report}");
+    next_day(&own).await;
     let audit = async || api.get(&format!("/v1/accounts/{account}/audit")).send().await.expect(200);
     let right = audit().await;
     assert_eq!((&right["verified"], &right["checkpoint"]["seq"]), (&json!(true), &json!(3)));
@@ -323,10 +344,10 @@ async fn a_checkpoint_shows_a_cut_tail_and_a_rewritten_history() {
     charge(&api, &account, "c", "1").send().await.expect(201);
     own.stack.invoke("plan-grant", &event("schedule.json")).await;
     assert_eq!(audit().await["checkpoint"]["seq"], 3);
-    own.advance(86_400).await;
-    own.stack.invoke("plan-grant", &event("schedule.json")).await;
+    next_day(&own).await;
     let right = audit().await;
     assert_eq!((&right["verified"], &right["checkpoint"]["seq"]), (&json!(true), &json!(4)));
+    assert!(whole(&ledger).await.is_empty());
 
     let key = |seq: u64| Key::new(format!("A#{account}"), format!("E#{seq:012}"));
     let last = entry(&ledger, &account, 4).await;
@@ -335,13 +356,17 @@ async fn a_checkpoint_shows_a_cut_tail_and_a_rewritten_history() {
     let cut = audit().await;
     assert_eq!((&cut["verified"], &cut["difference"]["seq"]), (&json!(false), &json!(4)), "{cut}");
     assert!(cut["difference"]["what"].as_str().unwrap().contains("tail was cut"), "{cut}");
+    let found = whole(&ledger).await;
+    assert!(found.len() == 1 && found[0].starts_with(&account), "{found:?}");
     // Whoever cuts it writes on.
-    charge(&api, &account, "d", "2").send().await.expect(201);
+    for key in ["d", "e"] {
+        charge(&api, &account, key, "2").send().await.expect(201);
+    }
     let anew = audit().await;
     assert!(anew["difference"]["what"].as_str().unwrap().contains("rewritten"), "{anew}");
-    own.advance(86_400).await;
-    let report = own.stack.invoke("plan-grant", &event("schedule.json")).await;
-    assert_eq!(report["checkpoints"], 0, "a contradicted checkpoint is not replaced: {report}");
+    next_day(&own).await;
+    let kept = audit().await;
+    assert_eq!(kept["checkpoint"], anew["checkpoint"], "a contradicted one is not replaced");
 
     // A checkpoint to match can't be made without the key.
     let day = anew["checkpoint"]["day"].as_str().unwrap();
@@ -351,6 +376,58 @@ async fn a_checkpoint_shows_a_cut_tail_and_a_rewritten_history() {
     put(&ledger, forged).await;
     let forged = audit().await;
     assert!(forged["difference"]["what"].as_str().unwrap().contains("not signed"), "{forged}");
+    // Nor taken away: the day's digest has counted it.
+    ledger.store().delete(&checkpoint).await.unwrap();
+    let found = whole(&ledger).await;
+    assert!(found.iter().any(|found| found.contains("some were taken away")), "{found:?}");
     put(&ledger, last).await;
     own.stop().await;
+}
+
+#[tokio::test]
+async fn balances_of_another_system_are_brought_in_once() {
+    let api = shared().api();
+    let (rich, poor, careful) = (unique("rich"), unique("poor"), unique("careful"));
+    let settings = json!({"overuse": "refuse"});
+    api.put(&format!("/v1/accounts/{careful}")).json(&settings).send().await.expect(200);
+    let file = format!(
+        "account,credits,expires_at,source,id\n\
+         {rich},12.5,2999-01-01T00:00:00Z,paid,1\n\
+         {rich},2,,,2\n\
+         {poor},-3,,,3\n\
+         {careful},-1,,,4\n\
+         {rich},99999999999999999,,,5\n\
+         {rich},7,2001-01-01T00:00:00Z,,6\n"
+    );
+    let import = async |file: &str, dry_run: bool| {
+        let (url, key) = (shared().url.clone(), shared().api_key.clone());
+        let file = file.to_owned();
+        let run = move || {
+            let deployment = account_tools::Deployment::new(&url, &key);
+            account_tools::import(&deployment, file.as_bytes(), dry_run).unwrap()
+        };
+        let summary = tokio::task::spawn_blocking(run).await.unwrap();
+        let lines: Vec<u64> = summary.failed.iter().map(|failed| failed.line).collect();
+        (summary.balances, summary.debts, summary.there, lines)
+    };
+    // Looking at it changes nothing. That a grant is over is the deployment's to say.
+    assert_eq!(import(&file, true).await, (3, 1, 0, vec![5, 6]));
+    assert_eq!(api.get(&format!("/v1/accounts/{rich}")).send().await.code(), "account_not_found");
+    assert_eq!(import(&file, false).await, (2, 1, 0, vec![5, 6, 7]));
+    assert_eq!(import(&file, false).await, (0, 0, 3, vec![5, 6, 7]));
+    assert_eq!(import(&file, true).await, (1, 0, 3, vec![5, 6]));
+    // A row that was corrected since is refused, and not added.
+    let corrected = file.replace(",2,,,2", ",200,,,2");
+    assert_eq!(import(&corrected, false).await, (0, 0, 2, vec![3, 5, 6, 7]));
+
+    let account = api.get(&format!("/v1/accounts/{rich}")).send().await.expect(200);
+    assert_eq!(account["balance"]["posted"], "14.5");
+    let sources: Vec<_> =
+        account["grants"].as_array().unwrap().iter().map(|grant| &grant["source"]).collect();
+    assert_eq!(sources, ["migration", "paid"]);
+    let owes = super::stack::balance(&api, &poor).await;
+    assert_eq!((&owes["posted"], &owes["debt"]), (&json!("-3"), &json!("3")));
+    let owed = &super::stack::journal(&api, &poor).await[1];
+    assert_eq!(owed["description"], "migrated debt");
+    assert_eq!(super::stack::balance(&api, &careful).await["posted"], "0");
 }

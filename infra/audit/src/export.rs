@@ -1,0 +1,435 @@
+//! Auditing an export of a table.
+//!
+//! In an export an account's entries are in any order and in any file. So the items are first
+//! divided by account among parts, files of some megabytes each; then each part is sorted, in
+//! pieces that fit into memory, and its journals are recomputed as they come. However large the
+//! table or one journal, what is in memory at once is the buffers of the parts, and a piece for
+//! each journal audited at once.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{BufRead, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use flate2::bufread::MultiGzDecoder;
+use serde::{Deserialize, Serialize};
+use uc_domain::AccountId;
+use uc_ledger::audit::operation_items;
+use uc_ledger::store::text;
+use uc_ledger::{Audit, Checkpoint, Difference, StoredEntry};
+
+use crate::Failure;
+use crate::cli::Options;
+use crate::findings::Findings;
+use crate::record::{Kind, Place, Read1, Record, read_line};
+use crate::sorted;
+
+/// Bytes of the export for one part, and how many parts there are at least and at most.
+const PART: u64 = 32 << 20;
+const PARTS: std::ops::RangeInclusive<u64> = 8..=512;
+/// Bytes of lines that are handed on at once.
+const BLOCK: usize = 1 << 20;
+/// Bytes of a part that one reader holds back before it writes them.
+const HELD: usize = 32 << 10;
+/// The longest line: an item has at most 400 KB, base64 and names make more of it.
+const MAX_LINE: usize = 1 << 20;
+
+/// How far an audit is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct State {
+    /// The export, so that no other one is gone on with: its files and their sizes.
+    files: Vec<(PathBuf, u64)>,
+    /// How many parts there are.
+    parts: u64,
+    /// Whether they are all there.
+    is_divided: bool,
+    /// Those that are audited.
+    done: Vec<u64>,
+    /// Keys of checkpoints that the export holds.
+    keys: HashMap<String, [u8; 32]>,
+    findings: Findings,
+}
+
+/// Audits an export.
+///
+/// # Errors
+/// A file can't be read or written.
+pub fn audit(paths: &[PathBuf], options: &Options) -> Result<Findings, Failure> {
+    let mut files = Vec::new();
+    for path in paths {
+        list(path, &mut files)?;
+    }
+    if files.is_empty() {
+        return Err("there is no file that ends in .json, .jsonl or .gz".into());
+    }
+    let bytes: u64 = files.iter().map(|(path, size)| inflated(path, *size)).sum();
+    let fresh = State {
+        parts: (bytes / PART).clamp(*PARTS.start(), *PARTS.end()),
+        files,
+        is_divided: false,
+        done: Vec::new(),
+        keys: HashMap::new(),
+        findings: Findings::default(),
+    };
+    let kept = options.state.as_deref().map(State::load).transpose()?.flatten();
+    let state = match kept {
+        Some(kept) if kept.files != fresh.files => {
+            return Err("the state file is of another export: remove it to begin anew".into());
+        }
+        Some(kept) if kept.is_divided => kept,
+        _ => fresh,
+    };
+    let directory = match &options.state {
+        Some(path) => path.with_extension("parts"),
+        None => std::env::temp_dir().join(format!("uc-audit-{}", std::process::id())),
+    };
+    fs::create_dir_all(&directory)?;
+    let done = run(state, &directory, options);
+    // With a state file, what an interrupted or failed run leaves is gone on with.
+    if done.is_ok() || options.state.is_none() {
+        fs::remove_dir_all(&directory)?;
+    }
+    let state = done?;
+    Ok(state.findings)
+}
+
+fn run(mut state: State, directory: &Path, options: &Options) -> Result<State, Failure> {
+    if !state.is_divided {
+        divide(&mut state, directory, options.parallel.get())?;
+        state.is_divided = true;
+        state.save(options.state.as_deref())?;
+    }
+    let mut keys = state.keys.clone();
+    if !options.keys.is_empty() {
+        keys = options.keys.iter().map(|key| (key.kid.clone(), key.key)).collect();
+    }
+    let left: Vec<u64> = (0..state.parts).filter(|part| !state.done.contains(part)).collect();
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let state = Mutex::new(state);
+    let work = || -> Result<(), Failure> {
+        while !failed.load(Ordering::Relaxed) {
+            let Some(part) = left.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+            let mut journals = Journals::new(&keys);
+            sorted::in_order(&part_path(directory, *part), |record| journals.take(&record))?;
+            let mut state = lock(&state);
+            state.findings.add(journals.finish());
+            state.done.push(*part);
+            state.save(options.state.as_deref())?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..options.parallel.get())
+            .map(|_| scope.spawn(|| work().inspect_err(|_| failed.store(true, Ordering::Relaxed))))
+            .collect();
+        workers.into_iter().try_for_each(|worker| worker.join().expect("no panic"))
+    })?;
+    Ok(state.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl State {
+    fn load(path: &Path) -> Result<Option<Self>, Failure> {
+        match fs::read(path) {
+            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Wholly or not at all, whatever happens to this program.
+    fn save(&self, path: Option<&Path>) -> Result<(), Failure> {
+        let Some(path) = path else { return Ok(()) };
+        let new = path.with_extension("new");
+        fs::write(&new, serde_json::to_vec(self)?)?;
+        Ok(fs::rename(new, path)?)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The files of an export, in order of their names.
+fn list(path: &Path, into: &mut Vec<(PathBuf, u64)>) -> Result<(), Failure> {
+    let named = |error: std::io::Error| format!("{}: {error}", path.display());
+    let metadata = fs::metadata(path).map_err(named)?;
+    if !metadata.is_dir() {
+        into.push((path.to_owned(), metadata.len()));
+        return Ok(());
+    }
+    let mut paths = fs::read_dir(path)
+        .map_err(named)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>, std::io::Error>>()
+        .map_err(named)?;
+    paths.sort();
+    for path in paths {
+        // Beside the data there are manifests, which hold no items.
+        let ends = |end: &str| path.extension().is_some_and(|extension| extension == end);
+        let is_manifest =
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("manifest"));
+        if path.is_dir() || (!is_manifest && (ends("gz") || ends("json") || ends("jsonl"))) {
+            list(&path, into)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_gzip(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "gz")
+}
+
+/// About how large a file is when it is unpacked.
+fn inflated(path: &Path, size: u64) -> u64 {
+    if is_gzip(path) { size.saturating_mul(3) } else { size }
+}
+
+fn part_path(directory: &Path, part: u64) -> PathBuf {
+    directory.join(format!("{part:03}.part"))
+}
+
+/// Divides the items of an export among the parts.
+fn divide(state: &mut State, directory: &Path, parallel: usize) -> Result<(), Failure> {
+    let parts = (0..state.parts)
+        .map(|part| Ok(Mutex::new(File::create(part_path(directory, part))?)))
+        .collect::<Result<Vec<_>, std::io::Error>>()?;
+    let (send, receive) = sync_channel::<Vec<u8>>(2 * parallel);
+    let receive = Mutex::new(receive);
+    let found = Mutex::new((Findings::default(), HashMap::new()));
+    thread::scope(|scope| {
+        let workers: Vec<_> =
+            (0..parallel).map(|_| scope.spawn(|| sort_out(&receive, &parts, &found))).collect();
+        let sent = state.files.iter().try_for_each(|(path, _)| {
+            let mut reader = open(path)?;
+            loop {
+                let block = block(&mut reader, path)?;
+                // Whoever is not there to take it says why when it is joined.
+                if block.is_empty() || send.send(block).is_err() {
+                    return Ok::<_, Failure>(());
+                }
+            }
+        });
+        drop(send);
+        let sorted = workers.into_iter().try_for_each(|worker| worker.join().expect("no panic"));
+        sorted.and(sent)
+    })?;
+    let (findings, keys) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    state.findings.add(findings);
+    state.keys = keys;
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
+    let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let file = BufReader::with_capacity(BLOCK, file);
+    Ok(if is_gzip(path) {
+        Box::new(BufReader::with_capacity(BLOCK, MultiGzDecoder::new(file)))
+    } else {
+        Box::new(file)
+    })
+}
+
+/// The next whole lines of a file; none at its end.
+fn block(reader: &mut impl BufRead, path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut block = Vec::with_capacity(BLOCK + (BLOCK >> 3));
+    while block.len() < BLOCK {
+        let before = block.len();
+        let mut limited = std::io::Read::take(&mut *reader, MAX_LINE as u64);
+        let read = limited
+            .read_until(b'\n', &mut block)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        if read == 0 {
+            break;
+        }
+        if read == MAX_LINE && block.last() != Some(&b'\n') {
+            return Err(format!("{}: a line of over {MAX_LINE} bytes", path.display()).into());
+        }
+        if block[before..].iter().all(u8::is_ascii_whitespace) {
+            block.truncate(before);
+        } else if block.last() != Some(&b'\n') {
+            block.push(b'\n');
+        }
+    }
+    Ok(block)
+}
+
+type Keys = HashMap<String, [u8; 32]>;
+
+/// Writes the records of blocks to their parts.
+fn sort_out(
+    blocks: &Mutex<Receiver<Vec<u8>>>,
+    parts: &[Mutex<File>],
+    found: &Mutex<(Findings, Keys)>,
+) -> Result<(), Failure> {
+    let mut held: Vec<Vec<u8>> = vec![Vec::new(); parts.len()];
+    loop {
+        let block = lock(blocks).recv();
+        let Ok(block) = block else { break };
+        for line in block.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            match read_line(line) {
+                Read1::Record(record) => {
+                    let part = part_of(&record.place.account, parts.len());
+                    record.write(&mut held[part]);
+                    if held[part].len() > HELD {
+                        lock(&parts[part]).write_all(&held[part])?;
+                        held[part].clear();
+                    }
+                }
+                Read1::Key(kid, key) => {
+                    lock(found).1.insert(kid, key);
+                }
+                Read1::Other => {}
+                Read1::Wrong(what) => lock(found).0.note(what),
+            }
+        }
+    }
+    for (part, held) in parts.iter().zip(&held) {
+        lock(part).write_all(held)?;
+    }
+    Ok(())
+}
+
+fn part_of(account: &str, parts: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    account.hash(&mut hasher);
+    let parts = parts as u64;
+    usize::try_from(hasher.finish() % parts).unwrap_or_default()
+}
+
+/// Recomputes journals whose records come in order.
+struct Journals<'k> {
+    keys: &'k Keys,
+    findings: Findings,
+    current: Option<Journal>,
+}
+
+/// The journal that is being recomputed.
+struct Journal {
+    audit: Audit,
+    /// Items that must name an operation of the last entry, with the operation's position.
+    unnamed: Vec<(String, u64)>,
+    /// How many operations the last entry has.
+    operations: u64,
+    /// Where the first difference was: nothing is looked at behind it.
+    differs: bool,
+}
+
+impl<'k> Journals<'k> {
+    fn new(keys: &'k Keys) -> Self {
+        Self { keys, findings: Findings::default(), current: None }
+    }
+
+    fn take(&mut self, record: &Record) {
+        let Place { account, seq, kind } = &record.place;
+        let same = self.current.as_ref().is_some_and(|now| now.audit.account().as_str() == account);
+        if !same {
+            self.end();
+            let Ok(account) = account.parse::<AccountId>() else { return };
+            self.findings.accounts += 1;
+            self.current = Some(Journal {
+                audit: Audit::new(account),
+                unnamed: Vec::new(),
+                operations: 0,
+                differs: false,
+            });
+        }
+        let Some(journal) = &mut self.current else { return };
+        if journal.differs {
+            return;
+        }
+        let taken = match kind {
+            Kind::Entry => {
+                self.findings.entries += 1;
+                journal.entry(record)
+            }
+            Kind::Operation => journal.operation(*seq, record),
+            Kind::Checkpoint => {
+                self.findings.checkpoints += 1;
+                journal.checkpoint(self.keys, record)
+            }
+        };
+        if let Err(difference) = taken {
+            journal.differs = true;
+            self.findings.differs(journal.audit.account(), &difference);
+        }
+    }
+
+    /// The current account has no more records.
+    fn end(&mut self) {
+        let Some(mut journal) = self.current.take() else { return };
+        if journal.differs {
+            return;
+        }
+        if let Err(difference) = journal.all_named() {
+            self.findings.differs(journal.audit.account(), &difference);
+        }
+    }
+
+    fn finish(mut self) -> Findings {
+        self.end();
+        self.findings
+    }
+}
+
+impl Journal {
+    fn entry(&mut self, record: &Record) -> Result<(), Difference> {
+        self.all_named()?;
+        let account = self.audit.account().clone();
+        let read = StoredEntry::from_item(&account, &record.item());
+        if let Ok(stored) = &read {
+            self.operations = stored.entry.operations.len() as u64;
+            let items = operation_items(&account, &stored.entry).into_iter();
+            // Items of other kinds don't tell their account: they are not among its records.
+            self.unnamed = items
+                .filter(|(key, _)| key.pk.starts_with("O#"))
+                .map(|(key, position)| (key.pk, u64::from(position)))
+                .collect();
+        }
+        self.audit.take(read)
+    }
+
+    fn operation(&mut self, seq: u64, record: &Record) -> Result<(), Difference> {
+        let item = record.item();
+        let pk = text(&item, "pk").unwrap_or_default();
+        let position = uc_ledger::store::number(&item, "n").unwrap_or(u64::MAX);
+        self.unnamed.retain(|(named, at)| named != pk || *at != position);
+        if seq == self.audit.seq() && position < self.operations {
+            return Ok(());
+        }
+        let what = format!("the item {pk} names op_{seq}_{position}, which is not there");
+        Err(Difference { seq, what })
+    }
+
+    fn checkpoint(&mut self, keys: &Keys, record: &Record) -> Result<(), Difference> {
+        let seq = record.place.seq;
+        let difference = |what: String| Err(Difference { seq, what });
+        let Some(checkpoint) = Checkpoint::from_item(&record.item()) else {
+            return difference("a checkpoint of it can't be read".to_owned());
+        };
+        let Checkpoint { day, kid, .. } = &checkpoint;
+        let account = self.audit.account();
+        if !keys.get(kid).is_some_and(|key| checkpoint.is_signed_by(account, key)) {
+            return difference(format!("the checkpoint of {day} is not signed by the key {kid}"));
+        }
+        self.audit.compare(&checkpoint)?;
+        self.audit.end(Some(&checkpoint))
+    }
+
+    /// Every operation of the last entry was named by its item.
+    fn all_named(&mut self) -> Result<(), Difference> {
+        match self.unnamed.pop() {
+            None => Ok(()),
+            Some((pk, position)) => {
+                let seq = self.audit.seq();
+                let what = format!("op_{seq}_{position} is not named by its item {pk}");
+                Err(Difference { seq, what })
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The audit of whole tables and exports: right ones pass, and every kind of damage shows where
+//! it is, however the items are ordered, and after an interruption as well.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use uc_audit::cli::Options;
+use uc_audit::{Findings, export, generate};
+
+/// A directory that goes with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("uc-tests-{:016x}", fastrand::u64(..)));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+fn options(state: Option<PathBuf>) -> Options {
+    Options { state, parallel: NonZeroUsize::new(2).unwrap(), keys: Vec::new() }
+}
+
+fn audit(path: &Path) -> Findings {
+    export::audit(&[path.to_owned()], &options(None)).unwrap()
+}
+
+/// The first line whose item has these keys.
+fn find(lines: &[Value], pk: &str, sk: &str) -> usize {
+    let is = |line: &Value| {
+        let key = |name: &str| line["Item"][name]["S"].as_str().unwrap_or_default();
+        key("pk").starts_with(pk) && key("sk").starts_with(sk)
+    };
+    lines.iter().position(is).unwrap()
+}
+
+#[tokio::test]
+async fn damage_in_an_export_shows() {
+    let scratch = Scratch::new();
+    let path = scratch.0.join("export.json.gz");
+    generate::export(210, 7, 1, &path).await.unwrap();
+    let right = audit(&path);
+    assert_eq!((right.accounts, right.entries, right.differing), (7, 210, 0), "{right:?}");
+
+    let mut text = String::new();
+    let file = std::fs::File::open(&path).unwrap();
+    std::io::Read::read_to_string(&mut flate2::read::MultiGzDecoder::new(file), &mut text).unwrap();
+    let intact: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let account = "A#workspace_00000003";
+    let check = |name: &str, damage: &dyn Fn(&mut Vec<Value>), expected: &str| {
+        let mut lines = intact.clone();
+        damage(&mut lines);
+        // In any order and in several files.
+        fastrand::shuffle(&mut lines);
+        let directory = scratch.0.join(name);
+        std::fs::create_dir(&directory).unwrap();
+        for (number, lines) in lines.chunks(200).enumerate() {
+            let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            std::fs::write(directory.join(format!("{number}.json")), lines).unwrap();
+        }
+        let found = audit(&directory);
+        if expected.is_empty() {
+            assert_eq!(found, right, "{name}");
+        } else {
+            assert_eq!(found.differing, 1, "{name}: {found:?}");
+            assert!(found.shown[0].contains(expected), "{name}: {found:?}");
+        }
+    };
+    check("intact", &|_| {}, "");
+    check(
+        "erased",
+        &|lines| {
+            for line in lines {
+                line["Item"].as_object_mut().unwrap().remove("x");
+            }
+        },
+        "",
+    );
+    check(
+        "entry missing",
+        &|lines| drop(lines.remove(find(lines, account, "E#000000000003"))),
+        "workspace_00000003: entry 3",
+    );
+    check(
+        "hash changed",
+        &|lines| {
+            let at = find(lines, account, "E#000000000005");
+            let other = lines[find(lines, account, "E#000000000004")]["Item"]["h"].clone();
+            lines[at]["Item"]["h"] = other;
+        },
+        "entry 5: the hash does not follow",
+    );
+    check(
+        "operation item missing",
+        &|lines| drop(lines.remove(find(lines, "O#workspace_00000003#", "O"))),
+        "is not named by its item",
+    );
+    check(
+        "an operation past the head",
+        &|lines| {
+            let at = find(lines, "O#workspace_00000003#", "O");
+            let mut item = lines[at].clone();
+            item["Item"]["pk"] = json!({"S": "O#workspace_00000003#c#extra"});
+            item["Item"]["q"] = json!({"N": "9999"});
+            lines.push(item);
+        },
+        "names op_9999_0, which is not there",
+    );
+    check(
+        "a checkpoint that nobody signed",
+        &|lines| {
+            let entry = lines[find(lines, account, "E#000000000002")]["Item"].clone();
+            lines.push(json!({"Item": {
+                "pk": {"S": "C#workspace_00000003"}, "sk": {"S": "2026-01-02"}, "q": {"N": "2"},
+                "h": entry["h"], "kid": {"S": "k"}, "s": {"B": "AAAA"},
+            }}));
+        },
+        "not signed by the key k",
+    );
+    check("not an item", &|lines| lines.push(json!({"Key": 1})), "a line of the export");
+}
+
+#[tokio::test]
+async fn an_audit_goes_on_where_it_stopped() {
+    let scratch = Scratch::new();
+    let path = scratch.0.join("export.jsonl");
+    generate::export(200, 20, 2, &path).await.unwrap();
+    let state = scratch.0.join("state.json");
+    let whole = export::audit(std::slice::from_ref(&path), &options(Some(state.clone()))).unwrap();
+    assert_eq!((whole.accounts, whole.entries, whole.differing), (20, 200, 0));
+    // All is done: nothing is read again, and the findings are those of before.
+    let again = export::audit(std::slice::from_ref(&path), &options(Some(state.clone()))).unwrap();
+    assert_eq!(again, whole);
+    let other = scratch.0.join("other.jsonl");
+    generate::export(10, 1, 3, &other).await.unwrap();
+    let refused = export::audit(&[other], &options(Some(state))).unwrap_err().to_string();
+    assert!(refused.contains("another export"), "{refused}");
+}
