@@ -256,7 +256,9 @@ pub(crate) async fn happened(
 /// did not price.
 pub(crate) fn priced(detail: &Detail) -> Option<(u64, &[RatedItem])> {
     let version = match detail {
-        Detail::Charge { ratio_version, .. } => *ratio_version,
+        Detail::Charge { ratio_version, .. } | Detail::Capture { ratio_version, .. } => {
+            *ratio_version
+        }
         _ => None,
     };
     let items = rated_items(detail);

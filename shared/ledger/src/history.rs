@@ -51,7 +51,7 @@ impl Filter {
 /// What an operation priced by the ratio table; nothing for one that has no prices.
 pub fn rated_items(detail: &Detail) -> &[RatedItem] {
     match detail {
-        Detail::Charge { items, .. } => items,
+        Detail::Charge { items, .. } | Detail::Capture { items, .. } => items,
         _ => &[],
     }
 }

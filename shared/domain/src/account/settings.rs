@@ -79,6 +79,7 @@ impl Status {
         }
     }
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "minicbor asks for a reference")]
     fn is_default(&self) -> bool {
         self.is_active()
     }
