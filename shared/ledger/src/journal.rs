@@ -1,9 +1,10 @@
 //! [`Ledger`], reading and writing accounts.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::primitives::Blob;
+use tokio::time::Instant;
 use uc_domain::account::{
     AccountState, Applied, Balance, Command, Draft, Operation, OperationId, Origin, Rejection,
     Settings,
@@ -267,8 +268,8 @@ impl Ledger {
         let mut conflicts = 0;
         let mut followed_conflict = false;
         let nonce: [u8; 8] = fastrand::u64(..).to_be_bytes();
-        // What was sent, but nobody knows whether it was written.
-        let mut unknown = Vec::new();
+        // What was sent. Of some of it nobody knows whether it was written.
+        let mut sent = Vec::new();
         loop {
             let composed = match self.compose(ask, nonce, head.as_ref(), &decide) {
                 Ok(composed) => composed,
@@ -280,7 +281,7 @@ impl Ledger {
                     };
                 }
             };
-            let sent = Sent { id: composed.id, hash: composed.stored.hash };
+            sent.push(Sent { id: composed.id, hash: composed.stored.hash });
             let skew = self.store.clock_skew_seconds();
             if skew > MAX_SKEW_SECONDS {
                 return Err(LedgerError::ClockSkew(skew).into());
@@ -289,24 +290,26 @@ impl Ledger {
                 Attempt::Written(outcome) => {
                     return Ok(Outcome { retries, conflicts, ..*outcome });
                 }
-                Attempt::Behind(faster) if !followed_conflict => {
-                    followed_conflict = true;
-                    conflicts += 1;
-                    head = Some(*faster);
-                    retries += 1;
-                    if started.elapsed() > PATIENCE {
-                        return Err(LedgerError::Busy.into());
+                Attempt::Behind(faster) => {
+                    // No operation item tells, but the entry may be ours to the last byte: this
+                    // write was done twice, or an earlier one has arrived late.
+                    if let Some(own) = sent.iter().find(|sent| sent.hash == faster.hash) {
+                        let outcome = outcome(*faster, own.id.position, false)?;
+                        return Ok(Outcome { retries, conflicts, ..outcome });
                     }
-                    continue;
-                }
-                Attempt::Behind(_) => {
                     conflicts += 1;
+                    if !followed_conflict {
+                        followed_conflict = true;
+                        head = Some(*faster);
+                        retries += 1;
+                        if started.elapsed() > PATIENCE {
+                            return Err(LedgerError::Busy.into());
+                        }
+                        continue;
+                    }
                     None
                 }
-                Attempt::Again(text) => {
-                    unknown.push(sent);
-                    Some(text)
-                }
+                Attempt::Again(text) => Some(text),
             };
             retries += 1;
             if started.elapsed() > PATIENCE {
@@ -318,17 +321,18 @@ impl Ledger {
                 pause(retries).await;
             }
             followed_conflict = false;
-            if ask.origin == Origin::System
-                && let Some(outcome) = self.written(ask.account, &unknown).await?
-            {
-                return Ok(Outcome { retries, conflicts, ..outcome });
-            }
             head = match self.head(ask.account).await {
                 Ok(head) => head,
                 // Reading failed while it is unknown whether the write happened: try on.
                 Err(LedgerError::Unavailable(_)) => head,
                 Err(error) => return Err(error.into()),
             };
+            // After the head: what arrives later than that is in the way of the next write.
+            if ask.origin == Origin::System
+                && let Some(outcome) = self.written(ask.account, &sent).await?
+            {
+                return Ok(Outcome { retries, conflicts, ..outcome });
+            }
         }
     }
 
@@ -464,14 +468,7 @@ impl Ledger {
         let Composed { stored, id, puts, entry_index, extras } = composed;
         let mut in_the_way = match self.store.transact(puts).await {
             Ok(()) => {
-                let outcome = Outcome {
-                    happened: happened(&stored, id.position)?,
-                    state: stored.entry.state,
-                    replayed: false,
-                    retries: 0,
-                    conflicts: 0,
-                };
-                return Ok(Attempt::Written(outcome.into()));
+                return Ok(Attempt::Written(outcome(stored, id.position, false)?.into()));
             }
             Err(TransactError::Failed(in_the_way)) => in_the_way,
             Err(TransactError::Conflict) => return Ok(Attempt::Again("conflict".to_owned())),
@@ -488,49 +485,33 @@ impl Ledger {
             return Ok(Attempt::Written(outcome.into()));
         }
         // The caller's conditions come before the race for the entry: if they fail, no later
-        // entry will do.
+        // entry will do. It may be this very request that fulfilled them before: the operation's
+        // reason is silent about it where it is a conflict with one more delivery.
         for index in extras {
             if let Some(item) = take(index) {
-                return Err(Asked::Prevented(index - entry_index - 1, item));
+                return match self.replay(ask, nonce).await? {
+                    Some(outcome) => Ok(Attempt::Written(outcome.into())),
+                    None => Err(Asked::Prevented(index - entry_index - 1, item)),
+                };
             }
         }
         match take(entry_index) {
             Some(item) if item.is_empty() => Ok(Attempt::Again("conflict".to_owned())),
-            Some(item) => {
-                let faster = StoredEntry::from_item(ask.account, &item)?;
-                if faster.hash == stored.hash {
-                    // No operation item tells, but the entry is ours to the last byte.
-                    let outcome = Outcome {
-                        happened: happened(&faster, id.position)?,
-                        state: faster.entry.state,
-                        replayed: false,
-                        retries: 0,
-                        conflicts: 0,
-                    };
-                    return Ok(Attempt::Written(outcome.into()));
-                }
-                Ok(Attempt::Behind(faster.into()))
-            }
+            Some(item) => Ok(Attempt::Behind(StoredEntry::from_item(ask.account, &item)?.into())),
             None => Err(LedgerError::Refused("a condition that none was set for".into()).into()),
         }
     }
 
-    /// Which of the writes of unknown fate was written, where no operation item tells.
+    /// Which of the writes that were sent was written, where no operation item tells.
     async fn written(
         &self,
         account: &AccountId,
-        unknown: &[Sent],
+        sent: &[Sent],
     ) -> Result<Option<Outcome>, LedgerError> {
-        for sent in unknown {
+        for sent in sent {
             let stored = self.entry(account, sent.id.seq).await?;
             if let Some(stored) = stored.filter(|stored| stored.hash == sent.hash) {
-                return Ok(Some(Outcome {
-                    happened: happened(&stored, sent.id.position)?,
-                    state: stored.entry.state,
-                    replayed: false,
-                    retries: 0,
-                    conflicts: 0,
-                }));
+                return outcome(stored, sent.id.position, false).map(Some);
             }
         }
         Ok(None)
@@ -561,13 +542,8 @@ impl Ledger {
             .entry(ask.account, id.seq)
             .await?
             .ok_or_else(|| LedgerError::Corrupt(format!("{id} of {} has no entry", ask.account)))?;
-        Ok(Outcome {
-            happened: happened(&stored, id.position)?,
-            replayed: bytes(item, NONCE) != Some(nonce.as_slice()),
-            state: stored.entry.state,
-            retries: 0,
-            conflicts: 0,
-        })
+        let replayed = bytes(item, NONCE) != Some(nonce.as_slice());
+        Ok(outcome(stored, id.position, replayed)?)
     }
 
     /// The newest entry of an account.
@@ -775,6 +751,11 @@ struct Composed {
     puts: Vec<Put>,
     entry_index: usize,
     extras: std::ops::Range<usize>,
+}
+
+fn outcome(stored: StoredEntry, position: u8, replayed: bool) -> Result<Outcome, LedgerError> {
+    let happened = happened(&stored, position)?;
+    Ok(Outcome { happened, state: stored.entry.state, replayed, retries: 0, conflicts: 0 })
 }
 
 fn happened(stored: &StoredEntry, position: u8) -> Result<Happened, LedgerError> {
