@@ -1,19 +1,11 @@
 //! [`MemoryStore`]: the table in memory, with every failure that the real one has.
 
-use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use uc_ledger::store::{
-    self, Condition, DUE_AT, DUE_SHARD, DueKey, Item, Key, PK, Put, Query, SK, Store, StoreError,
-    TransactError,
-};
+use uc_ledger::store::{DueKey, Item, Key, Put, Query, Store, StoreError, TransactError};
 
-/// Most bytes of an item.
-const ITEM_LIMIT: usize = 400 << 10;
-/// Most items and bytes of a transaction.
-const TRANSACTION_ITEMS: usize = 100;
-const TRANSACTION_LIMIT: usize = 4 << 20;
+use crate::Table;
 
 /// What somebody asks of the store.
 #[derive(Debug, Clone, Copy)]
@@ -47,12 +39,12 @@ pub enum StoreFault {
 
 type Faults = Box<dyn FnMut(Operation<'_>) -> Option<StoreFault> + Send>;
 
-/// A table in memory. Conditions, transactions, order and limits are those of the real one.
+/// A [`Table`] as a store.
 ///
 /// Every operation lets other tasks run before and after it, so that on a runtime of one thread
 /// tasks interleave in an order that only the seed decides.
 pub struct MemoryStore {
-    items: Mutex<BTreeMap<(String, String), Item>>,
+    table: Mutex<Table>,
     faults: Mutex<Faults>,
     random: Mutex<fastrand::Rng>,
     skew_seconds: Mutex<u64>,
@@ -62,7 +54,7 @@ impl MemoryStore {
     /// An empty table in which nothing goes wrong.
     pub fn new(seed: u64) -> Self {
         Self {
-            items: Mutex::default(),
+            table: Mutex::default(),
             faults: Mutex::new(Box::new(|_| None)),
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
             skew_seconds: Mutex::default(),
@@ -81,12 +73,12 @@ impl MemoryStore {
 
     /// All items, in order of their keys.
     pub fn items(&self) -> Vec<Item> {
-        lock(&self.items).values().cloned().collect()
+        lock(&self.table).items().cloned().collect()
     }
 
     /// Writes an item behind everybody's back.
     pub fn tamper(&self, item: Item) {
-        lock(&self.items).insert(key_of(&item), item);
+        lock(&self.table).tamper(item);
     }
 
     async fn turn(&self, operation: Operation<'_>) -> Option<StoreFault> {
@@ -106,13 +98,13 @@ impl MemoryStore {
     async fn with<T>(
         &self,
         operation: Operation<'_>,
-        work: impl FnOnce(&mut BTreeMap<(String, String), Item>) -> Result<T, StoreError> + Send,
+        work: impl FnOnce(&mut Table) -> Result<T, StoreError> + Send,
     ) -> Result<T, StoreError> {
         let fault = self.turn(operation).await;
         if matches!(fault, Some(StoreFault::NotDone | StoreFault::Conflict)) {
             return Err(StoreError::NoAnswer("injected: not done".to_owned()));
         }
-        let answer = work(&mut lock(&self.items));
+        let answer = work(&mut lock(&self.table));
         self.pause().await;
         if fault == Some(StoreFault::AnswerLost) {
             return Err(StoreError::NoAnswer("injected: answer lost".to_owned()));
@@ -121,55 +113,18 @@ impl MemoryStore {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn key_of(item: &Item) -> (String, String) {
-    let part = |name| store::text(item, name).expect("an item has both keys").to_owned();
-    (part(PK), part(SK))
-}
-
-fn holds(condition: &Condition, there: Option<&Item>) -> bool {
-    match condition {
-        Condition::None => true,
-        Condition::NotExists => there.is_none(),
-        Condition::Equals(name, value) => there.and_then(|item| item.get(*name)) == Some(value),
-    }
-}
-
-fn refuse_large(item: &Item) -> Result<(), StoreError> {
-    if store::item_size(item) > ITEM_LIMIT {
-        return Err(StoreError::Refused("the item is larger than 400 KB".to_owned()));
-    }
-    Ok(())
 }
 
 #[async_trait]
 impl Store for MemoryStore {
     async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError> {
-        self.with(Operation::Get(key), |items| {
-            Ok(items.get(&(key.pk.clone(), key.sk.clone())).cloned())
-        })
-        .await
+        self.with(Operation::Get(key), |table| Ok(table.get(key))).await
     }
 
     async fn query(&self, query: &Query) -> Result<Vec<Item>, StoreError> {
-        self.with(Operation::Query(query), |items| {
-            let from = (query.pk.clone(), query.from.clone());
-            let to = (query.pk.clone(), query.to.clone());
-            if from > to {
-                return Err(StoreError::Refused("from is after to".to_owned()));
-            }
-            let found = items.range(from..=to).map(|(_, item)| item.clone());
-            let limit = query.limit as usize;
-            Ok(if query.descending {
-                found.rev().take(limit).collect()
-            } else {
-                found.take(limit).collect()
-            })
-        })
-        .await
+        self.with(Operation::Query(query), |table| table.query(query)).await
     }
 
     async fn query_due(
@@ -179,54 +134,26 @@ impl Store for MemoryStore {
         after: Option<&DueKey>,
         limit: u32,
     ) -> Result<Vec<DueKey>, StoreError> {
-        self.with(Operation::QueryDue(shard), |items| {
-            let order = |due: &DueKey| (due.due_at.clone(), due.key.pk.clone(), due.key.sk.clone());
-            let mut due: Vec<DueKey> = items
-                .values()
-                .filter(|item| store::text(item, DUE_SHARD) == Some(shard))
-                .filter_map(|item| {
-                    let (pk, sk) = key_of(item);
-                    let due_at = store::text(item, DUE_AT)?.to_owned();
-                    Some(DueKey { key: Key { pk, sk }, due_at })
-                })
-                .filter(|due| due.due_at.as_str() <= until)
-                .filter(|due| after.is_none_or(|after| order(due) > order(after)))
-                .collect();
-            due.sort_by_key(order);
-            due.truncate(limit as usize);
-            Ok(due)
+        self.with(Operation::QueryDue(shard), |table| {
+            Ok(table.query_due(shard, until, after, limit))
         })
         .await
     }
 
     async fn put(&self, put: Put) -> Result<(), StoreError> {
-        self.with(Operation::Put(&put), |items| {
-            refuse_large(&put.item)?;
-            let key = key_of(&put.item);
-            if !holds(&put.condition, items.get(&key)) {
-                return Err(StoreError::ConditionFailed);
-            }
-            items.insert(key, put.item.clone());
-            Ok(())
-        })
-        .await
+        self.with(Operation::Put(&put), |table| table.put(put.clone())).await
     }
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
-        self.with(Operation::Delete(key), |items| {
-            items.remove(&(key.pk.clone(), key.sk.clone()));
+        self.with(Operation::Delete(key), |table| {
+            table.delete(key);
             Ok(())
         })
         .await
     }
 
     async fn remove(&self, key: &Key, attribute: &'static str) -> Result<(), StoreError> {
-        self.with(Operation::Remove(key), |items| {
-            let item = items.get_mut(&(key.pk.clone(), key.sk.clone()));
-            item.ok_or(StoreError::ConditionFailed)?.remove(attribute);
-            Ok(())
-        })
-        .await
+        self.with(Operation::Remove(key), |table| table.remove(key, attribute)).await
     }
 
     async fn transact(&self, puts: Vec<Put>) -> Result<(), TransactError> {
@@ -238,7 +165,7 @@ impl Store for MemoryStore {
             }
             Some(StoreFault::AnswerLost) | None => {}
         }
-        let answer = transact(&mut lock(&self.items), puts);
+        let answer = lock(&self.table).transact(puts);
         self.pause().await;
         if fault == Some(StoreFault::AnswerLost) {
             return Err(StoreError::NoAnswer("injected: answer lost".to_owned()).into());
@@ -249,35 +176,4 @@ impl Store for MemoryStore {
     fn clock_skew_seconds(&self) -> u64 {
         *lock(&self.skew_seconds)
     }
-}
-
-fn transact(
-    items: &mut BTreeMap<(String, String), Item>,
-    puts: Vec<Put>,
-) -> Result<(), TransactError> {
-    let keys: Vec<_> = puts.iter().map(|put| key_of(&put.item)).collect();
-    let size: usize = puts.iter().map(|put| store::item_size(&put.item)).sum();
-    if puts.is_empty()
-        || puts.len() > TRANSACTION_ITEMS
-        || size > TRANSACTION_LIMIT
-        || keys.iter().collect::<HashSet<_>>().len() < keys.len()
-    {
-        return Err(StoreError::Refused("not a possible transaction".to_owned()).into());
-    }
-    for put in &puts {
-        refuse_large(&put.item)?;
-    }
-    let in_the_way: Vec<Option<Item>> = puts
-        .iter()
-        .zip(&keys)
-        .map(|(put, key)| {
-            let there = items.get(key);
-            (!holds(&put.condition, there)).then(|| there.cloned().unwrap_or_default())
-        })
-        .collect();
-    if in_the_way.iter().any(Option::is_some) {
-        return Err(TransactError::Failed(in_the_way));
-    }
-    items.extend(keys.into_iter().zip(puts.into_iter().map(|put| put.item)));
-    Ok(())
 }

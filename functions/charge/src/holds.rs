@@ -372,9 +372,9 @@ async fn capture_hold(
         }
     };
     match answer {
-        Ok(Answer::Charged(outcome)) => Ok(views::moved(outcome)),
+        Ok(Answer::Charged(outcome)) => Ok(views::moved(*outcome)),
         Ok(Answer::Unrated(unrated, replayed)) => {
-            let mut response = views::created(replayed, Parked { unrated });
+            let mut response = views::created(replayed, Parked { unrated: *unrated });
             *response.status_mut() = StatusCode::ACCEPTED;
             Ok(response)
         }

@@ -78,6 +78,7 @@ fn grant(now: Timestamp, more: u64) -> Command {
         effective_at: None,
         expires_at: Some(now.saturating_add_millis(DAY)),
         paid: None,
+        rollover: None,
     })
 }
 

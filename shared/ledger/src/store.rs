@@ -117,7 +117,8 @@ pub enum TransactError {
 pub trait Store: Send + Sync {
     /// One item.
     async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError>;
-    /// Items of one partition. May return fewer than asked although there are more.
+    /// Items of one partition. Returns fewer than asked although there are more only where they
+    /// are over 1 MB together, which entries can be and nothing else that is listed here.
     async fn query(&self, query: &Query) -> Result<Vec<Item>, StoreError>;
     /// Keys of what is due in a shard until `until` (inclusive), oldest first, after `after`;
     /// eventually consistent.

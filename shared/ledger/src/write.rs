@@ -1,10 +1,11 @@
 //! How entries are written: one ask, or many of one account in as few entries as they fit into.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use futures_util::{StreamExt, stream};
+use tokio::time::Instant;
 use uc_domain::AccountId;
 use uc_domain::account::{
     AccountState, Command, Draft, MAX_COMMANDS, OperationId, Origin, Rejection, apply,
@@ -137,8 +138,8 @@ impl Ledger {
         let mut head = self.head(account).await?;
         let mut tries = Tries::default();
         let mut followed_conflict = false;
-        // What was sent, but nobody knows whether it was written.
-        let mut unknown: Vec<Sent> = Vec::new();
+        // What was sent. Of some of it nobody knows whether it was written.
+        let mut history: Vec<Sent> = Vec::new();
         let mut most = MAX_COMMANDS;
         loop {
             let pending: Vec<usize> =
@@ -150,7 +151,7 @@ impl Ledger {
                 self.compose(past, asks, &pending[..], head.as_ref(), most, &decide);
             let Some(Next { stored, placed, puts, entry_index }) = entry else {
                 // They may have happened already: then they are replays, not refusals.
-                past.refuse(asks, refused, &unknown, answers).await;
+                past.refuse(asks, refused, &history, answers).await;
                 continue;
             };
             if placed.len() > 1
@@ -164,12 +165,12 @@ impl Ledger {
             if skew > MAX_SKEW_SECONDS {
                 return Err(LedgerError::ClockSkew(skew));
             }
-            let sent = Sent { seq: stored.seq(), hash: stored.hash, placed };
+            let sent = Sent { seq: stored.seq(), hash: stored.hash, placed, is_unknown: false };
             let obstacle = match self.store().transact(puts).await {
                 Ok(()) => {
                     sent.answer(&stored, &mut tries, answers);
                     answer_same(asks, &same, answers);
-                    past.refuse(asks, refused, &unknown, answers).await;
+                    past.refuse(asks, refused, &history, answers).await;
                     head = Some(stored);
                     followed_conflict = false;
                     continue;
@@ -185,15 +186,18 @@ impl Ledger {
                             let what = "a condition that none was set for";
                             return Err(LedgerError::Refused(what.into()));
                         }
-                        Some(item) if item.is_empty() => Some("conflict".to_owned()),
+                        Some(item) if item.is_empty() => Some((sent, "conflict".to_owned())),
                         Some(item) => {
                             let faster = StoredEntry::from_item(account, &item)?;
-                            if faster.hash == sent.hash {
-                                // No operation item tells, but the entry is ours to the last byte.
-                                sent.answer(&faster, &mut tries, answers);
+                            // No operation item tells, but the entry may be ours to the last byte:
+                            // this write was done twice, or an earlier one has arrived late.
+                            let own = |sent: &&Sent| sent.hash == faster.hash;
+                            if let Some(own) = history.iter().chain([&sent]).find(own) {
+                                own.answer(&faster, &mut tries, answers);
                                 head = Some(faster);
                                 continue;
                             }
+                            history.push(sent);
                             tries.conflicts += 1;
                             if progress || !followed_conflict {
                                 followed_conflict = true;
@@ -208,30 +212,34 @@ impl Ledger {
                         }
                     }
                 }
-                Err(TransactError::Conflict) => Some("conflict".to_owned()),
-                Err(TransactError::Store(StoreError::NoAnswer(text))) => Some(text),
+                Err(TransactError::Conflict) => Some((sent, "conflict".to_owned())),
+                Err(TransactError::Store(StoreError::NoAnswer(text))) => Some((sent, text)),
                 Err(TransactError::Store(error)) => return Err(error.into()),
             };
             tries.retries += 1;
             if started.elapsed() > PATIENCE {
-                return Err(obstacle.map_or(LedgerError::Busy, LedgerError::Unavailable));
+                return Err(
+                    obstacle.map_or(LedgerError::Busy, |(_, text)| LedgerError::Unavailable(text))
+                );
             }
             // Who lost a race runs again at once: waiting would let newcomers pass for ever. Who met
             // an obstacle waits for it to go.
-            if obstacle.is_some() {
-                unknown.push(sent);
+            if let Some((mut sent, _)) = obstacle {
+                sent.is_unknown = true;
+                history.push(sent);
                 pause(tries.retries).await;
             }
             followed_conflict = false;
-            if pending.iter().any(|index| asks[*index].origin == Origin::System) {
-                self.answer_written(account, &unknown, &mut tries, answers).await?;
-            }
             head = match self.head(account).await {
                 Ok(head) => head,
                 // Reading failed while it is unknown whether the write happened: try on.
                 Err(LedgerError::Unavailable(_)) => head,
                 Err(error) => return Err(error),
             };
+            // After the head: what arrives later than that is in the way of the next write.
+            if pending.iter().any(|index| asks[*index].origin == Origin::System) {
+                self.answer_written(account, &history, &mut tries, answers).await?;
+            }
         }
     }
 
@@ -333,15 +341,15 @@ impl Ledger {
         Composed { entry, refused, same }
     }
 
-    /// Answers from the writes of unknown fate that were written, where no operation item tells.
+    /// Answers from what was sent and written, where no operation item tells.
     async fn answer_written<E>(
         &self,
         account: &AccountId,
-        unknown: &[Sent],
+        history: &[Sent],
         tries: &mut Tries,
         answers: &mut Answers<E>,
     ) -> Result<(), LedgerError> {
-        for sent in unknown {
+        for sent in history {
             let stored = self.entry(account, sent.seq).await?;
             if let Some(stored) = stored.filter(|stored| stored.hash == sent.hash) {
                 sent.answer(&stored, tries, answers);
@@ -393,6 +401,8 @@ struct Sent {
     seq: u64,
     hash: [u8; 32],
     placed: Vec<Placed>,
+    /// Whether nobody knows if it was written.
+    is_unknown: bool,
 }
 
 impl Sent {
@@ -474,7 +484,7 @@ impl<'l> Past<'l> {
         &self,
         asks: &[&Ask<'_>],
         refused: Vec<(usize, Asked<E>)>,
-        unknown: &[Sent],
+        history: &[Sent],
         answers: &mut Answers<E>,
     ) {
         let store = self.ledger.store();
@@ -498,7 +508,8 @@ impl<'l> Past<'l> {
                 Ok(Some(item)) if self.is_parked(&item) => Err(refusal),
                 // A later one of this call has the key: when this one was asked, none had.
                 Ok(Some(item))
-                    if self.wrote(&item) && !unknown.iter().any(|sent| sent.has(index)) =>
+                    if self.wrote(&item)
+                        && !history.iter().any(|sent| sent.is_unknown && sent.has(index)) =>
                 {
                     Err(refusal)
                 }
@@ -533,7 +544,20 @@ impl<'l> Past<'l> {
             let first = placed.extras.start;
             let met = placed.extras.clone().find_map(|put| Some((put - first, take(put)?)));
             if let Some((put, item)) = met {
-                answers[placed.index] = Some(Err(Asked::Prevented(put, item)));
+                // It may be this very request that fulfilled them before: the operation's reason is
+                // silent about it where it is a conflict with one more delivery.
+                let ask = asks[placed.index];
+                let done = match keys::operation(self.account, &ask.origin) {
+                    Some(key) => self.ledger.store().get(&key).await?,
+                    None => None,
+                };
+                answers[placed.index] = Some(match done.filter(|done| !self.is_parked(done)) {
+                    Some(done) => {
+                        let answer = self.replay(ask, &done, &mut entries).await;
+                        answer.map(|outcome| tries.told(outcome))
+                    }
+                    None => Err(Asked::Prevented(put, item)),
+                });
                 progress = true;
             }
         }
