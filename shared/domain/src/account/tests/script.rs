@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use uc_domain::account::{
     AccountState, Capture, Charge, Command, Detail, GrantId, GrantRequest, GrantTerms, Hold,
-    HoldId, HoldRequest, Operation, OperationId, Origin, Overuse, PaymentChange, REFUND_MILLIS,
-    RatedItem, RefundRequest, Rejection, Rollover, Settings, Source, Status, Target,
+    HoldId, HoldRequest, Operation, OperationId, Origin, Overuse, PaymentChange, RatedItem,
+    RefundRequest, Rejection, Rollover, Settings, Source, Status, Target,
 };
 use uc_domain::ratios::{Line, Multiplier, Per, Rate};
 use uc_domain::{Credits, Quantity, Timestamp};
@@ -48,6 +48,8 @@ pub trait Machine {
     fn close(&mut self);
     /// The state as it was written last.
     fn state(&self) -> AccountState;
+    /// Checks what must hold after a case.
+    fn finish(&mut self) {}
 }
 
 /// All cases, each with a name and a content of its own.
@@ -91,6 +93,7 @@ fn check(case: &Case, machine: &mut dyn Machine) -> Result<(), String> {
             return Err(format!("[{name}]\n{commands}\nexpected: {expected}\nactual:   {actual}"));
         }
     }
+    run.machine.finish();
     Ok(())
 }
 
@@ -370,21 +373,20 @@ impl World {
         self.holds.get(index).copied().unwrap_or(HoldId(NEVER))
     }
 
+    fn was_voided(&self, id: GrantId) -> bool {
+        let voids = |operation: &Operation| matches!(operation.detail, Detail::GrantVoid { grant, .. } if grant == id);
+        self.operations.iter().any(voids)
+    }
+
     /// The terms on which an operation opened a grant.
     fn terms(&self, id: GrantId) -> Option<GrantTerms> {
         let operation = self.operation(id.0);
-        let refund = |grant| {
-            let source = Source::Refund;
-            let priority = source.default_priority();
-            let expires_at = Some(operation.at.saturating_add_millis(REFUND_MILLIS));
-            GrantTerms { id: grant, source, priority, effective_at: operation.at, expires_at }
-        };
         match operation.detail {
             Detail::Grant { grant, source, priority, effective_at, expires_at, .. } => {
                 Some(GrantTerms { id: grant, source, priority, effective_at, expires_at })
             }
             Detail::Refund { grant, .. } | Detail::ClawbackReversal { grant, .. } => {
-                grant.map(refund)
+                grant.map(|grant| GrantTerms::of_refund(grant, operation.at))
             }
             _ => None,
         }
@@ -473,8 +475,8 @@ impl World {
             _ => None,
         });
         let terms = postings.iter().filter_map(|posting| match posting.target {
-            Target::Grant(id) => self.terms(id),
-            Target::Debt => None,
+            Target::Grant(id) if !self.was_voided(id) => self.terms(id),
+            _ => None,
         });
         let mut request = RefundRequest {
             charge,
