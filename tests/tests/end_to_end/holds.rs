@@ -194,9 +194,9 @@ async fn holds_expire_and_are_captured_late() {
     let api = own.stack.api();
     let account = open(&api, "late", "10").await;
     let id = hold(&api, &account, "h", "6").await;
-    own.advance(899).await;
+    own.advance(840).await;
     assert_eq!(four(&api, &account).await, "10 4 6 0");
-    own.advance(2).await;
+    own.advance(120).await;
     assert_eq!(four(&api, &account).await, "10 10 0 0");
     let end = async |what: &str, body: Value| {
         post(&api, &account, &format!("holds/{id}/{what}"), &unique("k"), &body).send().await
