@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use uc_domain::account::{
-    Charge, Command, GrantRequest, Origin, RatedItem, Rejection, Settings, Source,
+    Capture, Charge, Command, Detail, GrantId, GrantRequest, GrantTerms, HoldId, HoldRequest,
+    Operation, OperationId, Origin, PaymentChange, RatedItem, RefundRequest, Rejection, Settings,
+    Source,
 };
+use uc_domain::payments::Reversals;
 use uc_domain::plans::{Interval, Plan};
 use uc_domain::ratios::{Conditions, Line, Multiplier, Per, Rate, Ratio};
 use uc_domain::{AccountId, Credits, Quantity, Timestamp};
@@ -18,7 +21,7 @@ use uc_ledger::store::{
 };
 use uc_ledger::{
     Ask, Asked, Batched, Clock, DynamoStore, Ledger, LedgerError, NewSubscription, Outcome,
-    Parking, Plans, Private, SystemClock, Unrated, UnratedItem, VerifyError,
+    Parking, Plans, Private, SystemClock, Unrated, UnratedItem, VerifyError, evidence, keys,
 };
 use uc_local::emulator::Emulator;
 
@@ -179,6 +182,88 @@ async fn a_charge_costs_two_round_trips_and_four_write_units() {
     let size = ledger.head(&acme).await.unwrap().unwrap().size(&acme);
     println!("a charge over 5 grants with 4 lines: {size} bytes of an entry");
     assert!(size <= 1_024, "{size} bytes");
+    fixture.stop().await;
+}
+
+/// Holds, extensions and captures cost no more than a charge: 1 read and 1 write, 4 write units.
+/// Voids, refunds and clawbacks write one item more.
+#[tokio::test]
+async fn what_corrects_costs_one_item_more() {
+    let fixture = Fixture::start().await;
+    let ledger = fixture.ledger();
+    let acme = account("workspace_7f3d9c1e5b2a4860b1c2d3e4f5061728");
+    for priority in 1..=5 {
+        let key = client(&format!("grant-{priority}"));
+        execute(&ledger, &ask(&acme, key), &grant("1000.123456", priority)).await.unwrap();
+    }
+    let measured = async |name: &str, ask: Ask<'_>, command: Command, round_trips, units| {
+        let before = fixture.dynamo.counters().read();
+        let outcome = execute(&ledger, &ask, &command).await.unwrap();
+        let after = fixture.dynamo.counters().read();
+        let seen = (
+            after.round_trips - before.round_trips,
+            after.write_units_x10 - before.write_units_x10,
+        );
+        println!("{name}: {} round trips, {} tenths of a write unit", seen.0, seen.1);
+        assert_eq!(seen, (round_trips, units * 10), "{name}");
+        outcome.happened.operation.id
+    };
+    let key = |name: &str| client(&format!("0192f3a4-7b1c-7def-8a90-{name:0>12}"));
+    let held = |credits: &str| {
+        Command::Hold(HoldRequest {
+            credits: self::credits(credits),
+            millis: 60_000,
+            partial: false,
+            ratio_version: Some(17),
+            price_group: None,
+        })
+    };
+    let hold = |id| HoldId(id);
+    let capture = |id, last| {
+        let Command::Charge(charge) = four_lines() else { unreachable!() };
+        Command::Capture(Capture { hold: hold(id), charge, last })
+    };
+    let one = measured("hold", ask(&acme, key("h1")), held("3500"), 2, 4).await;
+    let two = measured("hold", ask(&acme, key("h2")), held("100"), 2, 4).await;
+    let longer = Command::ExtendHold { hold: hold(two), millis: 120_000 };
+    measured("extension", ask(&acme, key("e")), longer, 2, 4).await;
+    measured("partial capture", ask(&acme, key("c1")), capture(one, false), 2, 4).await;
+    let charge = measured("last capture", ask(&acme, key("c2")), capture(one, true), 2, 4).await;
+    let mark = |_: &Operation| vec![evidence::mark_put(&keys::voided_hold(&acme, hold(two)))];
+    let void = Ask { extra: &mark, ..ask(&acme, key("v")) };
+    measured("void", void, Command::VoidHold(hold(two)), 2, 6).await;
+
+    let found = ledger.refund_evidence(&acme, charge).await.unwrap().unwrap();
+    let refund = Command::Refund(RefundRequest {
+        charge,
+        credits: Some(credits("1.5")),
+        postings: found.charge.postings,
+        refunded: found.refunded,
+        terms: found.terms,
+    });
+    let number = |operation: &Operation| {
+        let Detail::Refund { refunded, .. } = operation.detail else { unreachable!() };
+        vec![evidence::refund_put(&acme, charge, found.number, refunded)]
+    };
+    let refunding = Ask { extra: &number, ..ask(&acme, key("r")) };
+    measured("refund", refunding, refund, 2, 6).await;
+
+    let opening = OperationId { seq: 1, position: 0 };
+    let terms = ledger.refund_evidence(&acme, charge).await.unwrap().unwrap().terms;
+    let terms = GrantTerms { id: GrantId(opening), ..terms[0] };
+    let change = PaymentChange { payment: "pay_1001".into(), credits: credits("7"), terms };
+    let origin = Origin::PaymentChange {
+        provider: "standard".into(),
+        mode: "live".into(),
+        payment: "pay_1001".into(),
+        number: 1,
+    };
+    let reversals = Reversals { taken: credits("7"), ..Reversals::default() };
+    let key = keys::payment_change("standard", "live", "pay_1001", 1);
+    let put = |_: &Operation| vec![evidence::payment_change_put(&key, &reversals)];
+    let clawing = Ask { extra: &put, ..ask(&acme, origin) };
+    measured("clawback", clawing, Command::Clawback(change), 2, 6).await;
+    ledger.verify(&acme).await.unwrap();
     fixture.stop().await;
 }
 

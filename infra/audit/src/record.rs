@@ -4,13 +4,12 @@
 use std::borrow::Cow;
 use std::io::{self, Read};
 
-use aws_sdk_dynamodb::primitives::Blob;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use uc_domain::AccountId;
 use uc_ledger::keys;
-use uc_ledger::store::{AttributeValue, Item, Key};
+use uc_ledger::store::{AttributeValue, Blob, Item, Key};
 
 /// The longest record: an item has at most 400 KB.
 const MAX_RECORD: usize = 1 << 20;

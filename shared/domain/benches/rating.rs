@@ -5,19 +5,20 @@
 
 use std::env;
 use std::hint::black_box;
-use std::process::Command;
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 use uc_domain::Timestamp;
 use uc_domain::ratios::{Multiplier, Parameters, RatioTable, Request, Usage};
 
+mod common;
+
+use common::{COUNTED, instructions};
+
 /// Models of the tables.
 const SIZES: [usize; 3] = [50, 4_500, 10_000];
 const ROUNDS: usize = 21;
 const RATINGS: u32 = 2_000;
-/// Set in the process that Valgrind runs: the table's size and the number of ratings.
-const COUNTED: &str = "UC_RATING_COUNTED";
 
 fn main() {
     if let Ok(counted) = env::var(COUNTED) {
@@ -52,7 +53,8 @@ fn main() {
     }
     // Two sizes: Valgrind takes long to build a table.
     for models in [50, 4_500] {
-        match (instructions(models, 100), instructions(models, 1_100)) {
+        let count = |ratings| instructions(&format!("{models} {ratings}"));
+        match (count(100), count(1_100)) {
             (Some(few), Some(many)) => {
                 println!(
                     "{models:>7} models: {} instructions a rating by id",
@@ -62,19 +64,6 @@ fn main() {
             _ => return println!("no instructions counted: Valgrind is not installed"),
         }
     }
-}
-
-/// All instructions of a process that rates so often, by Valgrind.
-fn instructions(models: usize, ratings: u32) -> Option<u64> {
-    let counted = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(env::current_exe().ok()?)
-        .env(COUNTED, format!("{models} {ratings}"))
-        .output()
-        .ok()?;
-    let report = String::from_utf8(counted.stderr).ok()?;
-    let (_, count) = report.split_once("Collected :")?;
-    count.split_whitespace().next()?.parse().ok()
 }
 
 fn name(model: usize) -> String {

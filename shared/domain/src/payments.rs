@@ -201,16 +201,14 @@ mod tests {
     fn event(text: &str) -> PaymentEvent {
         let mut words = text.splitn(2, ' ');
         let (kind, rest) = (words.next().unwrap(), words.next().unwrap_or_default());
-        let (id, amount) =
-            rest.split_once(' ').map_or((rest, None), |(id, a)| (id, Some(money(a))));
+        let (id, amount) = rest.split_once(' ').unwrap_or((rest, ""));
+        let of = |text: &str| Some(text).filter(|text| !text.is_empty()).map(money);
         let dispute = id.to_owned();
         match kind {
-            "refund" => PaymentEvent::Refunded {
-                amount: Some(rest).filter(|rest| !rest.is_empty()).map(money),
-            },
-            "dispute" => PaymentEvent::Disputed { dispute, amount },
+            "refund" => PaymentEvent::Refunded { amount: of(rest) },
+            "dispute" => PaymentEvent::Disputed { dispute, amount: of(amount) },
             "won" => PaymentEvent::DisputeWon { dispute },
-            "lost" => PaymentEvent::DisputeLost { dispute, amount },
+            "lost" => PaymentEvent::DisputeLost { dispute, amount: of(amount) },
             _ => panic!("{text}"),
         }
     }

@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_and_few_bytes_are_cbor() {
-        let private = Private { actor: Some("ada".to_owned()), ..Private::default() };
+        let private = Private { actor: Some("ada ".repeat(12)), ..Private::default() };
         let none = Private::default();
         assert_eq!(seal(&[(0, &none), (1, &none)]), None);
         for (count, format) in [(1_u8, 0x82), (96, DEFLATED)] {
