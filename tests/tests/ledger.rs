@@ -134,6 +134,7 @@ fn four_lines() -> Command {
         credits: credits("3061.2345"),
         minimum_applied: false,
         matched: None,
+        parameters: [("service_class".to_owned(), "priority".to_owned())].into(),
     };
     Command::Charge(Charge {
         credits: item.credits,

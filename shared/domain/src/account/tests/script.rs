@@ -7,7 +7,7 @@ use crate::account::{
     AccountState, Charge, Command, Detail, Draft, Grant, GrantId, GrantRequest, Operation, Origin,
     Overuse, RatedItem, Rejection, Settings, Source, Target,
 };
-use crate::ratios::{Line, Multiplier, Per, Rate};
+use crate::ratios::{Line, Multiplier, Parameters, Per, Rate};
 use crate::{Credits, Quantity, Timestamp};
 
 /// Runs a case from an account without a journal.
@@ -237,6 +237,7 @@ fn item(credits: &str, lines: usize) -> RatedItem {
         credits: parse_credits(credits),
         minimum_applied: false,
         matched: None,
+        parameters: Parameters::new(),
     }
 }
 
