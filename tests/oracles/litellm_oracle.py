@@ -223,6 +223,10 @@ def classes(entry):
             wanted.append({"data_residency": region})
             wanted += [{"data_residency": region} | given for given in wanted if len(given) == 1
                        and given.get("service_class") in ("flex", "priority")]
+    if "fedramp_uplift_multiplier" in entry:
+        wanted.append({"data_residency": "fedramp"})
+        wanted += [{"data_residency": "fedramp"} | given for given in wanted if len(given) == 1
+                   and given.get("service_class") in ("flex", "priority")]
     if "regional_endpoint_uplift_multiplier" in entry:
         wanted.append({"endpoint": "regional"})
     return wanted

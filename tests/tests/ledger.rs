@@ -137,6 +137,7 @@ fn four_lines() -> Command {
         credits: credits("3061.2345"),
         minimum_applied: false,
         matched: None,
+        parameters: [("service_class".to_owned(), "priority".to_owned())].into(),
     };
     Command::Charge(Charge {
         credits: item.credits,
@@ -196,7 +197,7 @@ async fn what_corrects_costs_one_item_more() {
         let key = client(&format!("grant-{priority}"));
         execute(&ledger, &ask(&acme, key), &grant("1000.123456", priority)).await.unwrap();
     }
-    let measured = async |name: &str, ask: Ask<'_>, command: Command, round_trips, units| {
+    let measured = async |name: &str, ask: Ask<'_>, command: Command, round_trips: u64, units: u64| {
         let before = fixture.dynamo.counters().read();
         let outcome = execute(&ledger, &ask, &command).await.unwrap();
         let after = fixture.dynamo.counters().read();
@@ -538,6 +539,7 @@ fn two_lines() -> Command {
         credits: Credits::from_micros(fastrand::i128(1..20_000) * 100).unwrap(),
         minimum_applied: false,
         matched: None,
+        parameters: BTreeMap::new(),
     };
     Command::Charge(Charge {
         credits: item.credits,

@@ -18,7 +18,7 @@ use uc_http::scope::RatiosAdmin;
 use uc_http::{Access, Code, LargeBody, Problem, openapi, parse_strict, problems};
 use utoipa::ToSchema;
 
-use crate::diff::{DiffCounts, TableName, Wanted, table};
+use crate::diff::{DiffCounts, TableName, Wanted, complete};
 use crate::{Deps, faults, large_bytes, large_json, within};
 
 const CSV: &str = "text/csv; charset=utf-8; header=present";
@@ -232,7 +232,7 @@ async fn calculate_ratios(
         .body;
     let costs = read(object("/costs", costs.get().as_bytes())?)?;
     let compared = match compare_to {
-        Some(wanted) => Some(table(&deps, wanted).await?),
+        Some(wanted) => Some(complete(&deps, wanted).await?),
         None => None,
     };
     let calculation = calculate(&costs, &settings).map_err(refused)?;

@@ -1,6 +1,6 @@
 //! What changed between two tables: versions, or a version and the draft.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,13 +9,16 @@ use axum::extract::State;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
-use uc_domain::ratios::{Counts, RatioTable, TableDiff};
+use uc_domain::ratios::{Counts, Fault, RatioTable, TableDiff};
 use uc_http::scope::RatiosAdmin;
-use uc_http::{Access, Limit, Page, Problem, StrictQuery, decode_cursor, encode_cursor, problems};
+use uc_http::{
+    Access, Code, FieldError, Limit, Page, Problem, StrictQuery, decode_cursor, encode_cursor,
+    problems,
+};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::drafts::existing;
-use crate::{Deps, faults, refusal, unpublished};
+use crate::{Deps, faults, field_errors, refusal, unpublished};
 
 /// A table by what callers call it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,8 +86,40 @@ impl fmt::Display for TableName {
     }
 }
 
-/// The table that is wanted. A draft must be complete: what is missing has no price to compare.
-pub(crate) async fn table(deps: &Deps, wanted: Wanted) -> Result<(TableName, RatioTable), Problem> {
+/// How often a draft is read again without the models that had faults: each time those of the
+/// 1,000 faults are gone that are told at once.
+const MAX_ROUNDS: usize = 16;
+/// Most faults of models that are left out.
+const MAX_FAULTS: usize = 1_000;
+
+/// The models of a draft that are left out of what it is asked about.
+#[derive(Default)]
+pub(crate) struct LeftOut {
+    models: BTreeSet<String>,
+    /// What is missing or wrong in them.
+    pub(crate) faults: Vec<FieldError>,
+}
+
+impl LeftOut {
+    /// The other table without these models: they neither came nor went.
+    pub(crate) fn without(&self, table: RatioTable) -> Result<RatioTable, Problem> {
+        if !self.models.iter().any(|id| table.model(id).is_some()) {
+            return Ok(table);
+        }
+        let mut json = table.to_json();
+        if let Some(models) = json["models"].as_object_mut() {
+            models.retain(|id, _| !self.models.contains(id));
+        }
+        RatioTable::from_json(&json).map_err(|error| Problem::internal(&error))
+    }
+}
+
+/// The table that is wanted, of a draft those models that are complete. What is not of one model
+/// must be: without it there is nothing to compare.
+pub(crate) async fn table(
+    deps: &Deps,
+    wanted: Wanted,
+) -> Result<(TableName, RatioTable, LeftOut), Problem> {
     let version = match wanted {
         Wanted::Version(version) => version,
         Wanted::Current => {
@@ -93,12 +128,54 @@ pub(crate) async fn table(deps: &Deps, wanted: Wanted) -> Result<(TableName, Rat
         }
         Wanted::Draft => {
             let (info, draft) = existing(deps).await?;
-            let table = RatioTable::from_json(&draft).map_err(|error| faults(&error))?;
-            return Ok((TableName { draft: Some(info.revision), version: None }, table));
+            let (table, left_out) = complete_models(draft)?;
+            return Ok((TableName { draft: Some(info.revision), version: None }, table, left_out));
         }
     };
     let table = deps.publisher.version(version).await.map_err(refusal)?;
-    Ok((TableName { version: Some(version), draft: None }, table))
+    Ok((TableName { version: Some(version), draft: None }, table, LeftOut::default()))
+}
+
+/// The table that is wanted, all of it.
+pub(crate) async fn complete(
+    deps: &Deps,
+    wanted: Wanted,
+) -> Result<(TableName, RatioTable), Problem> {
+    let (name, table, left_out) = table(deps, wanted).await?;
+    if left_out.faults.is_empty() {
+        return Ok((name, table));
+    }
+    let detail = "Fill in and mend every field of the draft that is listed.";
+    Err(Problem::new(Code::RatiosIncomplete, detail).with_errors(left_out.faults))
+}
+
+/// A draft without the models that have faults.
+fn complete_models(mut draft: Value) -> Result<(RatioTable, LeftOut), Problem> {
+    let mut left_out = LeftOut::default();
+    for round in 0..=MAX_ROUNDS {
+        let findings = match RatioTable::examine(&draft) {
+            Ok(table) => return Ok((table, left_out)),
+            Err(findings) => findings,
+        };
+        let found: Vec<_> = findings.missing.iter().chain(&findings.invalid).cloned().collect();
+        let ids: Option<BTreeSet<String>> = found.iter().map(model_of).collect();
+        let (Some(ids), Some(models), true) =
+            (ids, draft["models"].as_object_mut(), round < MAX_ROUNDS)
+        else {
+            return Err(faults(&findings.into()));
+        };
+        models.retain(|id, _| !ids.contains(id));
+        left_out.models.extend(ids);
+        left_out.faults.extend(field_errors(&found));
+        left_out.faults.truncate(MAX_FAULTS);
+    }
+    unreachable!("the last round returns")
+}
+
+/// The model that a fault is about, if it is about one.
+fn model_of(fault: &Fault) -> Option<String> {
+    let id = fault.pointer.strip_prefix("/models/")?.split('/').next()?;
+    Some(id.replace("~1", "/").replace("~0", "~"))
 }
 
 /// Which tables to compare.
@@ -182,6 +259,10 @@ pub struct DiffView {
     to: TableName,
     /// How many models changed.
     counts: DiffCounts,
+    /// What is missing or wrong in models of a draft: they are left out of all of this. At most
+    /// 1,000.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    incomplete: Vec<FieldError>,
     /// Changes of `credit`, `groups`, `features` and `dimensions`, by name.
     #[schema(value_type = BTreeMap<String, Value>)]
     head: Value,
@@ -192,8 +273,8 @@ pub struct DiffView {
 
 problems!(DiffProblems = NotFound, RatiosIncomplete, RatiosInvalid);
 
-/// What changed from one table to another, model by model. A draft that is not complete is
-/// answered with what it lacks.
+/// What changed from one table to another, model by model; of a draft, those that are complete,
+/// with what the others lack.
 #[utoipa::path(
     get,
     path = "/v1/ratios/diff",
@@ -208,8 +289,9 @@ async fn diff_ratios(
     State(deps): State<Deps>,
     StrictQuery(query): StrictQuery<DiffQuery>,
 ) -> Result<Json<DiffView>, Problem> {
-    let (from_name, from) = table(&deps, query.from.unwrap_or(Wanted::Current)).await?;
-    let (to_name, to) = table(&deps, query.to.unwrap_or(Wanted::Draft)).await?;
+    let (from_name, from, not_from) = table(&deps, query.from.unwrap_or(Wanted::Current)).await?;
+    let (to_name, to, not_to) = table(&deps, query.to.unwrap_or(Wanted::Draft)).await?;
+    let (from, to) = (not_to.without(from)?, not_from.without(to)?);
     let list = format!("ratio-diff/{from_name}/{to_name}");
     let diff = TableDiff::between(&from, &to);
     let page =
@@ -218,6 +300,7 @@ async fn diff_ratios(
         from: from_name,
         to: to_name,
         counts: diff.counts.into(),
+        incomplete: [not_from.faults, not_to.faults].concat(),
         head: serde_json::to_value(&diff.head).map_err(|error| Problem::internal(&error))?,
         page,
     }))
@@ -245,3 +328,42 @@ pub(crate) fn page<T: Serialize>(
 }
 
 uc_http::operations!(Deps; diff_ratios);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The models that are complete, and where the others have faults; or the refusal's code.
+    #[test]
+    fn complete_models_of_drafts() {
+        let check = |change: (&str, Value), expected: Result<(&[&str], &[&str]), &str>| {
+            let row = json!({"dimension": "d", "credits": "1", "per": 1});
+            let model = json!({"feature": "f", "ratios": [row], "aliases": []});
+            let mut draft = json!({
+                "credit": {"scale": 0, "rounding": "up"}, "groups": {"default": "1"},
+                "features": {"f": {"dimensions": ["d"]}},
+                "models": {"a": model, "b/c": model},
+            });
+            *draft.pointer_mut(change.0).unwrap() = change.1;
+            let found = complete_models(draft);
+            let found = found.as_ref().map_err(|problem| problem.code().as_str());
+            let ids = found.map(|(table, left_out)| {
+                let ids: Vec<&str> = table.models().map(uc_domain::ratios::Model::id).collect();
+                let faults = left_out.faults.iter().map(|fault| fault.pointer.as_str());
+                (ids, faults.collect::<Vec<_>>())
+            });
+            let expected = expected.map(|(ids, faults)| (ids.to_vec(), faults.to_vec()));
+            assert_eq!(ids, expected, "{}", change.0);
+        };
+        check(("/groups/default", json!("2")), Ok((&["a", "b/c"], &[])));
+        let price = "/models/b~1c/ratios/0/credits";
+        check((price, Value::Null), Ok((&["a"], &[price])));
+        check((price, json!("x")), Ok((&["a"], &[price])));
+        check(("/models/a", json!({})), Ok((&["b/c"], &["/models/a/feature", "/models/a/ratios"])));
+        check(("/models", Value::Null), Err("ratios_incomplete"));
+        check(("/groups/default", Value::Null), Err("ratios_incomplete"));
+        check(("/groups/default", json!("x")), Err("ratios_invalid"));
+    }
+}

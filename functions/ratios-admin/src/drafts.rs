@@ -76,7 +76,7 @@ impl DraftView {
 #[into_params(parameter_in = Query)]
 struct DraftQuery {
     /// The version of the table that it was made from. Where not given, that of the draft that it
-    /// replaces, else the version in force.
+    /// replaces; where there is none, or that one is what is in force, the version in force.
     base_version: Option<u64>,
 }
 
@@ -247,9 +247,21 @@ async fn base_version(deps: &Deps, given: Option<u64>) -> Result<u64, Problem> {
         Some(given) => Ok(given),
         None => {
             let before = deps.drafts.info().await.map_err(draft_refusal)?;
-            Ok(before.map_or(newest, |before| before.base_version))
+            match before.map(|before| before.base_version) {
+                Some(base) if base != newest && !is_published(deps, newest).await? => Ok(base),
+                _ => Ok(newest),
+            }
         }
     }
+}
+
+/// Whether the draft is what a version holds: then what follows is begun on that one.
+async fn is_published(deps: &Deps, version: u64) -> Result<bool, Problem> {
+    let Some((_, draft)) = deps.drafts.get().await.map_err(draft_refusal)? else {
+        return Ok(false);
+    };
+    let Ok(draft) = RatioTable::from_json(&draft) else { return Ok(false) };
+    Ok(deps.publisher.version(version).await.map_err(refusal)? == draft)
 }
 
 /// The revision that `If-Match` names.

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uc_domain::account::{Detail, OperationId, RatedItem, Settings};
 use uc_domain::ratios::{
-    Comparison, CreditPrice, ExactMoney, Margin, ModelPreview, Rated, Ratio, RatioTable, Side,
-    TableDiff, Totals, UsageTotals,
+    Comparison, Conditions, CreditPrice, ExactMoney, Margin, ModelPreview, Rated, Ratio,
+    RatioTable, Side, TableDiff, Totals, UsageTotals,
 };
 use uc_domain::{AccountId, Credits, Quantity, Timestamp};
-use uc_http::items::{Item, UsageOf};
+use uc_http::items::{Item, REQUESTS, UsageOf};
 use uc_http::scope::RatiosAdmin;
 use uc_http::{
     Access, Code, FieldError, LargeJson, Limit, Page, Problem, RequestLog, Scope, openapi,
@@ -22,7 +22,7 @@ use uc_http::{
 };
 use utoipa::ToSchema;
 
-use crate::diff::{DiffCounts, TableName, Wanted, page, table};
+use crate::diff::{DiffCounts, LeftOut, TableName, Wanted, page, table};
 use crate::{Deps, faults, large_json, within};
 
 /// Items of given usage at most.
@@ -130,6 +130,8 @@ struct Used {
     item: usize,
     /// What was used; or why that is not known.
     usage: Result<UsageOf, Problem>,
+    /// Why that may not be all of it.
+    doubt: Option<&'static str>,
     at: Timestamp,
 }
 
@@ -253,6 +255,18 @@ struct Unpriced {
     to: Outcome,
 }
 
+/// An item that both tables price, but not surely all that was asked for. It is in the totals.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PreviewApproximate)]
+struct Approximate {
+    /// The operation that it was charged in.
+    operation: String,
+    /// Its place there.
+    item: usize,
+    /// What is not known.
+    reason: &'static str,
+}
+
 /// Which charges of the account were priced again.
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[schema(as = PreviewCharges)]
@@ -286,6 +300,9 @@ struct UsageView {
     models: Vec<ModelTotals>,
     /// All others, with the reason.
     unpriced: Vec<Unpriced>,
+    /// Items of charges in the totals of which not all is known that either table may ask for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    approximate: Vec<Approximate>,
     /// Of an account: which charges these are.
     #[serde(skip_serializing_if = "Option::is_none")]
     charges: Option<ChargesView>,
@@ -362,6 +379,10 @@ pub struct PreviewView {
     price_group: String,
     /// How many models change.
     counts: DiffCounts,
+    /// What is missing or wrong in models of a draft: they are left out of all of this. At most
+    /// 1,000.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    incomplete: Vec<FieldError>,
     /// Where credits earn least, of all models.
     lowest_margin: LowestView,
     /// Where usage was given.
@@ -385,8 +406,8 @@ problems!(
 /// What another table would mean: each model's prices and margins before and after, and what usage
 /// would have cost and earned. Nothing is stored.
 ///
-/// Of an account's charges the quantities are known, and of the parameters those that the rows
-/// which priced them asked for.
+/// Of an account's charges the quantities are known, and the parameters since the journal keeps
+/// them. Charges from before, and what else is not known, are listed as `approximate`.
 #[utoipa::path(
     post,
     path = "/v1/ratios/preview",
@@ -413,11 +434,13 @@ async fn preview_ratios(
     let now = deps.ledger.now();
     let given = request.usage.as_ref().map(|usage| given(usage, now)).transpose()?;
 
-    let (from_name, from) = table(&deps, request.from.unwrap_or(Wanted::Current)).await?;
-    let (to_name, to) = match &request.table {
-        Some(table) => (TableName::default(), of_body(table)?),
+    let from = request.from.unwrap_or(Wanted::Current);
+    let (from_name, from, not_from) = table(&deps, from).await?;
+    let (to_name, to, not_to) = match &request.table {
+        Some(table) => (TableName::default(), of_body(table)?, LeftOut::default()),
         None => table(&deps, request.to.unwrap_or(Wanted::Draft)).await?,
     };
+    let (from, to) = (not_to.without(from)?, not_from.without(to)?);
     let (group, charged) = match &request.account {
         None => (None, None),
         Some(account) => {
@@ -448,6 +471,7 @@ async fn preview_ratios(
         to: to_name,
         price_group: group,
         counts: TableDiff::between(&from, &to).counts.into(),
+        incomplete: [not_from.faults, not_to.faults].concat(),
         lowest_margin: LowestView::of(comparison),
         usage,
         page,
@@ -554,7 +578,10 @@ fn given(usage: &Value, now: Timestamp) -> Result<Vec<Used>, Problem> {
         match read.read(place(item)) {
             Err(problem) if problem.code() == Code::InvalidRequest => Err(problem),
             // A response without usage, say: nothing that either table could price.
-            usage => Ok(Used { operation: None, item, usage, at: occurred_at.unwrap_or(now) }),
+            usage => {
+                let at = occurred_at.unwrap_or(now);
+                Ok(Used { operation: None, item, usage, doubt: None, at })
+            }
         }
     };
     items.into_iter().map(read).collect()
@@ -574,7 +601,9 @@ async fn charged(
         let operations = deps.ledger.transactions(account, before, PAGE).await?;
         for happened in operations.items {
             let (id, at) = (happened.operation.id, happened.operation.at);
-            let Detail::Charge { items, occurred_at, .. } = happened.operation.detail else {
+            let (Detail::Charge { items, occurred_at, .. }
+            | Detail::Capture { items, occurred_at, .. }) = happened.operation.detail
+            else {
                 continue;
             };
             if request.until.is_some_and(|until| at >= until) {
@@ -592,9 +621,9 @@ async fn charged(
             for (item, rated) in items.iter().enumerate() {
                 view.charged = view.charged.checked_add(rated.credits).ok_or_else(over_limit)?;
                 // Of an item that used nothing there is no line to tell the model.
-                let Some(usage) = usage_of(rated) else { continue };
+                let Some((usage, doubt)) = usage_of(rated) else { continue };
                 let at = occurred_at.unwrap_or(at);
-                used.push(Used { operation: Some(id), item, usage, at });
+                used.push(Used { operation: Some(id), item, usage, doubt, at });
             }
         }
         match operations.next {
@@ -605,9 +634,14 @@ async fn charged(
     Ok((used, view))
 }
 
-/// What was used, as far as the lines tell: of the parameters those that their rows asked for.
-/// `None` where nothing was.
-fn usage_of(rated: &RatedItem) -> Option<Result<UsageOf, Problem>> {
+/// The journal did not keep a charge's parameters from the beginning.
+const NO_PARAMETERS: &str = "the charge is from before parameters were kept: of them only those \
+                             are known that the rows which priced it asked for";
+/// A response is of one request, which has a fee in one table and had none when it was charged.
+const NO_REQUESTS: &str = "a table has a price of requests, which the charge did not count";
+
+/// What was used, and why that may not be all of it. `None` where nothing was.
+fn usage_of(rated: &RatedItem) -> Option<(Result<UsageOf, Problem>, Option<&'static str>)> {
     let id = rated.lines.first()?.model();
     // The same request by another table: its name may lead elsewhere there, or nowhere.
     let model = rated.matched.as_ref().map_or(id, |matched| &matched.name);
@@ -620,20 +654,25 @@ fn usage_of(rated: &RatedItem) -> Option<Result<UsageOf, Problem>> {
         *sum = sum.checked_add(quantity)?;
         Some(())
     };
-    let mut parameters = BTreeMap::new();
+    let mut parameters = rated.parameters.clone();
+    let mut doubt = None;
     for line in &rated.lines {
         let mut own = line.quantity();
         for (dimension, part) in line.parts() {
             own = own.checked_sub(*part).unwrap_or_default();
             if add(dimension, *part).is_none() {
-                return Some(Err(over_limit()));
+                return Some((Err(over_limit()), None));
             }
         }
         if add(line.dimension(), own).is_none() {
-            return Some(Err(over_limit()));
+            return Some((Err(over_limit()), None));
         }
-        parameters
-            .extend(line.rate().when().into_iter().flat_map(|when| when.equalities().clone()));
+        for (name, value) in line.rate().when().into_iter().flat_map(Conditions::equalities) {
+            if !parameters.contains_key(name) {
+                parameters.insert(name.clone(), value.clone());
+                doubt = Some(NO_PARAMETERS);
+            }
+        }
     }
     let item = Item {
         model: Some(model.to_owned()),
@@ -641,7 +680,7 @@ fn usage_of(rated: &RatedItem) -> Option<Result<UsageOf, Problem>> {
         parameters: Some(parameters),
         ..Item::default()
     };
-    Some(item.read(String::new()))
+    Some((item.read(String::new()), doubt))
 }
 
 /// Prices usage by both tables.
@@ -652,13 +691,24 @@ fn compare(
 ) -> Result<UsageView, Problem> {
     let mut totals = UsageTotals::default();
     let mut unpriced = Vec::new();
-    for Used { operation, item, usage, at } in used {
+    let mut approximate = Vec::new();
+    for Used { operation, item, usage, doubt, at } in used {
         let rate = |side: &Side<'_>| {
             usage.as_ref().map_err(Problem::clone)?.rate(side.table, side.multiplier, at)
         };
         match (rate(&comparison.from), rate(&comparison.to)) {
             (Ok(from), Ok(to)) => {
                 totals.add(comparison, &from, &to).map_err(|_| over_limit())?;
+                let sides = [(&comparison.from, &from), (&comparison.to, &to)];
+                let uncounted = sides.iter().any(|(side, rated)| {
+                    side.table.model(&rated.model).is_some_and(|model| model.prices(REQUESTS))
+                        && rated.lines.iter().all(|line| line.dimension() != REQUESTS)
+                });
+                let reason = doubt.or(uncounted.then_some(NO_REQUESTS));
+                if let (Some(operation), Some(reason)) = (operation, reason) {
+                    let operation = operation.to_string();
+                    approximate.push(Approximate { operation, item, reason });
+                }
             }
             (from, to) => unpriced.push(Unpriced {
                 operation: operation.map(|operation| operation.to_string()),
@@ -678,8 +728,52 @@ fn compare(
         to: view(&totals.to)?,
         models: models.collect::<Result<_, Problem>>()?,
         unpriced,
+        approximate,
         charges,
     })
 }
 
 uc_http::operations!(Deps; preview_ratios);
+
+#[cfg(test)]
+mod tests {
+    use uc_domain::ratios::{Line, Multiplier, Parameters, Per, Rate};
+
+    use super::*;
+
+    fn parameters(text: &str) -> Parameters {
+        let pair = |pair: &str| pair.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned()));
+        text.split_whitespace().filter_map(pair).collect()
+    }
+
+    /// What is known of the parameters of a charge that kept `kept` and was priced by a row with
+    /// the conditions `when`.
+    #[test]
+    fn parameters_of_charges() {
+        let check = |kept: &str, when: &str, known: &str, doubt: Option<&str>| {
+            let when = Some(when).filter(|when| !when.is_empty());
+            let when = when.map(|when| Conditions::from_text(when).unwrap());
+            let rate = Rate::new("1".parse().unwrap(), Per::ONE, when).unwrap();
+            let quantity = Quantity::from_whole(3).unwrap();
+            let rated = RatedItem {
+                lines: vec![
+                    Line::new("m".into(), "pages".into(), quantity, rate, Multiplier::ONE).unwrap(),
+                ],
+                credits: Credits::ZERO,
+                minimum_applied: false,
+                matched: None,
+                parameters: parameters(kept),
+            };
+            let (usage, doubted) = usage_of(&rated).unwrap();
+            assert_eq!(usage.unwrap().parameters(), &parameters(known), "{kept}");
+            assert_eq!(doubted, doubt, "{kept}");
+        };
+        let batch = r#"{"service_class":"batch"}"#;
+        check("", "", "", None);
+        // No row asked for these when they were charged; another table's may.
+        check("service_class=batch size=1x1", "", "service_class=batch size=1x1", None);
+        check("service_class=batch size=1x1", batch, "service_class=batch size=1x1", None);
+        // Without the row's own, they are from before any were kept.
+        check("", batch, "service_class=batch", Some(NO_PARAMETERS));
+    }
+}

@@ -15,7 +15,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Map, Value, json};
 use uc_domain::account::{Charge, Command, GrantRequest, Origin, RatedItem, Settings, Source};
-use uc_domain::ratios::{CreditRule, Exact, Line, Multiplier, Per, Rate, Ratio, Rounding, round};
+use uc_domain::ratios::{
+    CreditRule, Exact, Line, Multiplier, Parameters, Per, Rate, Ratio, Rounding, round,
+};
 use uc_domain::{AccountId, Credits, Quantity, Timestamp};
 use uc_ledger::store::{
     AttributeValue, DueKey, Item, Key, PK, Put, Query, Store, StoreError, TransactError, text,
@@ -101,7 +103,13 @@ fn charge(tokens: u64) -> Command {
     let credits = credits.unwrap_or_default();
     Command::Charge(Charge {
         credits,
-        items: vec![RatedItem { lines, credits, minimum_applied: false, matched: None }],
+        items: vec![RatedItem {
+            lines,
+            credits,
+            minimum_applied: false,
+            matched: None,
+            parameters: Parameters::new(),
+        }],
         ratio_version: Some(1),
         price_group: None,
         max_credits: None,

@@ -83,6 +83,9 @@ pub enum Command {
         xlsx: Option<PathBuf>,
     },
     /// Tell what differs between two tables: files, `current`, or versions such as 3
+    ///
+    /// Of `diff current FILE` the version in force is kept in FILE.base: a push of FILE replaces
+    /// that version, and no other one.
     Diff {
         /// The old table
         old: String,
@@ -96,6 +99,8 @@ pub enum Command {
         target: Target,
     },
     /// Write the table of a deployment to a file
+    ///
+    /// Without --version, the version in force is kept in OUT.base, as by `diff`.
     Pull {
         /// Which version; without it, the one in force
         #[arg(long)]
@@ -111,7 +116,8 @@ pub enum Command {
     Push {
         /// The table
         table: PathBuf,
-        /// Which version it replaces; without it, whichever is in force
+        /// Which version it replaces; without it, the one that `diff current`, `pull` or `push` last
+        /// saw with this file. Where another one is in force by now, nothing is published
         #[arg(long)]
         over: Option<u64>,
         /// End at once that charges may name older versions: for a wrong price

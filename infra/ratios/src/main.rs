@@ -1,11 +1,13 @@
 //! `cargo ratios`: ratio tables out of providers' prices, and between deployments.
 
+mod base;
 mod cli;
 mod diff;
 mod remote;
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::fmt;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
@@ -19,7 +21,7 @@ use uc_calculator::{Calculation, CalculatorSettings, calculate, import, output};
 use uc_domain::ratios::{RatioTable, TableDiff};
 
 use crate::cli::{Cli, Command, Format, Target};
-use crate::remote::Deployment;
+use crate::remote::{Deployment, RemoteError};
 
 /// Most reasons that are listed.
 const MAX_REASONS: usize = 20;
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
     match act(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ratios: {error}");
+            tell(format_args!("ratios: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -51,13 +53,14 @@ fn act(command: Command) -> Result<(), Failure> {
             if !only.is_empty() {
                 costs.models.retain(|id, _| only.iter().any(|prefix| id.starts_with(prefix)));
             }
+            write(&out, costs.to_json().as_bytes())?;
             let rows: usize = costs.models.values().map(|model| model.costs.len()).sum();
-            eprintln!("{} models with {rows} costs", costs.models.len());
+            tell(format_args!("{} models with {rows} costs", costs.models.len()));
             let (noted, left_out): (Vec<_>, Vec<_>) =
                 costs.omitted.iter().partition(|omitted| omitted.is_taken_over());
             say("left out", &left_out, list);
             say("noted", &noted, list);
-            write(&out, costs.to_json().as_bytes())
+            Ok(())
         }
         Command::Calculate { costs, settings, credit_price, margin, out, csv, xlsx } => {
             let costs = ProviderCosts::from_json(&read(&costs)?)
@@ -68,20 +71,28 @@ fn act(command: Command) -> Result<(), Failure> {
                 None => simple_settings(&costs, credit_price, margin)?,
             };
             let calculation = calculate(&costs, &settings)?;
-            // What the import left out was said before.
-            let new: Vec<_> = calculation.omitted.iter().skip(costs.omitted.len()).collect();
-            say("left out", &new, true);
-            report(&calculation);
             if let Some(path) = csv {
                 write(&path, output::csv(&calculation).as_bytes())?;
             }
             if let Some(path) = xlsx {
                 write(&path, &output::workbook(&calculation)?)?;
             }
-            write(&out, &pretty(&calculation.table.to_json()))
+            write(&out, &pretty(&calculation.table.to_json()))?;
+            // What the import left out was said before.
+            let new: Vec<_> = calculation.omitted.iter().skip(costs.omitted.len()).collect();
+            say("left out", &new, true);
+            report(&calculation);
+            Ok(())
         }
         Command::Diff { old, new, json, target } => {
-            let (old, new) = (named(&old, &target)?, named(&new, &target)?);
+            let file = Path::new(&new);
+            let ((old, from), (new, to)) = (named(&old, &target)?, named(&new, &target)?);
+            if let Origin::Current(version) = from {
+                tell(format_args!("version {version} is in force"));
+                if to == Origin::File {
+                    remember(file, &target, version);
+                }
+            }
             let mut shown = if json {
                 pretty(&serde_json::to_value(TableDiff::between(&old, &new))?)
             } else {
@@ -94,21 +105,60 @@ fn act(command: Command) -> Result<(), Failure> {
         }
         Command::Pull { version, out, target } => {
             let pulled = deployment(&target)?.pull(version)?;
-            eprintln!("version {}", pulled.version);
-            write(&out, &pretty(&pulled.table))
-        }
-        Command::Push { table, over, no_lock, target } => {
-            let table = self::table(&table)?.to_json();
-            let deployment = deployment(&target)?;
-            let over = match over {
-                Some(over) => over,
-                None => deployment.current()?,
-            };
-            let version =
-                deployment.push(&table, over, !no_lock, |progress| eprintln!("{progress}"))?;
-            println!("version {version} is in force");
+            write(&out, &pretty(&pulled.table))?;
+            tell(format_args!("version {}", pulled.version));
+            if version.is_none() {
+                remember(&out, &target, pulled.version);
+            }
             Ok(())
         }
+        Command::Push { table: path, over, no_lock, target } => {
+            let table = table(&path)?.to_json();
+            let deployment = deployment(&target)?;
+            let over = match over.or_else(|| base::of(&path, &target.url)) {
+                Some(over) => over,
+                // Where nothing is published nothing is overwritten.
+                None => match deployment.current()? {
+                    0 => 0,
+                    current => return Err(unseen(&path, current).into()),
+                },
+            };
+            let progress = |progress: &str| tell(format_args!("{progress}"));
+            let version =
+                deployment.push(&table, over, !no_lock, progress).map_err(|error| match error {
+                    RemoteError::Superseded(_) => format!("{error}\n{}", look_again(&path)).into(),
+                    other => Failure::from(other),
+                })?;
+            remember(&path, &target, version);
+            write(Path::new("-"), format!("version {version} is in force\n").as_bytes())
+        }
+    }
+}
+
+/// Why a push without `--over` does not happen.
+fn unseen(path: &Path, current: u64) -> String {
+    let path = path.display();
+    format!(
+        "version {current} is in force, and {path} was never compared with it: see what would \
+         change by `ratios diff current {path}`, or say that it replaces this version by \
+         `--over {current}`"
+    )
+}
+
+/// What to do where another version is in force than the one that is to be replaced.
+fn look_again(path: &Path) -> String {
+    let path = path.display();
+    format!("see what was published meanwhile by `ratios diff current {path}`, then push again")
+}
+
+/// Remembers beside the table which version is in force.
+fn remember(table: &Path, target: &Target, version: u64) {
+    if let Err(error) = base::remember(table, &target.url, version) {
+        tell(format_args!(
+            "a push of {} needs `--over {version}`: which version this is can't be written beside \
+             it ({error})",
+            table.display()
+        ));
     }
 }
 
@@ -130,17 +180,27 @@ fn simple_settings(
     Ok(serde_json::from_value(settings)?)
 }
 
+/// Where a table is from.
+#[derive(PartialEq, Eq)]
+enum Origin {
+    File,
+    Version,
+    /// The version in force.
+    Current(u64),
+}
+
 /// A table by a file's name, a version, or `current`.
-fn named(name: &str, target: &Target) -> Result<RatioTable, Failure> {
+fn named(name: &str, target: &Target) -> Result<(RatioTable, Origin), Failure> {
     let version = match name {
         "current" => None,
         _ => match name.parse() {
             Ok(version) => Some(version),
-            Err(_) => return table(Path::new(name)),
+            Err(_) => return Ok((table(Path::new(name))?, Origin::File)),
         },
     };
     let pulled = deployment(target)?.pull(version)?;
-    Ok(RatioTable::from_json(&pulled.table)?)
+    let origin = version.map_or(Origin::Current(pulled.version), |_| Origin::Version);
+    Ok((RatioTable::from_json(&pulled.table)?, origin))
 }
 
 /// A complete table from a file.
@@ -153,16 +213,21 @@ fn table(path: &Path) -> Result<RatioTable, Failure> {
     })
 }
 
+/// Says something on standard error; whether anybody reads it changes nothing of what is done.
+fn tell(what: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{what}");
+}
+
 /// What was left out or changed: how often for which reason, or each.
 fn say(what: &str, said: &[&Omitted], each: bool) {
     if said.is_empty() {
         return;
     }
-    eprintln!("{} {what}{}", said.len(), if each { ":" } else { " (--list shows each):" });
+    tell(format_args!("{} {what}{}", said.len(), if each { ":" } else { " (--list shows each):" }));
     if each {
         for Omitted { model, field, reason } in said {
             let field = field.as_ref().map(|field| format!(" {field}")).unwrap_or_default();
-            eprintln!("  {model}{field}: {reason}");
+            tell(format_args!("  {model}{field}: {reason}"));
         }
         return;
     }
@@ -173,40 +238,42 @@ fn say(what: &str, said: &[&Omitted], each: bool) {
     let mut reasons: Vec<_> = reasons.into_iter().collect();
     reasons.sort_by_key(|(reason, count)| (usize::MAX - count, *reason));
     for (reason, count) in reasons.iter().take(MAX_REASONS) {
-        eprintln!("  {count:>5}  {reason}");
+        tell(format_args!("  {count:>5}  {reason}"));
     }
     if let Some(more) = reasons.len().checked_sub(MAX_REASONS).filter(|more| *more > 0) {
-        eprintln!("         and {more} more reasons");
+        tell(format_args!("         and {more} more reasons"));
     }
 }
 
 /// The margin check: what every row leaves, and what the operator should look at.
 fn report(calculation: &Calculation) {
     let rows: usize = calculation.models.values().map(|model| model.rows.len()).sum();
-    eprintln!("{} models with {rows} ratios", calculation.models.len());
+    tell(format_args!("{} models with {rows} ratios", calculation.models.len()));
     let worst = calculation
         .models
         .iter()
         .filter_map(|(id, model)| Some((id, model.worst.as_ref()?)))
         .min_by_key(|(_, worst)| worst.margin);
     if let Some((id, worst)) = worst {
-        eprintln!(
+        tell(format_args!(
             "worst margin {}: {id}, {}, group {}",
             worst.margin, worst.dimension, worst.group
-        );
+        ));
     }
     for plan in &calculation.plans {
         let price = format!("{} {}", plan.price.amount, plan.price.currency);
         match (plan.affordable, &plan.worst) {
-            (Some(affordable), Some(worst)) => eprintln!(
+            (Some(affordable), Some(worst)) => tell(format_args!(
                 "plan {} gives {} credits for {price}, can afford {affordable} (all spent on {}, {})",
                 plan.plan, plan.credits, worst.model, worst.dimension
-            ),
-            _ => eprintln!("plan {} gives {} credits for {price}", plan.plan, plan.credits),
+            )),
+            _ => {
+                tell(format_args!("plan {} gives {} credits for {price}", plan.plan, plan.credits))
+            }
         }
     }
     for warning in &calculation.warnings {
-        eprintln!("warning: {}", said_of(warning));
+        tell(format_args!("warning: {}", said_of(warning)));
     }
 }
 
@@ -265,7 +332,11 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let named = |error: io::Error| format!("{}: {error}", path.display());
     if path == Path::new("-") {
-        io::stdout().write_all(bytes).map_err(named)?;
+        match io::stdout().write_all(bytes) {
+            // Whoever reads has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            written => written.map_err(named)?,
+        }
     } else {
         fs::write(path, bytes).map_err(named)?;
     }

@@ -8,7 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 use ureq::http::{HeaderMap, Response, StatusCode, header};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, Timeout};
 
 /// How long one answer may take: publishing answers within 30 seconds.
 const ANSWER: Duration = Duration::from_mins(1);
@@ -36,6 +36,9 @@ pub enum RemoteError {
     /// A refusal, in the deployment's words.
     #[error("{0}")]
     Refused(String),
+    /// A refusal because another version is in force than the one that was to be replaced.
+    #[error("{0}")]
+    Superseded(String),
     /// An answer that is none of this API's.
     #[error("{url} answers what no deployment answers: {reason}")]
     Strange {
@@ -112,7 +115,8 @@ impl Deployment {
 
     /// Publishes a table over a version, and tells which one it became. Goes on, with the same
     /// request, where the deployment says that it isn't done or gives no answer: a publication
-    /// resumes where it stopped. `progress` is told how far it is.
+    /// resumes where it stopped. Where there is no connection from the beginning, it ends at once.
+    /// `progress` is told how far it is.
     ///
     /// # Errors
     /// See [`RemoteError`].
@@ -128,6 +132,7 @@ impl Deployment {
         let (body, encoding) =
             if body.len() < COMPRESSED { (body, None) } else { (compressed(&body), Some("gzip")) };
         let give_up = Instant::now() + PUBLICATION;
+        let mut connected = false;
         loop {
             let mut request = self
                 .agent
@@ -139,7 +144,9 @@ impl Deployment {
                 request = request.header(header::CONTENT_ENCODING, encoding);
             }
             let late = Instant::now() >= give_up;
-            let pause = match request.send(&body[..]) {
+            let sent = request.send(&body[..]);
+            connected |= sent.as_ref().map_or_else(was_connected, |_| true);
+            let pause = match sent {
                 Ok(answer) if answer.status() == StatusCode::OK => {
                     let published = json(answer, &url)?;
                     return published["version"].as_u64().ok_or_else(|| RemoteError::Strange {
@@ -159,7 +166,7 @@ impl Deployment {
                     retry_after(answer.headers()).unwrap_or(PAUSE)
                 }
                 Ok(answer) => return Err(refused(answer, &url)),
-                Err(error) if !late => {
+                Err(error) if !late && connected => {
                     progress(&format!("no answer ({error}), again"));
                     PAUSE
                 }
@@ -172,6 +179,21 @@ impl Deployment {
     fn get(&self, url: &str) -> Result<Response<Body>, RemoteError> {
         let request = self.agent.get(url).header(header::AUTHORIZATION, &self.key);
         request.call().map_err(|error| unreachable(url, &error))
+    }
+}
+
+/// Whether somebody was there before it failed. Everything else is a wrong address, a name that is
+/// not known or no deployment, most likely.
+fn was_connected(error: &ureq::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+
+    match error {
+        ureq::Error::Io(error) => {
+            matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+        }
+        ureq::Error::Timeout(timeout) => !matches!(timeout, Timeout::Resolve | Timeout::Connect),
+        ureq::Error::Protocol(_) => true,
+        _ => false,
     }
 }
 
@@ -217,5 +239,9 @@ fn refused(answer: Response<Body>, url: &str) -> RemoteError {
         format!("\n  {}: {}", field("pointer"), field("detail"))
     });
     let refusal = format!("{status} {}: {}", text("code"), text("detail"));
-    RemoteError::Refused(fields.fold(refusal, |shown, field| shown + &field))
+    let refusal = fields.fold(refusal, |shown, field| shown + &field);
+    match status {
+        StatusCode::PRECONDITION_FAILED => RemoteError::Superseded(refusal),
+        _ => RemoteError::Refused(refusal),
+    }
 }

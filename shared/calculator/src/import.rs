@@ -39,6 +39,8 @@ const MAX_NAMES: usize = 64;
 const MAX_DISPLAY_NAME: usize = 128;
 /// Most characters of something from the source that is repeated in a message.
 const MAX_ECHO: usize = 128;
+/// Most characters of why a model can't be published, which names rows with their conditions.
+const MAX_FAULT: usize = 1_024;
 
 /// Why a source can't be read at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,9 +67,17 @@ impl ImportError {
         Self::Syntax { place: place.into(), detail: detail.to_string() }
     }
 
-    fn json(error: &serde_json::Error) -> Self {
-        Self::syntax(format!("line {}, column {}", error.line(), error.column()), error)
+    pub(crate) fn json(error: &serde_json::Error) -> Self {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        Self::syntax(place, without_place(error))
     }
+}
+
+/// What is wrong with JSON, without the place, which is said beside it.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&place).map(ToOwned::to_owned).unwrap_or(text)
 }
 
 /// What a dimension counts as where a model has no price for it, as most sources and providers
@@ -160,7 +170,11 @@ fn row(dimension: &str, price: Price, when: Option<Conditions>) -> CostRow {
 
 /// The beginning of a text of the source, without control characters.
 fn echo(text: &str) -> String {
-    let mut short: String = text.chars().take(MAX_ECHO).collect();
+    shortened(text, MAX_ECHO)
+}
+
+fn shortened(text: &str, most: usize) -> String {
+    let mut short: String = text.chars().take(most).collect();
     if short.len() < text.len() {
         short.push('…');
     }
@@ -488,7 +502,7 @@ fn fault(draft: &Draft, currency: &str) -> Option<String> {
     });
     let error = RatioTable::from_json(&table).err()?;
     let fault = error.faults().first()?;
-    Some(format!("its prices can't be a ratio table's: {}", echo(&fault.detail)))
+    Some(format!("its prices can't be a ratio table's: {}", shortened(&fault.detail, MAX_FAULT)))
 }
 
 /// Rows with no margin: a credit is a unit of the currency.

@@ -28,7 +28,10 @@ use crate::account::{
     OperationId, Origin, Posting, RatedItem, ReleaseCause, Rollover, Settings, Source, Target,
 };
 use crate::deflate::{deflate, inflate};
-use crate::ratios::{Conditions, Line, Matched, Multiplier, Per, Rate, Ratio};
+use crate::ratios::{
+    Conditions, Line, MAX_PARAMETERS, Matched, Multiplier, Per, Rate, Ratio, is_name,
+    is_parameter_value,
+};
 use crate::{Credits, Quantity, Timestamp};
 
 #[cfg(test)]
@@ -380,6 +383,9 @@ struct PackedItem {
     /// Absent: the request named the model by its id.
     #[n(3)]
     matched: Option<PackedMatched>,
+    /// Names and values. Absent: none, or written before they were kept.
+    #[n(4)]
+    parameters: Option<Vec<(u32, u32)>>,
 }
 
 #[derive(Encode, Decode)]
@@ -666,7 +672,16 @@ impl PackedItem {
             name: strings.intern(&matched.name),
             starts_with: matched.starts_with.as_ref().map(|prefix| strings.intern(prefix)),
         });
-        Self { credits: item.credits, minimum_applied: item.minimum_applied, lines, matched }
+        let parameters = item.parameters.iter();
+        let parameters =
+            parameters.map(|(name, value)| (strings.intern(name), strings.intern(value)));
+        Self {
+            credits: item.credits,
+            minimum_applied: item.minimum_applied,
+            lines,
+            matched,
+            parameters: Some(parameters.collect()).filter(|pairs: &Vec<_>| !pairs.is_empty()),
+        }
     }
 
     fn unpack(self, strings: &[String]) -> Result<RatedItem, &'static str> {
@@ -714,11 +729,24 @@ impl PackedItem {
             let starts_with = matched.starts_with.map(|prefix| text(strings, prefix).cloned());
             Ok::<_, &'static str>(Matched { name, starts_with: starts_with.transpose()? })
         });
+        let parameters = self.parameters.unwrap_or_default();
+        if parameters.len() > MAX_PARAMETERS {
+            return Err("too many parameters");
+        }
+        let parameters = parameters
+            .into_iter()
+            .map(|(name, value)| {
+                let (name, value) = (text(strings, name)?, text(strings, value)?);
+                let fit = is_name(name) && is_parameter_value(value);
+                fit.then(|| (name.clone(), value.clone())).ok_or("parameter")
+            })
+            .collect::<Result<_, &'static str>>()?;
         Ok(RatedItem {
             credits: self.credits,
             minimum_applied: self.minimum_applied,
             lines,
             matched: matched.transpose()?,
+            parameters,
         })
     }
 }

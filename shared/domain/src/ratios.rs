@@ -54,6 +54,9 @@ pub type Parameters = BTreeMap<String, String>;
 /// Most lines of a rated request: dimensions with a quantity.
 pub const MAX_LINES: usize = 32;
 
+/// Most parameters of a request: what the caller says, and what a provider's response adds.
+pub const MAX_PARAMETERS: usize = 64;
+
 /// The price group of accounts that have no other; every table has it.
 pub const DEFAULT_GROUP: &str = "default";
 

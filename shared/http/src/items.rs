@@ -19,7 +19,7 @@ use crate::problem::{Code, FieldError, Problem};
 use crate::refusals;
 
 /// What a response counts as one of, where its model has a price for that.
-const REQUESTS: &str = "requests";
+pub const REQUESTS: &str = "requests";
 const ONE: Quantity = Quantity::from_whole(1).expect("one is a quantity");
 
 /// Dimensions or parameters of one item at most.
@@ -134,6 +134,11 @@ impl UsageOf {
     /// How much of each dimension.
     pub fn usage(&self) -> &Usage {
         &self.usage
+    }
+
+    /// What prices may depend on: what the caller said, and the provider's response.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
     }
 
     /// What it costs.

@@ -324,7 +324,7 @@ pub struct ChargedItem {
 
 impl From<&RatedItem> for ChargedItem {
     fn from(item: &RatedItem) -> Self {
-        let RatedItem { credits, minimum_applied, ref lines, ref matched } = *item;
+        let RatedItem { credits, minimum_applied, ref lines, ref matched, .. } = *item;
         Self { credits, minimum_applied, lines: lines.len(), matched: matched.clone() }
     }
 }

@@ -13,6 +13,7 @@
 
 mod group;
 mod pack;
+mod share;
 #[cfg(test)]
 mod tests;
 mod unpack;
@@ -20,6 +21,7 @@ mod unpack;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::digest;
+use uc_domain::ratios::RatioTable;
 
 pub use pack::PackError;
 pub(crate) use pack::pack;
@@ -38,8 +40,9 @@ pub const MAX_CHUNKS: usize = 80;
 const MAX_INFLATED: u64 = 64 << 20;
 
 /// The encoding that this program writes: the first byte of a manifest. It reads those before, too:
-/// format 2 writes a model's names shorter than format 1.
-const FORMAT: u8 = 2;
+/// format 2 writes a model's names shorter than format 1, format 3 leaves out ratios that follow
+/// from costs.
+const FORMAT: u8 = 3;
 
 /// A table in parts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -67,6 +70,30 @@ impl Parts {
             chunks.push(decoder.bytes().ok()?.to_vec());
         }
         Some(Self { manifest, chunks })
+    }
+}
+
+/// How a table is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Storage {
+    /// The names of its parameters, the manifest's first.
+    pub parameters: Vec<Hash>,
+    borders: Vec<String>,
+}
+
+impl Storage {
+    /// Divides a table into parameters. Of one that replaces another the parts begin where they did
+    /// in that one, as far as their sizes allow.
+    ///
+    /// # Errors
+    /// [`PackError`]: it is too large.
+    pub fn of(table: &RatioTable, before: Option<&Self>) -> Result<Self, PackError> {
+        let parts = pack(table, before.map_or(&[], |before| &before.borders))?;
+        let manifest = hash(&parts.manifest);
+        let unpacked = unpack(&parts, &manifest).expect("just packed");
+        let chunks = parts.chunks.iter().map(|chunk| hash(chunk));
+        let parameters = std::iter::once(manifest).chain(chunks).collect();
+        Ok(Self { parameters, borders: unpacked.borders })
     }
 }
 

@@ -19,7 +19,7 @@ mod register;
 mod secrets;
 mod ssm;
 
-pub use codec::{Hash, MAX_CHUNKS, PackError};
+pub use codec::{Hash, MAX_CHUNKS, PackError, Storage};
 pub use draft::{DraftError, DraftInfo, Drafts, MAX_DRAFT, NewDraft};
 pub use parameters::{GET_LIMIT, Parameter, ParameterError, ParameterStore, VALUE_LIMIT};
 pub use publish::{

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use uc_calculator::import::{ImportError, genai, litellm};
-use uc_calculator::{CalculatorError, CalculatorSettings, calculate};
+use uc_calculator::{Calculation, CalculatorError, CalculatorSettings, calculate};
 
 /// A table and what it was made of.
 pub struct Imported {
@@ -26,18 +26,28 @@ pub enum ImportFailure {
     Calculation(#[from] CalculatorError),
 }
 
-/// Imports the data of a source.
-pub fn import(source: &str, data: &[u8]) -> Result<Imported, ImportFailure> {
+/// What the calculator makes of the data of a source.
+pub fn calculated(
+    source: &str,
+    data: &[u8],
+    credit_price: &str,
+    margin: &str,
+) -> Result<Calculation, ImportFailure> {
     let costs = match source {
         "genai" => genai::import(data)?,
         "litellm" => litellm::import(data)?,
         other => return Err(ImportFailure::Source(other.to_owned())),
     };
     let settings: CalculatorSettings = serde_json::from_value(json!({
-        "credit_price": {"amount": "1", "currency": "USD"},
-        "margins": {"default": "0"},
+        "credit_price": {"amount": credit_price, "currency": "USD"},
+        "margins": {"default": margin},
     }))?;
-    let calculation = calculate(&costs, &settings)?;
+    Ok(calculate(&costs, &settings)?)
+}
+
+/// Imports the data of a source.
+pub fn import(source: &str, data: &[u8]) -> Result<Imported, ImportFailure> {
+    let calculation = calculated(source, data, "1", "0")?;
     let (rounded, omitted): (Vec<_>, Vec<_>) =
         calculation.omitted.iter().partition(|omitted| omitted.is_taken_over());
     Ok(Imported {

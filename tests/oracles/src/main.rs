@@ -9,11 +9,14 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use uc_domain::providers::{ProviderError, usage_from_response};
-use uc_domain::ratios::{Multiplier, RatingError, RatioTable, Request, TableError};
+use uc_domain::ratios::{Model, Multiplier, RatingError, RatioTable, Request, TableError};
+use uc_ratios::{Hash, PackError, Storage};
 
 const USAGE: &str = "usage:
   uc-oracles import litellm|genai DATA TABLE   a ratio table with no margin, of providers' costs;
                                                what was taken and left out, to standard output
+  uc-oracles store litellm|genai DATA          how many parameters the table takes, and how many a
+                                               changed model writes; fails where it is too many
   uc-oracles rate TABLE                        {model, usage, parameters, at} -> {model, subtotal}
   uc-oracles read                              {provider, body} -> {usage, parameters}";
 
@@ -34,6 +37,10 @@ enum Failure {
     Import(#[from] import::ImportFailure),
     #[error("{0}")]
     Table(#[from] TableError),
+    #[error("{0}")]
+    Pack(#[from] PackError),
+    #[error("{0}")]
+    TooMany(String),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +48,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[..] {
         ["import", source, data, table] => import_table(source, data, table),
+        ["store", source, data] => store(source, data),
         ["rate", table] => rate(table),
         ["read"] => each_line(read),
         _ => Err(Failure::Usage),
@@ -61,6 +69,42 @@ fn import_table(source: &str, data: &str, table: &str) -> Result<(), Failure> {
     fs::write(table, serde_json::to_vec(&imported.table)?)
         .map_err(|error| Failure::File(table.to_owned(), error))?;
     serde_json::to_writer(io::stdout().lock(), &imported.summary)?;
+    Ok(())
+}
+
+/// Prices of a credit and margins that the table is stored with.
+const CALCULATED: [(&str, &str); 3] = [("1", "0"), ("0.001", "0.3"), ("0.0123", "0.4567")];
+/// Most chunks of the table, and most parameters that a changed model writes.
+const MOST: (usize, usize) = (40, 3);
+/// Models that are changed, one at a time.
+const CHANGES: usize = 5;
+
+fn store(source: &str, data: &str) -> Result<(), Failure> {
+    let text = fs::read(data).map_err(|error| Failure::File(data.to_owned(), error))?;
+    for (price, margin) in CALCULATED {
+        let table = import::calculated(source, &text, price, margin)?.table;
+        let stored = Storage::of(&table, None)?;
+        let chunks = stored.parameters.len() - 1;
+        let ids: Vec<&str> = table.models().map(Model::id).collect();
+        let mut most = 0;
+        for id in ids.iter().step_by(ids.len().div_ceil(CHANGES)) {
+            let mut model = table.model_json(id).expect("one of its models");
+            // Another price, which follows from no cost.
+            model["ratios"][0]["credits"] = json!("1234.56789");
+            let changed = Storage::of(&table.with_model(id, &model)?, Some(&stored))?;
+            let is_new = |name: &&Hash| !stored.parameters.contains(name);
+            most = most.max(changed.parameters.iter().filter(is_new).count());
+        }
+        let models = ids.len();
+        let counts = format!(
+            "{source}, a credit for {price} with margin {margin}: {models} models in {chunks} \
+             chunks, a changed model writes at most {most} parameters"
+        );
+        println!("{counts}");
+        if chunks > MOST.0 || most > MOST.1 {
+            return Err(Failure::TooMany(format!("{counts}: at most {MOST:?}")));
+        }
+    }
     Ok(())
 }
 

@@ -229,6 +229,13 @@ async fn a_draft_shows_what_it_changes_and_becomes_a_version() {
     let same = api.get("/v1/ratios/diff").send().await.expect(200);
     assert_eq!((&same["items"], &same["head"]), (&json!([]), &json!({})));
 
+    // The next draft is begun on what became of this one, and so is the one after it.
+    for revision in ["\"1\"", "\"2\""] {
+        let mut next = table.clone();
+        next["groups"]["e2e"] = json!("0.25");
+        assert_eq!(put(&api, revision, &next).send().await.expect(200)["base_version"], to);
+    }
+
     for (query, status, code) in [
         ("from=x", 400, "invalid_request"),
         ("from=-1", 400, "invalid_request"),
@@ -331,6 +338,8 @@ async fn a_preview_tells_what_usage_would_have_cost_and_earned() {
     // Reasoning has no row of its own yet: it counts as output.
     let mut thinking = item("e2e-alias", 1_000_000);
     thinking["usage"]["output_reasoning_tokens"] = json!(1_000);
+    // Nor does priority cost more yet.
+    thinking["parameters"] = json!({"service_class": "priority"});
     charge(thinking).send().await.expect(201);
     charge(json!({"items": [in_batch, item("e2e/gone", 1_000)]})).send().await.expect(201);
     charge(json!({"credits": "7", "description": "fixed"})).send().await.expect(201);
@@ -343,7 +352,17 @@ async fn a_preview_tells_what_usage_would_have_cost_and_earned() {
         "dimension": "output_reasoning_tokens", "credits": "0.002", "per": 1,
         "cost": {"amount": "0", "currency": "USD"},
     });
-    table["models"]["e2e/kept"]["ratios"].as_array_mut().unwrap().push(thinking);
+    let mut priority = table["models"]["e2e/kept"]["ratios"][0].clone();
+    priority["when"] = json!({"service_class": "priority"});
+    priority["credits"] = json!("1300");
+    let request = json!({
+        "dimension": "requests", "credits": "1", "per": 1,
+        "cost": {"amount": "0", "currency": "USD"},
+    });
+    table["models"]["e2e/kept"]["ratios"]
+        .as_array_mut()
+        .unwrap()
+        .extend([thinking, priority, request]);
     table["models"].as_object_mut().unwrap().remove("e2e/gone");
     put(&api, "\"0\"", &table).send().await.expect(200);
 
@@ -359,14 +378,18 @@ async fn a_preview_tells_what_usage_would_have_cost_and_earned() {
             "uncosted_lines": 0, "revenue": revenue, "earned": earned, "margin": margin,
         })
     };
-    // 1,000 + 1,000 credits for 3 million tokens; then 3 * 1,200, and 2 for the reasoning.
+    // 1,000 + 1,000 credits for 3 million tokens; then 1,300 + 2 * 1,200, and 2 for the reasoning.
     let before = totals("2000", "15", "20", "5", "0.25");
-    let after = totals("3602", "30", "36.02", "6.02", "0.167129");
+    let after = totals("3702", "30", "37.02", "7.02", "0.189627");
     assert_eq!((&usage["from"], &usage["to"], &usage["items"]), (&before, &after, &json!(2)));
     assert_eq!(
         usage["models"],
         json!([{"model": "e2e/kept", "items": 2, "from": before, "to": after}])
     );
+    // What a request costs by itself is not in it: whether these were requests is not known.
+    let doubted = usage["approximate"].as_array().unwrap();
+    assert_eq!(doubted.len(), 2);
+    assert!(doubted[0]["reason"].as_str().unwrap().starts_with("a table has a price of requests"));
     let unpriced = &usage["unpriced"][0];
     assert_eq!((&unpriced["item"], &unpriced["from"]), (&json!(1), &json!({"credits": "1"})));
     assert_eq!(unpriced["to"]["code"], "unknown_model");
@@ -383,6 +406,20 @@ async fn a_preview_tells_what_usage_would_have_cost_and_earned() {
     let all = json!({"credit_price": price, "models": "all", "limit": 100});
     let all = api.post(PREVIEW).json(&all).send().await.expect(200);
     assert_eq!(all["items"].as_array().unwrap().len().min(31), 31);
+
+    // A draft with one model that is not complete: the others are compared.
+    let mut draft = table.clone();
+    draft["models"]["e2e/kept"]["ratios"][0]["credits"] = Value::Null;
+    put(&api, "\"1\"", &draft).send().await.expect(200);
+    let diff = api.get("/v1/ratios/diff").send().await.expect(200);
+    let preview = api.post(PREVIEW).json(&ask).send().await.expect(200);
+    for view in [&diff, &preview] {
+        assert_eq!(pointers(&view["incomplete"]), ["/models/e2e~1kept/ratios/0/credits"]);
+        let counts = &view["counts"];
+        assert_eq!((&counts["changed"], &counts["removed"]), (&json!(0), &json!(1)));
+    }
+    assert_eq!(preview["usage"]["unpriced"].as_array().unwrap().len(), 3);
+    put(&api, "\"2\"", &table).send().await.expect(200);
 
     // A window of time, and fewer of the charges.
     for (more, charges, complete) in [

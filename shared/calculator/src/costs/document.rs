@@ -102,10 +102,7 @@ impl ProviderCosts {
             return Err(ImportError::TooLarge);
         }
         let document: Document =
-            serde_json::from_slice(source).map_err(|error| ImportError::Syntax {
-                place: format!("line {}, column {}", error.line(), error.column()),
-                detail: error.to_string(),
-            })?;
+            serde_json::from_slice(source).map_err(|error| ImportError::json(&error))?;
         if document.models.len() > MAX_MODELS {
             return Err(ImportError::TooManyModels);
         }

@@ -11,8 +11,9 @@
 //! - `tiered_pricing` replaces the prices of tokens for all classes; a tier without a price for
 //!   reading from the cache asks its input price. `off_peak_pricing` replaces what it names in all
 //!   classes and tiers. A reasoning price yields to a class' output price.
-//! - Multipliers (`provider_specific_entry`, the regional uplifts) are rows of their own:
-//!   `inference_geo`, `speed`, `data_residency`, and `endpoint` `regional`.
+//! - Multipliers (`provider_specific_entry`, uplifts) are rows of their own: `inference_geo`,
+//!   `speed`, `data_residency` (OpenAI's hosts for regions and for `FedRAMP`), `endpoint`
+//!   `regional`; an uplift with a name unknown here is a parameter of that name.
 //!
 //! Where it would sell under cost, or a provider says otherwise, it is not followed:
 //! - *Batches* without a price cost the standard price, not half of it by a guess. Cache writes and
@@ -39,7 +40,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use serde_json::value::RawValue;
-use uc_domain::ratios::Conditions;
+use uc_domain::ratios::{Conditions, is_name, is_parameter_value};
 
 use super::grid::{self, Axis, When};
 use super::json::{self, Object};
@@ -124,8 +125,10 @@ pub fn import(source: &[u8]) -> Result<ProviderCosts, ImportError> {
     let mut collector = Collector::new("USD");
     let mut sized = Sized::default();
     for (key, raw) in &table.0 {
-        let fields: Object<'_> = serde_json::from_str(raw.get())
-            .map_err(|error| ImportError::syntax(format!("model {:?}", super::echo(key)), error))?;
+        let fields: Object<'_> = serde_json::from_str(raw.get()).map_err(|error| {
+            let place = format!("model {:?}", super::echo(key));
+            ImportError::syntax(place, super::without_place(&error))
+        })?;
         if key == "sample_spec" {
             collector.omit(key, None, "explains the table's fields");
             continue;
@@ -243,7 +246,9 @@ impl Sized {
                 if unconditional(&same.costs).contains("output_images")
                     && !same.costs.iter().any(|row| row.dimension.ends_with("_tokens"))
                 {
+                    let both = with_both(&same.costs, &costs);
                     same.costs.extend(costs);
+                    same.costs.extend(both);
                 } else {
                     let reason = "priced by tokens; by size and quality under other ids";
                     collector.note(&id, Some("output_images"), reason);
@@ -264,6 +269,23 @@ impl Sized {
         }
         Ok(())
     }
+}
+
+/// Rows for where a row of each side holds, which then is the dearer of the two: an entry may have
+/// prices by resolution beside those by size and quality.
+fn with_both(ours: &[CostRow], sized: &[CostRow]) -> Vec<CostRow> {
+    let pictures = ours.iter().filter(|row| row.dimension == "output_images");
+    let pairs = pictures.flat_map(|row| sized.iter().map(move |sized| (row, sized)));
+    let both = pairs.filter_map(|(row, sized)| {
+        let (one, other) = (row.when.as_ref()?.equalities(), sized.when.as_ref()?.equalities());
+        // Two values of a parameter never hold together.
+        let apart = other.keys().all(|name| !one.contains_key(name));
+        let when: BTreeMap<_, _> = one.iter().chain(other).collect();
+        let when = Conditions::from_text(&json!(when).to_string()).ok().filter(|_| apart)?;
+        let dearer = if row.amount >= sized.amount { row } else { sized };
+        Some(CostRow { when: Some(when), ..dearer.clone() })
+    });
+    both.collect()
 }
 
 /// Who asks the price, out of names that also say which interface it is.
@@ -391,7 +413,7 @@ struct Entry<'a> {
     /// Disjoint.
     off_peak_windows: Vec<When>,
     /// Parameter, value, multiplier.
-    factors: Vec<(&'static str, String, Price)>,
+    factors: Vec<(String, String, Price)>,
     /// By dimension the prices under values of `resolution`.
     by_resolution: BTreeMap<&'static str, Vec<(String, Price)>>,
     /// Rows that depend on nothing else.
@@ -431,12 +453,11 @@ impl<'a> Entry<'a> {
                     let reason = "a free allowance over many requests: every search has its price";
                     collector.omit(key, Some(name), reason);
                 }
-                "regional_endpoint_uplift_multiplier" => {
-                    entry.read_factor("endpoint", "regional", name, raw, collector);
-                }
-                _ => match name.strip_prefix("regional_processing_uplift_multiplier_") {
-                    Some(region) => {
-                        entry.read_factor("data_residency", region, name, raw, collector);
+                _ => match name.split_once("_uplift_multiplier") {
+                    Some((what, value)) => {
+                        let value = value.strip_prefix('_').unwrap_or(value);
+                        let (parameter, value) = uplift(what, value);
+                        entry.read_factor(parameter, value, name, raw, collector);
                     }
                     None => entry.read_field(name, raw, fields, collector),
                 },
@@ -691,14 +712,18 @@ impl<'a> Entry<'a> {
 
     fn read_factor(
         &mut self,
-        parameter: &'static str,
+        parameter: &str,
         value: &str,
         field: &str,
         raw: &RawValue,
         collector: &mut Collector,
     ) {
-        if let Some(factor) = self.price(field, raw, collector) {
-            self.factors.push((parameter, value.to_owned(), factor));
+        if !is_name(parameter) || !is_parameter_value(value) {
+            collector.omit(self.key, Some(field), "not a parameter with a value");
+        } else if self.factors.iter().any(|(name, of, _)| name == parameter && of == value) {
+            collector.omit(self.key, Some(field), "another field prices the same");
+        } else if let Some(factor) = self.price(field, raw, collector) {
+            self.factors.push((parameter.to_owned(), value.to_owned(), factor));
         }
     }
 
@@ -752,7 +777,7 @@ impl<'a> Entry<'a> {
                 }
                 dimension.push(c.to_ascii_lowercase());
             }
-            if !uc_domain::ratios::is_name(&dimension) {
+            if !is_name(&dimension) {
                 collector.omit(self.key, Some(&field), "not a name of a dimension");
             } else if let Some(price) = self.price(&field, raw, collector) {
                 self.rows.push(row(&dimension, price, None));
@@ -980,6 +1005,19 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// The parameter and value under which an uplift counts, by what its field is called before and
+/// behind `_uplift_multiplier`.
+fn uplift<'a>(what: &'a str, value: &'a str) -> (&'a str, &'a str) {
+    match (what, value) {
+        ("regional_endpoint", "") => ("endpoint", "regional"),
+        // OpenAI's hosts of regions, and the one for authorities.
+        ("regional_processing", region) => ("data_residency", region),
+        ("fedramp", "") => ("data_residency", what),
+        (_, "") => (what, "yes"),
+        _ => (what, value),
+    }
+}
+
 /// What a field prices.
 enum Meaning {
     Dimension(&'static str),
@@ -1052,8 +1090,11 @@ impl<'a> Grid<'a> {
             Axis::parameter("cache_type", one("ephemeral", explicit)),
         ];
         let mut factors = Vec::new();
-        for parameter in ["inference_geo", "speed", "data_residency", "endpoint"] {
-            let of_it = || entry.factors.iter().filter(|(name, ..)| *name == parameter);
+        let known = ["inference_geo", "speed", "data_residency", "endpoint"];
+        let others: BTreeSet<&str> = entry.factors.iter().map(|(name, ..)| name.as_str()).collect();
+        let others = others.into_iter().filter(|name| !known.contains(name));
+        for parameter in known.into_iter().chain(others) {
+            let of_it = || entry.factors.iter().filter(|(name, ..)| name == parameter);
             axes.push(Axis::parameter(parameter, of_it().map(|(_, value, _)| value.clone())));
             factors.push(of_it().map(|(_, _, factor)| factor).collect());
         }

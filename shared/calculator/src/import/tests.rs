@@ -96,6 +96,75 @@ fn csv_file() {
     assert_eq!(csv::import(crlf.as_bytes()).unwrap(), costs);
 }
 
+/// Entries of `LiteLLM`'s table that make something special, as text.
+#[test]
+fn litellm_entries() {
+    let check = |entries: &[(&str, Value)], expected: &[&str]| {
+        let entries: Map<String, Value> =
+            entries.iter().map(|(key, entry)| ((*key).to_owned(), entry.clone())).collect();
+        let costs = litellm::import(json!(entries).to_string().as_bytes()).unwrap();
+        table(&costs);
+        assert_eq!(shown(&costs).lines().map(str::trim).collect::<Vec<_>>(), expected);
+    };
+    // By resolution, and another entry by quality and size: of both, the dearer.
+    let pictures = |price: &str| {
+        json!({
+            "litellm_provider": "xai", "mode": "image_generation",
+            "input_cost_per_image": price.parse::<serde_json::Number>().unwrap(),
+        })
+    };
+    let mut by_resolution = pictures("0.06");
+    by_resolution["output_cost_per_image_1K"] = json!(0.04);
+    by_resolution["output_cost_per_image_2K"] = json!(0.07);
+    check(
+        &[("xai/i", by_resolution), ("low/1024-x-1024/i", pictures("0.05"))],
+        &[
+            "xai/i | image |",
+            "output_images 0.06",
+            r#"output_images 0.04 {"resolution":"1K"}"#,
+            r#"output_images 0.07 {"resolution":"2K"}"#,
+            r#"output_images 0.05 {"quality":"low","size":"1024x1024"}"#,
+            r#"output_images 0.05 {"quality":"low","resolution":"1K","size":"1024x1024"}"#,
+            r#"output_images 0.07 {"quality":"low","resolution":"2K","size":"1024x1024"}"#,
+            "xai/low/1024-x-1024/i | image | low/1024-x-1024/i",
+            "output_images 0.05",
+        ],
+    );
+    // Uplifts, whatever they are called.
+    check(
+        &[(
+            "m",
+            json!({
+                "litellm_provider": "p", "mode": "embedding", "input_cost_per_token": 1e-6,
+                "fedramp_uplift_multiplier": 1.1,
+                "moon_uplift_multiplier": 4,
+                "regional_processing_uplift_multiplier_eu": 1.2,
+                "regional_processing_uplift_multiplier_fedramp": 1.3,
+                "sea_uplift_multiplier_North": 2,
+                "Sun_uplift_multiplier": 3,
+            }),
+        )],
+        &[
+            "p/m | embedding | m",
+            "input_tokens 1/M",
+            r#"input_tokens 2/M {"sea":"North"}"#,
+            r#"input_tokens 4/M {"moon":"yes"}"#,
+            r#"input_tokens 8/M {"moon":"yes","sea":"North"}"#,
+            r#"input_tokens 1.1/M {"data_residency":"fedramp"}"#,
+            r#"input_tokens 2.2/M {"data_residency":"fedramp","sea":"North"}"#,
+            r#"input_tokens 4.4/M {"data_residency":"fedramp","moon":"yes"}"#,
+            r#"input_tokens 8.8/M {"data_residency":"fedramp","moon":"yes","sea":"North"}"#,
+            r#"input_tokens 1.2/M {"data_residency":"eu"}"#,
+            r#"input_tokens 2.4/M {"data_residency":"eu","sea":"North"}"#,
+            r#"input_tokens 4.8/M {"data_residency":"eu","moon":"yes"}"#,
+            r#"input_tokens 9.6/M {"data_residency":"eu","moon":"yes","sea":"North"}"#,
+            "omitted: m Sun_uplift_multiplier: not a parameter with a value",
+            "omitted: m regional_processing_uplift_multiplier_fedramp: another field prices the \
+             same",
+        ],
+    );
+}
+
 #[test]
 fn standard_parts_stand_in_a_table() {
     let none = ProviderCosts { parts: standard_parts(), ..ProviderCosts::default() };
@@ -115,7 +184,9 @@ fn what_is_no_source() {
         let entry = |n| format!(r#""m{n}":{{"litellm_provider":"p","input_cost_per_token":1}}"#);
         format!("{{{}}}", (0..n).map(entry).collect::<Vec<_>>().join(","))
     };
-    check(litellm::import, "", "line 1, column 0");
+    check(litellm::import, "", "line 1, column 0: EOF while parsing a value");
+    let place = litellm::import(b"").unwrap_err().to_string();
+    assert!(!place.contains("at line"), "{place}");
     check(litellm::import, "[]", "expected an object");
     check(litellm::import, "{\"a\":\n{\"input_cost_per_token\": NaN}}", "line 2, column");
     check(litellm::import, "{\"a\": 1}", "model \"a\": ");

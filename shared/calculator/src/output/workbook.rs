@@ -155,6 +155,14 @@ impl Sheet<'_> {
         Ok(())
     }
 
+    /// A formula of the working columns. What it gives is not in the file, whose size has a limit:
+    /// programs that calculate do so when they open it, and others show the rest.
+    fn working(&mut self, row: u32, column: u16, formula: String) -> Result<(), XlsxError> {
+        let look = &self.looks.working;
+        self.sheet.write_formula_with_format(row, column, Formula::new(formula), look)?;
+        Ok(())
+    }
+
     /// A cell for a margin; empty where there is none.
     fn margin(&mut self, row: u32, column: u16, margin: Option<Margin>) -> Result<(), XlsxError> {
         let looks = self.looks;
@@ -194,42 +202,6 @@ impl CreditPrice {
     }
 }
 
-/// What the working columns hold; all zero where the cost is.
-struct Working {
-    unrounded: Decimal,
-    places: i32,
-    nearest: i128,
-    remainder: i128,
-}
-
-impl Working {
-    fn new(row: &calculation::RowCalculation, margin: Margin, price: &CreditPrice) -> Self {
-        if row.cost.decimal().is_zero() {
-            return Self { unrounded: Decimal::ZERO, places: 0, nearest: 0, remainder: 0 };
-        }
-        let cost = exact::decimal(row.cost.decimal());
-        let share = i128::from(margin.cost_share());
-        let exact = exact::over(&cost, &exact::times(&exact::scaled(share, 4), &price.exact));
-        let exponent = i32::from(row.per.exponent());
-        let places = (18 - exponent).min(exact::DIGITS - 1 - exact::magnitude(&exact));
-        let nearest = nearest(&exact, places);
-
-        let cost_places = 13 - exact::magnitude(&cost);
-        let cost_digits = self::nearest(&cost, cost_places);
-        let exponent = (4 + price.places + places - cost_places).rem_euclid(7);
-        let power = 10_i128.pow(exponent.cast_unsigned());
-        let divisor = share * price.digits;
-        let remainder =
-            cost_digits % SEVEN_NINES * power - nearest % SEVEN_NINES * (divisor % SEVEN_NINES);
-        Self {
-            unrounded: exact::decimal_up(&exact, CELL_DIGITS),
-            places,
-            nearest,
-            remainder: remainder.rem_euclid(SEVEN_NINES),
-        }
-    }
-}
-
 /// The integer nearest to `exact * 10^places`; up from the middle.
 fn nearest(exact: &Fraction, places: i32) -> i128 {
     // floor(x + 1/2) = floor((floor(2 * x) + 1) / 2)
@@ -262,7 +234,7 @@ pub fn workbook(calculation: &Calculation) -> Result<Vec<u8>, WorkbookError> {
     let mut sheet = Sheet { sheet: workbook.add_worksheet(), looks: &looks };
     let places = write_inputs(&mut sheet, calculation, &price, rows)?;
     let mut sheet = Sheet { sheet: workbook.add_worksheet(), looks: &looks };
-    write_models(&mut sheet, calculation, &price, &places)?;
+    write_models(&mut sheet, calculation, &places)?;
     let mut sheet = Sheet { sheet: workbook.add_worksheet(), looks: &looks };
     write_plans(&mut sheet, calculation, &places)?;
     let mut sheet = Sheet { sheet: workbook.add_worksheet(), looks: &looks };
@@ -443,7 +415,6 @@ const MODELS: [(&str, f64); 19] = [
 fn write_models(
     sheet: &mut Sheet<'_>,
     calculation: &Calculation,
-    price: &CreditPrice,
     places: &Places<'_>,
 ) -> Result<(), XlsxError> {
     let looks = sheet.looks;
@@ -528,24 +499,18 @@ fn write_models(
             let result = cost_per_credit(line).map_or_else(|| "0".to_owned(), |cost| cell(&cost));
             sheet.formula(row, 14, format!("=IF(K{n}=0,0,H{n}/K{n})"), result, &looks.number)?;
 
-            let working = Working::new(line, margin, price);
-            sheet.formula(
+            sheet.working(
                 row,
                 15,
                 format!("=IF(H{n}=0,0,H{n}*10000/ROUND((1-J{n})*10000,0)/{credit_price})"),
-                working.unrounded.to_string(),
-                &looks.working,
             )?;
-            sheet.formula(
+            sheet.working(
                 row,
                 16,
                 format!("=IF(P{n}=0,0,MIN(18-ROUND(LOG10(G{n}),0),11-INT(LOG10(P{n}))))"),
-                working.places.to_string(),
-                &looks.working,
             )?;
-            let result = working.nearest.to_string();
-            sheet.formula(row, 17, format!("=ROUND(P{n}*10^Q{n},0)"), result, &looks.working)?;
-            sheet.formula(
+            sheet.working(row, 17, format!("=ROUND(P{n}*10^Q{n},0)"))?;
+            sheet.working(
                 row,
                 18,
                 format!(
@@ -553,8 +518,6 @@ fn write_models(
                      *10^MOD({price_places}+Q{n}-9+INT(LOG10(H{n})),7)-MOD(R{n},{SEVEN_NINES})\
                      *MOD(ROUND((1-J{n})*10000,0)*{price_digits},{SEVEN_NINES}),{SEVEN_NINES}))"
                 ),
-                working.remainder.to_string(),
-                &looks.working,
             )?;
         }
     }

@@ -7,7 +7,7 @@ use minicbor::{Decode, Encode};
 
 use super::{GrantId, HoldId, Rollover, Settings, Source};
 use crate::ids::IdError;
-use crate::ratios::{Line, Matched};
+use crate::ratios::{Line, Matched, Parameters};
 use crate::{Credits, Timestamp};
 
 /// Names an operation by its place in the account's journal: `op_<seq>_<position>`.
@@ -150,6 +150,12 @@ pub struct RatedItem {
     pub minimum_applied: bool,
     /// By what the name in the request led to the model, where that was not its id.
     pub matched: Option<Matched>,
+    /// What the request said that prices may depend on: all of it, not only what the rows asked
+    /// for, so that another table can price the same request. At most
+    /// [`MAX_PARAMETERS`](crate::ratios::MAX_PARAMETERS), each a name
+    /// ([`is_name`](crate::ratios::is_name)) with a value
+    /// ([`is_parameter_value`](crate::ratios::is_parameter_value)).
+    pub parameters: Parameters,
 }
 
 /// What an operation did, by kind.

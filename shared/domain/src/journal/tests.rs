@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::account::{Charge, Command, Draft, GrantRequest, Overuse, Status};
+use crate::ratios::Parameters;
 
 const DAY_0: i64 = 1_767_225_600_000;
 const DAY: i64 = 86_400_000;
@@ -36,7 +37,13 @@ fn grant(amount: &str, source: Source, from: Option<i64>, until: Option<i64>) ->
 }
 
 fn item(credits: &str, lines: Vec<Line>) -> RatedItem {
-    RatedItem { lines, credits: self::credits(credits), minimum_applied: false, matched: None }
+    RatedItem {
+        lines,
+        credits: self::credits(credits),
+        minimum_applied: false,
+        matched: None,
+        parameters: Parameters::new(),
+    }
 }
 
 fn line(model: &str, dimension: &str, when: Option<&str>, multiplier: &str) -> Line {
@@ -163,6 +170,43 @@ fn format_1_has_parts_and_names() {
     let expected: String = GOLDEN_PARTS.split_whitespace().collect();
     assert_eq!(hex(&bytes), expected);
     assert_eq!(Entry::decode(&bytes), Ok(golden_parts()));
+}
+
+/// Charges of a request that said what prices may depend on, one with a row that asked for it.
+fn golden_parameters() -> Entry {
+    let mut draft = Draft::open(&AccountState::new(Settings::default()), day(0));
+    let batch = line("m", "output_tokens", Some(r#"{"service_class":"batch"}"#), "1");
+    let items = vec![
+        RatedItem {
+            parameters: parameters(&[("service_class", "batch"), ("size", "1024x1024")]),
+            ..item("0.2", vec![batch])
+        },
+        RatedItem { parameters: parameters(&[("quality", "batch")]), ..item("0", Vec::new()) },
+    ];
+    draft.apply(client(KEY), &Command::Charge(charge(items))).unwrap();
+    entry(draft)
+}
+
+fn parameters(pairs: &[(&str, &str)]) -> Parameters {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// What format 1 has had since items keep the request's parameters: absent, they leave no trace.
+const GOLDEN_PARAMETERS: &str = "
+    01841b0000019b76daa80088616d6d6f75747075745f746f6b656e7378197b22736572766963655f636c6173
+    73223a226261746368227d6d736572766963655f636c6173736562617463686473697a656931303234783130
+    3234677175616c69747981848203831a00030d4082851a00030d40f4818700011a075bca00187d020602f682
+    8203048205068500f480f68182070411820081782430313930613162322d633364342d376535662d38613962
+    2d306331643265336634613562f68182f63a00030d3f85011b0000019b76daa800801a00030d408400006764
+    656661756c74f4
+";
+
+#[test]
+fn format_1_has_parameters() {
+    let bytes = golden_parameters().encode();
+    let expected: String = GOLDEN_PARAMETERS.split_whitespace().collect();
+    assert_eq!(hex(&bytes), expected);
+    assert_eq!(Entry::decode(&bytes), Ok(golden_parameters()));
 }
 
 #[test]
@@ -364,6 +408,7 @@ fn newer() -> NewerBody {
         minimum_applied: false,
         lines: vec![],
         matched: None,
+        parameters: None,
     }];
     NewerBody {
         time: entry.time,
@@ -556,6 +601,7 @@ fn unknown_and_impossible_operations_are_refused() {
             minimum_applied: false,
             lines: Vec::new(),
             matched: None,
+            parameters: None,
         });
     };
     check(&|body| of_items(body, MAX_LINES + 1), "too many lines");
@@ -661,6 +707,15 @@ fn sizes() {
         ..charge(lines(true, Some(r#"{"service_class":"batch"}"#), "0.9"))
     };
     check("charge, 5 grants, 4 lines of 4 models, conditions", &commit(&five, &[spread]), 700);
+    let told = parameters(&[
+        ("quality", "high"),
+        ("service_class", "priority"),
+        ("size", "1024x1024"),
+        ("speed", "fast"),
+    ]);
+    let mut items = lines(false, None, "1");
+    items[0].parameters = told;
+    check("charge, 5 grants, 4 lines, 4 parameters", &commit(&five, &[charge(items)]), 750);
     let all = Charge { credits: credits("60000"), items: Vec::new(), ..charge(Vec::new()) };
     check("charge, 5 grants, all of them taken", &commit(&five, &[all]), 700);
 

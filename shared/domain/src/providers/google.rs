@@ -264,8 +264,10 @@ fn service_class(body: &Body<'_>, usage: &Body<'_>) -> Result<Option<String>, Pr
     for (holder, field) in fields.map(|f| (usage, f)).into_iter().chain([(body, "service_tier")]) {
         if let Some(class) = holder.parameter(field, &STANDARD)? {
             let class = class.to_ascii_lowercase();
-            let class = class.strip_prefix("on_demand_").unwrap_or(&class);
-            return Ok(Some(class.strip_prefix("service_tier_").unwrap_or(class).to_owned()));
+            // Nothing behind the prefix would be no value of a parameter.
+            let after = |prefix: &str| class.strip_prefix(prefix).filter(|rest| !rest.is_empty());
+            let rest = after("on_demand_").or_else(|| after("service_tier_"));
+            return Ok(Some(rest.unwrap_or(&class).to_owned()));
         }
     }
     Ok(None)

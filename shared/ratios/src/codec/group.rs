@@ -3,7 +3,8 @@
 //! CBOR items without frames around them, of one kind after another (ids, shapes, names, numbers)
 //! because like compresses best beside like. Ids leave out what they share with the one before.
 //! A shape is all of a model's rows but for the numbers; most models of a provider have the same
-//! one, so it is written once a group and then counted. Texts within shapes are, too.
+//! one, so it is written once a group and then counted. Texts within shapes are, too. Ratios that
+//! follow from the costs beside them are not written: see [`Share`].
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -16,6 +17,8 @@ use rust_decimal::Decimal;
 use uc_domain::Credits;
 use uc_domain::ratios::{Conditions, Cost, Model, ModelParts, Per, Rate, Ratio, Row};
 
+use super::share::Share;
+
 type Writer = Encoder<Vec<u8>>;
 
 /// What a model has besides an id and aliases, bit by bit.
@@ -26,6 +29,15 @@ const NAMED: u8 = 2;
 const MINIMUM: u8 = 4;
 /// Match rules.
 const MATCHED: u8 = 8;
+
+/// How the ratios of a model are known: they stand beside the costs,
+const WRITTEN: u8 = 0;
+/// they follow from the costs by the [`Share`] that was said last,
+const SAME_SHARE: u8 = 1;
+/// or by this one.
+const NEW_SHARE: u8 = 2;
+/// The first format that says so; before, all were written.
+const SHARES_SINCE: u8 = 3;
 
 /// Encodes models, which are in order of their ids.
 pub fn encode(models: &[&Model]) -> Vec<u8> {
@@ -107,9 +119,31 @@ fn write(models: &[&Model], e: &mut Writer) -> Written {
         }
     }
 
-    for row in models.iter().flat_map(|model| model.ratios()) {
-        let (mantissa, scale) = row.rate().credits().parts();
-        e.u64(mantissa)?.u8(scale)?;
+    let mut share = None;
+    for model in models {
+        let rows = model.ratios();
+        let found = Share::of(rows, share);
+        match found {
+            None => e.u8(WRITTEN)?,
+            Some(_) if found == share => e.u8(SAME_SHARE)?,
+            Some(new) => {
+                share = found;
+                let (mantissa, scale) = new.parts();
+                e.u8(NEW_SHARE)?.u64(mantissa)?.u8(scale)?
+            }
+        };
+        write_rows(rows, found.is_some(), e)?;
+    }
+    Ok(())
+}
+
+/// The numbers of a model's rows, the ratios only where they don't follow from the costs.
+fn write_rows(rows: &[Row], follow: bool, e: &mut Writer) -> Written {
+    for row in rows {
+        if !follow {
+            let (mantissa, scale) = row.rate().credits().parts();
+            e.u64(mantissa)?.u8(scale)?;
+        }
         if let Some(cost) = row.cost() {
             let amount = cost.amount();
             match (u64::try_from(amount.mantissa()), u8::try_from(amount.scale())) {
@@ -160,9 +194,10 @@ impl Texts {
 /// Conditions that were read, by their text: a table has a few dozen, each in many groups.
 pub type KnownConditions = HashMap<String, Arc<Conditions>>;
 
-/// Decodes a group; its models follow those that are there.
+/// Decodes a group of a format; its models follow those that are there.
 pub fn decode(
     group: &[u8],
+    format: u8,
     models: &mut Vec<Model>,
     known: &mut KnownConditions,
 ) -> Result<(), Error> {
@@ -201,10 +236,23 @@ pub fn decode(
     for id in ids {
         parts.push(read_names(id, &mut d, &mut texts)?);
     }
+    let mut known_share = None;
     for (mut parts, index) in parts.into_iter().zip(shape_of) {
         let (feature, rows) = &shapes[index];
         parts.feature.clone_from(feature);
-        parts.ratios = rows.iter().map(|row| read_row(&mut d, row)).collect::<Result<_, _>>()?;
+        let known = if format < SHARES_SINCE { WRITTEN } else { d.u8()? };
+        let share = match known {
+            WRITTEN => None,
+            SAME_SHARE => Some(known_share.ok_or_else(|| Error::message("share"))?),
+            NEW_SHARE => {
+                let share = Share::from_parts(d.u64()?, d.u8()?);
+                known_share = Some(share.ok_or_else(|| Error::message("share"))?);
+                known_share
+            }
+            _ => return Err(Error::message("share")),
+        };
+        let rows = rows.iter().map(|row| read_row(&mut d, row, share));
+        parts.ratios = rows.collect::<Result<_, _>>()?;
         models.push(Model::from_published(parts));
     }
     if d.position() != group.len() || models.len() == first {
@@ -312,22 +360,25 @@ fn read_names(
     Ok(parts)
 }
 
-fn read_row(d: &mut Decoder<'_>, shape: &DecodedShape) -> Result<Row, Error> {
-    let (mantissa, scale) = (d.u64()?, d.u8()?);
-    let rate = Ratio::from_parts(mantissa, scale)
+fn read_row(d: &mut Decoder<'_>, shape: &DecodedShape, share: Option<Share>) -> Result<Row, Error> {
+    let mut written = None;
+    if share.is_none() {
+        written = Ratio::from_parts(d.u64()?, d.u8()?);
+    }
+    let mut cost = None;
+    if let Some(currency) = &shape.currency {
+        let amount = if d.datatype()? == Type::String {
+            d.str()?.parse().map_err(Error::custom)?
+        } else {
+            let (mantissa, scale) = (d.u64()?, d.u8()?);
+            written = share.map_or(written, |share| share.ratio((mantissa, scale), shape.per));
+            Decimal::try_from_i128_with_scale(mantissa.into(), scale.into())
+                .map_err(Error::custom)?
+        };
+        cost = Some(Cost::new(amount, currency).ok_or_else(|| Error::message("cost"))?);
+    }
+    let rate = written
         .and_then(|credits| Rate::sharing(credits, shape.per, shape.when.clone()))
         .ok_or_else(|| Error::message("ratio"))?;
-    let cost = match &shape.currency {
-        None => None,
-        Some(currency) => {
-            let amount = if d.datatype()? == Type::String {
-                d.str()?.parse().map_err(Error::custom)?
-            } else {
-                Decimal::try_from_i128_with_scale(d.u64()?.into(), d.u8()?.into())
-                    .map_err(Error::custom)?
-            };
-            Some(Cost::new(amount, currency).ok_or_else(|| Error::message("cost"))?)
-        }
-    };
     Ok(Row::from_published(Arc::clone(&shape.dimension), rate, cost))
 }

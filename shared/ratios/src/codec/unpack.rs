@@ -58,7 +58,7 @@ pub fn unpack(parts: &Parts, manifest: &Hash) -> Result<Unpacked, Damaged> {
     while !rest.is_empty() {
         let group = inflate(&mut rest, &mut left)?;
         borders.push(models.len());
-        group::decode(&group, &mut models, &mut known).map_err(Damaged::because)?;
+        group::decode(&group, format, &mut models, &mut known).map_err(Damaged::because)?;
     }
     let borders = borders.into_iter().map(|first| models[first].id().to_owned()).collect();
     let table = RatioTable::from_published(&head, models).map_err(Damaged::because)?;

@@ -10,7 +10,7 @@ use uc_domain::account::{
     HoldId, HoldRequest, Operation, OperationId, Origin, Overuse, PaymentChange, RatedItem,
     RefundRequest, Rejection, Rollover, Settings, Source, Status, Target,
 };
-use uc_domain::ratios::{Line, Multiplier, Per, Rate};
+use uc_domain::ratios::{Line, Multiplier, Parameters, Per, Rate};
 use uc_domain::{Credits, Quantity, Timestamp};
 
 /// The tables.
@@ -640,6 +640,7 @@ fn item(credits: &str, lines: usize) -> RatedItem {
         credits: parse_credits(credits),
         minimum_applied: false,
         matched: None,
+        parameters: Parameters::new(),
     }
 }
 
