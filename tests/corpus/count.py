@@ -1,8 +1,8 @@
-"""Counts the tokens of every text of texts.jsonl with each provider's tokenizer.
+"""Counts the tokens of every text of texts.jsonl and held_out.jsonl with each provider's tokenizer.
 
 Usage: python count.py PARTS   (Python 3.12; README.md says what to install and what PARTS holds)
 
-Writes texts.jsonl anew: the texts stay, `tokens` holds a count a tokenizer. What a provider adds
+Writes the files anew: the texts stay, `tokens` holds a count a tokenizer. What a provider adds
 around a message is not in the counts.
 """
 
@@ -61,10 +61,11 @@ TOKENIZERS = {
     "qwen3.6": of_qwen("qwen3.6-27b"),
 }
 
-path = Path(__file__).with_name("texts.jsonl")
-lines = []
-for line in path.read_text(encoding="utf-8").splitlines():
-    text = json.loads(line)
-    text["tokens"] = {name: count(text["text"]) for name, count in TOKENIZERS.items()}
-    lines.append(json.dumps(text, ensure_ascii=False) + "\n")
-path.write_text("".join(lines), encoding="utf-8")
+for name in ["texts.jsonl", "held_out.jsonl"]:
+    path = Path(__file__).with_name(name)
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        text = json.loads(line)
+        text["tokens"] = {name: count(text["text"]) for name, count in TOKENIZERS.items()}
+        lines.append(json.dumps(text, ensure_ascii=False) + "\n")
+    path.write_text("".join(lines), encoding="utf-8")

@@ -23,7 +23,7 @@ pub use families::Family;
 pub use price::{PriceError, Priced, price};
 pub use profile::Profile;
 pub use request::{
-    Assumption, Basis, Description, Image, Images, Output, OverLimit, Quantities, Video,
+    Assumption, Basis, Description, Detail, Image, Images, Output, OverLimit, Quantities, Video,
 };
 
 use crate::Quantity;

@@ -79,6 +79,11 @@ pub struct EstimatedItem {
     #[serde(skip_serializing_if = "is_false")]
     #[schema(required = false)]
     expected_raised: bool,
+    /// Nothing limits what is written: `max` is what was assumed, and a model that writes or reasons
+    /// for longer costs more. With `max_output_tokens`, or bounds of `output_tokens`, it is a limit.
+    #[serde(skip_serializing_if = "is_false")]
+    #[schema(required = false)]
+    unbounded: bool,
     /// By what the name in the request led to the model, where that was not the model's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<MatchedSchema>)]
@@ -96,9 +101,10 @@ fn is_false(flag: &bool) -> bool {
 #[expect(dead_code, reason = "describes the domain's type in the OpenAPI document")]
 struct AssumptionSchema {
     dimension: String,
-    /// What of the request they rest on: `text`, `messages`, `tools`, `characters`,
-    /// `input_images`, `audio_seconds`, `output_tokens`, `words`, `default` (nothing was said of
-    /// the output), `max_output_tokens`, `images`, `video`, `speech`, `pages`, `request`.
+    /// What of the request they rest on: `text`, `messages`, `tools`, `thoughts` (thinking of
+    /// earlier answers), `characters`, `input_images`, `audio_seconds`, `input_video`,
+    /// `input_pages`, `output_tokens`, `words`, `default` (nothing was said of the output),
+    /// `reasoning`, `max_output_tokens`, `images`, `video`, `speech`, `pages`, `request`.
     basis: String,
     /// Whose tokenizer was assumed, where tokens were estimated from text.
     family: Option<String>,
@@ -180,7 +186,7 @@ impl Prices<'_> {
         });
         match what {
             What::Response(usage) => {
-                let rated = usage.rate(&self.table, self.multiplier, self.now)?;
+                let rated = usage.rate(self.table, self.multiplier, self.now)?;
                 let (min, max) = (rated.credits, rated.credits);
                 let priced = Priced { min, max, expected: rated, is_raised: false };
                 Ok(EstimatedItem::new(priced, Vec::new()))
@@ -215,7 +221,9 @@ impl Prices<'_> {
                         PriceError::Rating(error) => refusals::rating(&error, pointer),
                         PriceError::TooManyTiers => too_wide(&error, &at),
                     })?;
-                Ok(EstimatedItem::new(priced, counted.assumptions))
+                let mut item = EstimatedItem::new(priced, counted.assumptions);
+                item.unbounded = counted.is_unbounded;
+                Ok(item)
             }
         }
     }
@@ -230,7 +238,7 @@ impl Prices<'_> {
         let usage = &Usage::new();
         let (at, multiplier) = (self.now, self.multiplier);
         let request = Request { model, usage, parameters, at, multiplier };
-        estimates::price(&self.table, &request, bounds, capped)
+        estimates::price(self.table, &request, bounds, capped)
     }
 }
 
@@ -282,6 +290,7 @@ impl EstimatedItem {
             lines: expected.lines,
             assumptions,
             expected_raised: is_raised,
+            unbounded: false,
             matched: expected.matched,
         }
     }

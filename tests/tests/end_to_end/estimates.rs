@@ -41,6 +41,62 @@ async fn requests_are_described() {
             vec!["input_tokens", "output_tokens"],
         ),
         (
+            "the second turn of an agent, as OpenAI takes it",
+            MODEL,
+            json!({"output_tokens": {"min": 1, "expected": 50, "max": 900}, "messages": [
+                {"role": "user", "content": "Weather in Boston?"},
+                {"role": "assistant", "content": null, "tool_calls": [{"id": "call_1",
+                    "type": "function",
+                    "function": {"name": "get_weather", "arguments": "{\"city\":\"Boston\"}"}}]},
+                {"role": "tool", "tool_call_id": "call_1", "content": "21 degrees"},
+                {"role": "user", "content": [
+                    {"type": "file", "file": {"file_id": "file-1"}, "pages": 3},
+                    {"type": "image_url", "image_url": {"url": "https://example.com/a.png",
+                        "detail": "low"}}]}]}),
+            vec!["input_tokens", "output_tokens"],
+        ),
+        (
+            "the same as Anthropic takes it",
+            "anthropic/claude-sonnet-4-5",
+            json!({"words": 200,
+                "system": [{"type": "text", "text": "Be brief.",
+                    "cache_control": {"type": "ephemeral"}}],
+                "messages": [
+                    {"role": "user", "content": "Weather in Boston?"},
+                    {"role": "assistant", "content": [
+                        {"type": "thinking", "thinking": "I need the tool.", "signature": "c2ln"},
+                        {"type": "redacted_thinking", "data": "ZGF0YQ=="},
+                        {"type": "tool_use", "id": "toolu_1", "name": "get_weather",
+                            "input": {"city": "Boston"}}]},
+                    {"role": "user", "content": [
+                        {"type": "tool_result", "tool_use_id": "toolu_1", "content": [
+                            {"type": "text", "text": "21 degrees"},
+                            {"type": "image", "source": {"type": "base64",
+                                "media_type": "image/png", "data": "iVBORw0K"}}]},
+                        {"type": "document", "title": "Notes",
+                            "source": {"type": "text", "media_type": "text/plain",
+                                "data": "It rains."}},
+                        {"type": "document", "pages": {"min": 1, "expected": 2, "max": 9},
+                            "source": {"type": "url", "url": "https://example.com/a.pdf"}}]}]}),
+            vec!["input_tokens", "output_tokens"],
+        ),
+        (
+            "the same as Gemini takes it",
+            "google/gemini-3.8-flash",
+            json!({"reasoning_tokens": 500, "contents": [
+                {"role": "user", "parts": [{"text": "Weather here?"},
+                    {"inlineData": {"mimeType": "image/png", "data": "iVBORw0K"}},
+                    {"file_data": {"mime_type": "video/mp4", "file_uri": "gs://a/b"},
+                        "seconds": 10}]},
+                {"role": "model", "parts": [
+                    {"text": "A tool will do.", "thought": true},
+                    {"functionCall": {"name": "get_weather", "args": {"city": "Boston"}},
+                        "thoughtSignature": "c2ln"}]},
+                {"role": "user", "parts": [{"functionResponse": {"name": "get_weather",
+                    "response": {"degrees": 21}}}]}]}),
+            vec!["input_tokens", "output_tokens"],
+        ),
+        (
             "a text of many words",
             "anthropic/claude-sonnet-4-5",
             json!({"text": "Write a chapter.", "system": "You write.", "words": 3_000}),
@@ -147,6 +203,34 @@ async fn sizes_and_caps_decide() {
 }
 
 #[tokio::test]
+async fn what_nothing_limits_says_so() {
+    for (request, unbounded) in [
+        (json!({"text": "Hi"}), true),
+        (json!({"text": "Hi", "words": 100}), true),
+        (json!({"text": "Hi", "words": 100, "reasoning_tokens": 1_000}), true),
+        (json!({"text": "Hi", "words": 100, "max_output_tokens": 2_000}), false),
+        (json!({"text": "Hi", "output_tokens": {"min": 1, "expected": 2, "max": 3}}), false),
+    ] {
+        let item = estimate(MODEL, request.clone()).await;
+        assert_eq!(item.get("unbounded"), unbounded.then_some(&json!(true)), "{request}");
+    }
+    // A large picture costs what it costs on a model that takes it as it is, and what detail says.
+    let picture = |detail: &str| {
+        json!({"input_images": {"count": 1, "width": 4_032, "height": 3_024, "detail": detail},
+            "output_tokens": {"min": 0, "expected": 0, "max": 0}})
+    };
+    let auto = bounds(&estimate("openai/gpt-6.1-sol", picture("auto")).await["credits"]);
+    let low = bounds(&estimate("openai/gpt-6.1-sol", picture("low")).await["credits"]);
+    // 14,364 tokens at 2,500 credits a million.
+    assert!(auto[0] <= "35.91".parse().unwrap() && auto[2] >= "35.91".parse().unwrap());
+    assert!(low[2] < auto[0]);
+    // So does a picture that is made, by size and quality: $0.40 at 1,250 credits a dollar.
+    let request = json!({"text": "a cat", "images": {"size": "3840x2160", "quality": "high"}});
+    let [min, _, max] = bounds(&estimate("openai/gpt-image-2", request).await["credits"]);
+    assert!(min >= "500".parse().unwrap() && max <= "501".parse().unwrap(), "{min} {max}");
+}
+
+#[tokio::test]
 async fn models_are_compared() {
     let api = shared().api();
     let request = json!({"text": "Compare me.", "max_output_tokens": 2_000});
@@ -238,8 +322,38 @@ async fn what_is_no_description_is_refused() {
         ),
         (
             "an unknown part",
-            part(json!({"type": "file"})),
+            part(json!({"type": "hologram"})),
             (400, "/items/0/request/messages/0/content/0/type"),
+        ),
+        (
+            "a file of unknown length",
+            part(json!({"type": "file", "file": {"file_id": "f"}})),
+            (400, "/items/0/request/messages/0/content/0"),
+        ),
+        (
+            "a video of unknown length in what a tool answered",
+            part(json!({"type": "tool_result", "content": [{"type": "video"}]})),
+            (400, "/items/0/request/messages/0/content/0/content/0"),
+        ),
+        (
+            "a picture with pages",
+            part(json!({"type": "image", "pages": 5})),
+            (400, "/items/0/request/messages/0/content/0/pages"),
+        ),
+        (
+            "an empty message",
+            item(json!({"messages": [{"role": "assistant", "content": null}]})),
+            (400, "/items/0/request/messages/0"),
+        ),
+        (
+            "data of an unknown type",
+            item(json!({"contents": [{"parts": [{"inlineData": {"mimeType": "chemical/x"}}]}]})),
+            (400, "/items/0/request/contents/0/parts/0"),
+        ),
+        (
+            "two conversations",
+            item(json!({"messages": [], "contents": []})),
+            (400, "/items/0/request/contents"),
         ),
         (
             "a picture with a text",

@@ -6,6 +6,8 @@ const FREE_LETTERS: u64 = 4;
 const LONGEST_WORD: u64 = 20;
 /// Letters of the longest of the commonest words.
 const LONGEST_COMMON: usize = 5;
+/// Letters behind an apostrophe that belong to the word before it.
+const LONGEST_SUFFIX: u64 = 2;
 
 /// The commonest words of English, sorted. Where they are a sixth of the words, a text is English.
 static COMMON: [&[u8]; 57] = [
@@ -16,14 +18,59 @@ static COMMON: [&[u8]; 57] = [
     b"we", b"what", b"when", b"which", b"who", b"will", b"with", b"would", b"you", b"your",
 ];
 
+/// What words of hardly any language have behind a letter, from `a` to `z`: a quarter of the pairs
+/// that random letters make.
+static ODD: [&[u8]; 26] = [
+    b"",
+    b"cfgkmnpqvwxz",
+    b"bdfgmnpqvwx",
+    b"cfjpqx",
+    b"",
+    b"bcdghjkmnpqsvwxz",
+    b"bcfjmpqvxz",
+    b"bcfghjkpqxz",
+    b"",
+    b"bcdfgjlmpqrtvwxyz",
+    b"bcfgpqxz",
+    b"bcpqrxz",
+    b"cjkqrxz",
+    b"bx",
+    b"q",
+    b"bcdgkmnqvwxz",
+    b"bcdfghijklmnpqrstvwxyz",
+    b"qx",
+    b"bx",
+    b"bdfqx",
+    b"",
+    b"bcdfghjkmpqtvwxz",
+    b"bcdfgjkmpqtvwxz",
+    b"bdfghjklmnqrsvwxyz",
+    b"fjqvxy",
+    b"cfjklmpqrsx",
+];
+
+/// Whether two letters in lower case are such a pair.
+fn is_odd(before: u8, letter: u8) -> bool {
+    let row = before.checked_sub(b'a').and_then(|row| ODD.get(usize::from(row)));
+    row.is_some_and(|row| row.contains(&letter))
+}
+
 /// How much a text has of each kind of character. It can't be turned back into the text.
 ///
 /// Byte-pair tokenizers cut a text into words, numbers and marks before they merge, so these are
 /// what is counted. tests/corpus/calibrate.py counts alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Profile {
     units: [u64; Profile::UNITS],
     characters: u64,
+    bytes: u64,
+}
+
+impl Default for Profile {
+    /// Of no text.
+    fn default() -> Self {
+        Self { units: [0; Self::UNITS], characters: 0, bytes: 0 }
+    }
 }
 
 /// The kinds of units, in the order of [`Profile::units`].
@@ -38,30 +85,60 @@ pub(super) enum Unit {
     Humps,
     /// Letters of a word or hump beyond the fourth.
     Letters,
+    /// Pairs of letters that words of hardly any language have.
+    OddPairs,
+    /// One or two letters behind an apostrophe: `don't`, `we'll`.
+    Suffixes,
     /// Letters that are in no word: capitals in a row, between digits, in endless runs.
     Dense,
     /// ASCII digits.
     Digits,
+    /// Groups of three digits, as many as a number begins.
+    Numbers,
     /// ASCII punctuation.
     Marks,
     /// ASCII punctuation right behind other punctuation.
     MoreMarks,
     /// White space but single spaces between words.
     Blanks,
-    /// Marks, blanks and symbols that repeat the character before.
+    /// ASCII marks and blanks that repeat the character before.
     Repeats,
     /// Latin letters beyond ASCII (in addition to the word that they are in).
     Accented,
-    /// Cyrillic and Greek letters.
+    /// Accents and vowel signs that are characters of their own.
+    Combining,
+    /// Cyrillic letters.
     Cyrillic,
-    /// Arabic, Hebrew and neighbours.
+    /// Greek letters.
+    Greek,
+    /// Arabic letters.
     Arabic,
-    /// Scripts of South and South-East Asia, Georgia, Ethiopia and others.
+    /// Hebrew letters.
+    Hebrew,
+    /// Devanagari: Hindi, Marathi, Nepali.
+    Devanagari,
+    /// The scripts of Bengali to Malayalam; Georgian.
     Indic,
-    /// Chinese, Japanese, Korean.
-    Cjk,
-    /// Emoji, mathematics and the rest of Unicode.
+    /// Thai.
+    Thai,
+    /// Kana, and the punctuation of East Asia.
+    Kana,
+    /// Chinese characters but the rare ones.
+    Han,
+    /// Korean syllables.
+    Hangul,
+    /// Quotation marks, dashes and signs of books.
+    Typography,
+    /// Arrows, mathematics, boxes, old emoji.
     Symbols,
+    /// Emoji.
+    Pictures,
+    /// What is none of these, of two bytes.
+    RareTwo,
+    /// What is none of these, of three bytes.
+    RareThree,
+    /// What is none of these, of four bytes.
+    RareFour,
     /// [`Words`](Self::Words) of a text that is English.
     English,
     /// [`Letters`](Self::Letters) of a text that is English.
@@ -80,30 +157,43 @@ impl Kind {
     const ACCENTED: Self = Self::Of(Unit::Accented);
     const DIGIT: Self = Self::Of(Unit::Digits);
     const MARK: Self = Self::Of(Unit::Marks);
-    const SYMBOL: Self = Self::Of(Unit::Symbols);
 
     fn of(character: char) -> Self {
-        match character {
-            'a'..='z' | 'A'..='Z' => Self::Letter,
-            '0'..='9' => Self::DIGIT,
+        Self::Of(match character {
+            'a'..='z' | 'A'..='Z' => return Self::Letter,
             // What Python calls white space: the calibration counts with it.
-            ' ' | '\t'..='\r' | '\x1c'..='\x1f' => Self::Blank,
-            '\0'..='\x7f' => Self::MARK,
-            '\u{d7}' | '\u{f7}' => Self::SYMBOL,
-            '\u{c0}'..='\u{24f}' | '\u{1e00}'..='\u{1eff}' => Self::ACCENTED,
-            '\u{370}'..='\u{52f}' | '\u{1f00}'..='\u{1fff}' => Self::Of(Unit::Cyrillic),
-            '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{feff}' => {
-                Self::Of(Unit::Arabic)
+            ' ' | '\t'..='\r' | '\x1c'..='\x1f' => return Self::Blank,
+            '0'..='9' => Unit::Digits,
+            '\0'..='\x7f' => Unit::Marks,
+            '\u{a0}'..='\u{bf}'
+            | '\u{2010}'..='\u{2027}'
+            | '\u{2030}'..='\u{203a}'
+            | '\u{20ac}' => Unit::Typography,
+            '\u{d7}' | '\u{f7}' => Unit::Symbols,
+            '\u{c0}'..='\u{24f}' | '\u{1e00}'..='\u{1eff}' => Unit::Accented,
+            '\u{300}'..='\u{36f}'
+            | '\u{591}'..='\u{5c7}'
+            | '\u{610}'..='\u{61a}'
+            | '\u{64b}'..='\u{65f}'
+            | '\u{6d6}'..='\u{6ed}' => Unit::Combining,
+            '\u{370}'..='\u{3ff}' => Unit::Greek,
+            '\u{400}'..='\u{45f}' | '\u{490}'..='\u{4ff}' => Unit::Cyrillic,
+            '\u{5d0}'..='\u{5f4}' => Unit::Hebrew,
+            '\u{600}'..='\u{6ff}' => Unit::Arabic,
+            '\u{900}'..='\u{97f}' => Unit::Devanagari,
+            '\u{980}'..='\u{d7f}' | '\u{10a0}'..='\u{10ff}' => Unit::Indic,
+            '\u{e00}'..='\u{e7f}' => Unit::Thai,
+            '\u{3000}'..='\u{30ff}' | '\u{ff01}'..='\u{ff1f}' => Unit::Kana,
+            '\u{4e00}'..='\u{9fff}' => Unit::Han,
+            '\u{ac00}'..='\u{d7a3}' => Unit::Hangul,
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{2bff}' | '\u{fe00}'..='\u{fe0f}' => {
+                Unit::Symbols
             }
-            '\u{1100}'..='\u{11ff}'
-            | '\u{2e80}'..='\u{a4cf}'
-            | '\u{ac00}'..='\u{d7af}'
-            | '\u{f900}'..='\u{faff}'
-            | '\u{ff00}'..='\u{ffef}'
-            | '\u{20000}'..='\u{3ffff}' => Self::Of(Unit::Cjk),
-            '\u{900}'..='\u{10ff}' | '\u{1200}'..='\u{1dff}' => Self::Of(Unit::Indic),
-            _ => Self::SYMBOL,
-        }
+            '\u{1f000}'..='\u{1faff}' => Unit::Pictures,
+            '\u{80}'..='\u{7ff}' => Unit::RareTwo,
+            '\u{800}'..='\u{ffff}' => Unit::RareThree,
+            '\u{10000}'.. => Unit::RareFour,
+        })
     }
 
     const fn is_latin(self) -> bool {
@@ -117,13 +207,16 @@ impl Profile {
 
     /// Reads a text once, from its beginning to its end.
     pub fn of(text: &str) -> Self {
-        let mut profile = Self::default();
+        let mut profile = Self { bytes: text.len() as u64, ..Self::default() };
         if text.is_empty() {
             return profile;
         }
         profile.add(Unit::Texts, 1);
         let mut common = 0;
         let mut before: Option<(char, Kind)> = None;
+        // Of the character before that one.
+        let mut earlier: Option<Kind> = None;
+        let mut digits: u64 = 0;
         let mut rest = text.chars().peekable();
         while let Some(character) = rest.next() {
             let kind = Kind::of(character);
@@ -138,10 +231,13 @@ impl Profile {
                     run.push(next, kind);
                     rest.next();
                 }
-                let digits = |kind: Kind| kind == Kind::DIGIT;
-                let touches_digits = before.is_some_and(|(_, kind)| digits(kind))
-                    || rest.peek().is_some_and(|next| digits(Kind::of(*next)));
-                common += u64::from(profile.add_run(run, touches_digits));
+                let is_digit = |kind: Kind| kind == Kind::DIGIT;
+                let touches_digits = before.is_some_and(|(_, kind)| is_digit(kind))
+                    || rest.peek().is_some_and(|next| is_digit(Kind::of(*next)));
+                let follows_apostrophe = before.is_some_and(|(mark, _)| matches!(mark, '\'' | '’'))
+                    && earlier.is_some_and(Kind::is_latin);
+                common += u64::from(profile.add_run(run, touches_digits, follows_apostrophe));
+                earlier = Some(Kind::Letter);
                 before = Some((character, Kind::Letter));
                 continue;
             }
@@ -151,16 +247,22 @@ impl Profile {
             });
             let after = before.map(|(_, kind)| kind);
             match kind {
-                Kind::Blank | Kind::MARK | Kind::SYMBOL if repeats => profile.add(Unit::Repeats, 1),
+                Kind::Blank | Kind::MARK if repeats => profile.add(Unit::Repeats, 1),
                 Kind::MARK if after == Some(Kind::MARK) => profile.add(Unit::MoreMarks, 1),
                 Kind::Blank => {
                     let between =
                         character == ' ' && after != Some(Kind::Blank) && rest.peek().is_some();
                     profile.add(Unit::Blanks, u64::from(!between));
                 }
+                Kind::DIGIT => {
+                    digits = if after == Some(Kind::DIGIT) { digits + 1 } else { 1 };
+                    profile.add(Unit::Digits, 1);
+                    profile.add(Unit::Numbers, u64::from(digits % 3 == 1));
+                }
                 Kind::Of(unit) => profile.add(unit, 1),
                 Kind::Letter => unreachable!("letters are read as runs"),
             }
+            earlier = after;
             before = Some((character, kind));
         }
         if common * 6 >= profile.units[Unit::Words as usize] {
@@ -179,6 +281,9 @@ impl Profile {
         profile.add(Unit::Letters, part(letters));
         profile.add(Unit::Marks, part(marks));
         profile.add(Unit::Digits, part(digits));
+        profile.add(Unit::Numbers, part(digits));
+        // Nobody counted them: they are no limit.
+        profile.bytes = u64::MAX;
         profile
     }
 
@@ -192,6 +297,11 @@ impl Profile {
     /// Unicode scalar values of the text: what providers count as characters.
     pub const fn characters(&self) -> u64 {
         self.characters
+    }
+
+    /// How many bytes the text has in UTF-8.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Whether the text was empty.
@@ -210,16 +320,21 @@ impl Profile {
     }
 
     /// Whether it is one of the commonest words of English.
-    fn add_run(&mut self, mut run: Run, touches_digits: bool) -> bool {
+    fn add_run(&mut self, mut run: Run, touches_digits: bool, follows_apostrophe: bool) -> bool {
         run.end_hump();
         self.add(Unit::Accented, run.accented);
         if touches_digits || run.is_dense {
             self.add(Unit::Dense, run.length);
             return false;
         }
+        if follows_apostrophe && run.length <= LONGEST_SUFFIX {
+            self.add(Unit::Suffixes, 1);
+            return false;
+        }
         self.add(Unit::Words, 1);
         self.add(Unit::Humps, run.humps - 1);
         self.add(Unit::Letters, run.letters);
+        self.add(Unit::OddPairs, run.odd_pairs);
         let length = usize::try_from(run.length).unwrap_or(usize::MAX);
         run.beginning.get(..length).is_some_and(|word| COMMON.binary_search(&word).is_ok())
     }
@@ -247,6 +362,9 @@ struct Run {
     hump_is_capital: bool,
     /// Beyond the fourth of each hump so far.
     letters: u64,
+    odd_pairs: u64,
+    /// The letter before, in lower case; what is not ASCII is zero.
+    before: u8,
     is_dense: bool,
 }
 
@@ -260,11 +378,13 @@ impl Run {
         if self.hump == 0 {
             self.hump_is_capital = capital;
         }
+        let letter = u8::try_from(character).ok().filter(u8::is_ascii).unwrap_or(0);
+        let letter = letter.to_ascii_lowercase();
+        self.odd_pairs += u64::from(is_odd(self.before, letter));
+        self.before = letter;
         let place = usize::try_from(self.length).ok();
-        if let Some(letter) = place.and_then(|place| self.beginning.get_mut(place))
-            && let Ok(ascii) = u8::try_from(character)
-        {
-            *letter = if ascii.is_ascii() { ascii.to_ascii_lowercase() } else { 0 };
+        if let Some(place) = place.and_then(|place| self.beginning.get_mut(place)) {
+            *place = letter;
         }
         self.length += 1;
         self.hump += 1;

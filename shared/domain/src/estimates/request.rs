@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::media::{Media, Range};
+use super::media::{Media, Range, pixels};
 use super::{Bounds, Family, Profile};
 use crate::Quantity;
 use crate::ratios::{Model, Parameters};
@@ -23,6 +23,10 @@ const A_MESSAGE: Range = [1, 4, 8];
 const ALL_MESSAGES: Range = [0, 3, 10];
 /// Tokens of the prompt that tells a model to use tools.
 const TOOL_PROMPT: Range = [0, 60, 900];
+/// Tokens that stand around the call of a tool.
+const A_CALL: Range = [0, 10, 40];
+/// To how much the definitions of tools may shrink: some providers write them anew, shorter.
+const TOOLS_SHRINK: u64 = 3;
 /// Characters a second, spoken: most, expected, least.
 const SPOKEN: [u64; 3] = [25, 15, 8];
 /// Tokens of the transcript of a second, where a model counts its output.
@@ -72,6 +76,22 @@ pub struct Image {
     pub count: u32,
     /// Width and height in pixels.
     pub size: Option<(u32, u32)>,
+    /// How closely it is to be looked at.
+    pub detail: Detail,
+}
+
+/// How closely a picture is to be looked at, where the provider lets the request say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Detail {
+    /// As the model does where nothing is said.
+    #[default]
+    Auto,
+    /// Scaled down to 512 pixels.
+    Low,
+    /// Scaled down where it is large.
+    High,
+    /// As it is.
+    Original,
 }
 
 /// Video to make.
@@ -88,10 +108,12 @@ pub struct Video {
 /// How much text is to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Output {
-    /// What is expected; reasoning tokens are output too.
+    /// What is expected, reasoning included where `reasoning` doesn't say it.
     pub tokens: Option<Bounds>,
     /// Words of a text that is asked for.
     pub words: Option<Bounds>,
+    /// Tokens of reasoning, beside the answer.
+    pub reasoning: Option<Bounds>,
     /// The request's own limit.
     pub max_tokens: Option<u64>,
 }
@@ -103,6 +125,10 @@ pub struct Description {
     pub texts: Vec<Profile>,
     /// How many messages they are in; zero where the text is sent as it is.
     pub messages: u32,
+    /// Calls of tools in the messages; what they say is among the texts.
+    pub calls: u32,
+    /// Thinking of earlier answers, which a provider may count or leave out.
+    pub thoughts: Vec<Profile>,
     /// The definitions of tools, as JSON text.
     pub tools: Option<Profile>,
     /// Characters of further text that is not shown, in a language of Latin letters.
@@ -111,6 +137,10 @@ pub struct Description {
     pub input_images: Vec<Image>,
     /// Sound that is sent in messages.
     pub input_audio_seconds: Option<Bounds>,
+    /// Video that is sent in messages.
+    pub input_video_seconds: Option<Bounds>,
+    /// Pages of documents that are sent in messages.
+    pub input_pages: Option<Bounds>,
     /// Text to write.
     pub output: Output,
     /// Pictures to make.
@@ -137,16 +167,25 @@ pub enum Basis {
     Messages,
     /// The definitions of tools, and the prompt that goes with them.
     Tools,
+    /// Thinking of earlier answers: all of it, or none.
+    Thoughts,
     /// A number of characters.
     Characters,
     /// Pictures, by their sizes.
     InputImages,
     /// Seconds of sound.
     AudioSeconds,
+    /// Seconds of video that is sent.
+    InputVideo,
+    /// Pages of documents that are sent.
+    InputPages,
     /// `output_tokens`, as given; a single number may be off by the factor 4.
     OutputTokens,
-    /// `words`, of which a model writes half to one and a half times as many.
+    /// `words`, of which a model writes half to twice as many.
     Words,
+    /// `reasoning_tokens`, as given; a single number may be off by the factor 4. Or a limit of the
+    /// output, where reasoning has a price of its own.
+    Reasoning,
     /// Nothing was said: 500 tokens.
     Default,
     /// `max_output_tokens`: that is the most, and at least a third of it is expected.
@@ -188,6 +227,9 @@ pub struct Quantities {
     pub assumptions: Vec<Assumption>,
     /// Whether the request caps what is written.
     pub is_capped: bool,
+    /// Whether nothing limits what is written: then the most is what was assumed, and a model that
+    /// writes or reasons for longer costs more.
+    pub is_unbounded: bool,
 }
 
 /// More than a quantity can be.
@@ -218,6 +260,7 @@ impl Description {
             family: Family::of(model.id()),
             media: Media::of(model.id()),
             assumptions: Vec::new(),
+            is_unbounded: false,
         };
         counter.input(self);
         counter.output(self);
@@ -229,6 +272,7 @@ impl Description {
             .assumptions
             .iter()
             .any(|assumption| assumption.as_ref().is_ok_and(|a| a.basis == Basis::MaxOutputTokens));
+        let is_unbounded = counter.is_unbounded;
         let assumptions = counter.assumptions.into_iter().collect::<Result<Vec<_>, _>>()?;
         let mut usage: BTreeMap<String, Bounds> = BTreeMap::new();
         for Assumption { dimension, quantity, .. } in &assumptions {
@@ -238,7 +282,13 @@ impl Description {
             };
             usage.insert((*dimension).to_owned(), sum);
         }
-        Ok(Quantities { usage, parameters: self.parameters(), assumptions, is_capped })
+        Ok(Quantities {
+            usage,
+            parameters: self.parameters(),
+            assumptions,
+            is_capped,
+            is_unbounded,
+        })
     }
 
     fn parameters(&self) -> Parameters {
@@ -271,6 +321,7 @@ struct Counter<'a> {
     family: &'static Family,
     media: &'static Media,
     assumptions: Vec<Result<Assumption, OverLimit>>,
+    is_unbounded: bool,
 }
 
 impl Counter<'_> {
@@ -313,7 +364,7 @@ impl Counter<'_> {
         if !is_free {
             let tools = asked.tools.as_ref();
             if counts_characters {
-                let shown = asked.texts.iter().chain(tools);
+                let shown = asked.texts.iter().chain(&asked.thoughts).chain(tools);
                 let shown = shown.fold(0, |sum: u64, text| sum.saturating_add(text.characters()));
                 if shown > 0 {
                     self.add("input_characters", Basis::Text, None, whole([shown; 3]));
@@ -325,9 +376,13 @@ impl Counter<'_> {
                 let texts = asked.texts.iter().map(|text| self.family.tokens(text));
                 let texts = texts.fold([0; 3], plus);
                 self.add_text("input_tokens", Basis::Text, texts);
+                let thoughts = asked.thoughts.iter().map(|text| self.family.tokens(text));
+                let [_, _, thoughts] = thoughts.fold([0; 3], plus);
+                self.add_text("input_tokens", Basis::Thoughts, [0, thoughts / 2, thoughts]);
                 if let Some(tools) = tools {
-                    let tokens = plus(self.family.tokens(tools), TOOL_PROMPT);
-                    self.add_text("input_tokens", Basis::Tools, tokens);
+                    let [least, expected, most] = self.family.tokens(tools);
+                    let tools = [least / TOOLS_SHRINK, expected, most];
+                    self.add_text("input_tokens", Basis::Tools, plus(tools, TOOL_PROMPT));
                 }
                 if let Some(characters) = asked.characters {
                     let tokens = self.tokens_of_characters(characters);
@@ -339,21 +394,39 @@ impl Counter<'_> {
                     let count = if texts == [0; 3] { count } else { count.max(1) };
                     if count > 0 {
                         let around = A_MESSAGE.map(|tokens| tokens * count);
-                        let around = whole(plus(around, ALL_MESSAGES));
+                        let calls = A_CALL.map(|tokens| tokens * u64::from(asked.calls));
+                        let around = whole(plus(plus(around, calls), ALL_MESSAGES));
                         self.add("input_tokens", Basis::Messages, None, around);
                     }
                 }
             }
         }
-        for Image { count, size } in &asked.input_images {
+        for Image { count, size, detail } in &asked.input_images {
             let count = u64::from(*count);
             let dimension =
                 self.first_priced(&["input_image_tokens", "input_images", "input_tokens"]);
-            let each = if dimension == "input_images" { [1; 3] } else { self.media.image(*size) };
-            self.add(dimension, Basis::InputImages, None, whole(each.map(|n| n * count)));
+            let each = match dimension {
+                "input_images" => [1; 3],
+                _ => self.media.image(*size, *detail),
+            };
+            let all = each.map(|tokens| tokens.saturating_mul(count));
+            self.add(dimension, Basis::InputImages, None, whole(all));
         }
         if let Some(seconds) = asked.input_audio_seconds {
             self.heard(seconds, &["input_audio_tokens", "input_audio_seconds", "input_tokens"]);
+        }
+        if let Some(seconds) = asked.input_video_seconds {
+            let names = ["input_video_tokens", "input_video_seconds", "input_tokens"];
+            let dimension = self.first_priced(&names);
+            let quantity = match dimension {
+                "input_video_seconds" => span(seconds),
+                _ => times(seconds, self.media.video_in()),
+            };
+            self.add(dimension, Basis::InputVideo, None, quantity);
+        }
+        if let Some(pages) = asked.input_pages {
+            let dimension = self.first_priced(&["input_document_tokens", "input_tokens"]);
+            self.add(dimension, Basis::InputPages, None, times(pages, self.media.page()));
         }
     }
 
@@ -387,7 +460,7 @@ impl Counter<'_> {
     }
 
     fn output(&mut self, asked: &Description) {
-        let Output { tokens, words, max_tokens } = asked.output;
+        let Output { tokens, words, reasoning, max_tokens } = asked.output;
         if let Some(words) = words
             && !self.model.prices("output_tokens")
             && self.model.prices("output_characters")
@@ -415,16 +488,47 @@ impl Counter<'_> {
             }
         };
         let family = (basis == Basis::Words).then_some(self.family);
-        match max_tokens {
-            None => self.add("output_tokens", basis, family, whole([min, expected, max])),
-            Some(cap) => {
-                // Bounds that were given may end below the cap; what was guessed may not.
-                let given = tokens.is_some_and(|tokens| !tokens.is_known());
-                let most = if given { cap.min(max) } else { cap };
-                let expected = expected.clamp(most.div_ceil(CAPPED), most);
-                let bounds = whole([min.min(expected), expected, most]);
-                self.add("output_tokens", Basis::MaxOutputTokens, family, bounds);
+        let is_given = tokens.is_some_and(|tokens| !tokens.is_known());
+        let thinks_apart = self.model.prices("output_reasoning_tokens");
+        let reasons = reasoning.map(|tokens| {
+            let [min, expected, max] = span(tokens);
+            let (min, max) = if tokens.is_known() {
+                (min / UNCAPPED, max.saturating_mul(UNCAPPED))
+            } else {
+                (min, max)
+            };
+            [min / 1_000, expected.div_ceil(1_000), max.div_ceil(1_000)]
+        });
+        let Some(cap) = max_tokens else {
+            self.is_unbounded = !is_given;
+            self.add("output_tokens", basis, family, whole([min, expected, max]));
+            if let Some(reasons) = reasons {
+                let dimension = self.first_priced(&["output_reasoning_tokens", "output_tokens"]);
+                self.add(dimension, Basis::Reasoning, None, whole(reasons));
             }
+            return;
+        };
+        let [least, likely, longest] = reasons.unwrap_or([0; 3]);
+        // Of each part at least a third is expected of what the cap lets it be.
+        let capped = |min: u64, expected: u64, most: u64| {
+            let expected = expected.clamp(most.div_ceil(CAPPED), most);
+            whole([min.min(expected), expected, most])
+        };
+        // Bounds that were given may end below the cap; what was guessed may not.
+        let reasoning_is_given = reasoning.is_some_and(|tokens| !tokens.is_known());
+        if thinks_apart && (!is_given || reasons.is_some()) {
+            let most = if is_given { cap.min(max) } else { cap };
+            let bounds = capped(min, expected, most);
+            self.add("output_tokens", Basis::MaxOutputTokens, family, bounds);
+            let most = if reasoning_is_given { cap.min(longest) } else { cap };
+            let bounds = capped(least, likely, most);
+            self.add("output_reasoning_tokens", Basis::Reasoning, None, bounds);
+        } else {
+            let is_given = is_given && (reasons.is_none() || reasoning_is_given);
+            let most = if is_given { cap.min(max.saturating_add(longest)) } else { cap };
+            let (min, expected) = (min.saturating_add(least), expected.saturating_add(likely));
+            let bounds = capped(min, expected, most);
+            self.add("output_tokens", Basis::MaxOutputTokens, family, bounds);
         }
     }
 
@@ -432,7 +536,7 @@ impl Counter<'_> {
         let [min, expected, max] = span(words).map(|millis| millis.div_ceil(1_000));
         let least = Profile::imagined(min / 2, 20, 0, 0);
         let likely = Profile::imagined_english(expected, 120, 20, 2);
-        let most = Profile::imagined(max.saturating_mul(3).div_ceil(2), 250, 30, 5);
+        let most = Profile::imagined(max.saturating_mul(2), 250, 30, 5);
         self.between(&least, &likely, &most)
     }
 
@@ -442,8 +546,13 @@ impl Counter<'_> {
             let dimension =
                 self.first_priced(&["output_image_tokens", "output_pixels", "output_images"]);
             let each = match dimension {
-                "output_image_tokens" => self.media.made(images.quality.as_deref()),
-                "output_pixels" => images.size.as_deref().and_then(pixels).unwrap_or(PIXELS),
+                "output_image_tokens" => {
+                    self.media.made(images.quality.as_deref(), images.size.as_deref())
+                }
+                "output_pixels" => {
+                    let size = images.size.as_deref().and_then(pixels);
+                    size.map_or(PIXELS, |(width, height)| [width * height; 3])
+                }
                 _ => [1; 3],
             };
             let all = each.map(|n| n.saturating_mul(count));
@@ -508,11 +617,4 @@ impl Counter<'_> {
 
 fn plus(a: [u64; 3], b: [u64; 3]) -> [u64; 3] {
     std::array::from_fn(|n| a[n].saturating_add(b[n]))
-}
-
-/// The pixels of a size such as `1024x1536`.
-fn pixels(size: &str) -> Option<Range> {
-    let (width, height) = size.split_once('x')?;
-    let pixels = u64::from(width.parse::<u32>().ok()?) * u64::from(height.parse::<u32>().ok()?);
-    Some([pixels; 3])
 }

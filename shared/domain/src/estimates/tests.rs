@@ -57,17 +57,23 @@ fn what_a_text_is_made_of() {
     check("a b", 3, &[(U::Texts, 1), (U::English, 2)]);
     check("The lighthouse", 14, &[(U::Texts, 1), (U::English, 2), (U::EnglishLetters, 6)]);
     check("Hello, world!", 13, &[(U::Texts, 1), (U::Words, 2), (U::Letters, 2), (U::Marks, 2)]);
-    check("getHttpName", 11, &[(U::Texts, 1), (U::Words, 1), (U::Humps, 2)]);
-    check("HTTP v2", 7, &[(U::Texts, 1), (U::Dense, 5), (U::Digits, 1)]);
+    check("getHttpName", 11, &[(U::Texts, 1), (U::Words, 1), (U::Humps, 2), (U::OddPairs, 1)]);
+    check("HTTP v2", 7, &[(U::Texts, 1), (U::Dense, 5), (U::Digits, 1), (U::Numbers, 1)]);
+    check("12345", 5, &[(U::Texts, 1), (U::Digits, 5), (U::Numbers, 2)]);
+    check("don't", 5, &[(U::Texts, 1), (U::Words, 1), (U::Marks, 1), (U::Suffixes, 1)]);
+    check("xqz", 3, &[(U::Texts, 1), (U::Words, 1), (U::OddPairs, 2)]);
     check("  \n\n", 4, &[(U::Texts, 1), (U::Blanks, 1), (U::Repeats, 2)]);
     check("====x", 5, &[(U::Texts, 1), (U::Marks, 1), (U::Repeats, 3), (U::Words, 1)]);
     check("{\":[", 4, &[(U::Texts, 1), (U::Marks, 1), (U::MoreMarks, 3)]);
     check("Äpfel", 5, &[(U::Texts, 1), (U::Words, 1), (U::Accented, 1), (U::Letters, 1)]);
     check("день", 4, &[(U::Texts, 1), (U::Cyrillic, 4)]);
-    check("日本語のテスト。", 8, &[(U::Texts, 1), (U::Cjk, 8)]);
-    check("हाँ", 3, &[(U::Texts, 1), (U::Indic, 3)]);
-    check("שלום", 4, &[(U::Texts, 1), (U::Arabic, 4)]);
-    check("🎉🎉👍", 3, &[(U::Texts, 1), (U::Symbols, 2), (U::Repeats, 1)]);
+    check("日本語のテスト。", 8, &[(U::Texts, 1), (U::Han, 3), (U::Kana, 5)]);
+    check("हाँ", 3, &[(U::Texts, 1), (U::Devanagari, 3)]);
+    check("שָׁלוֹם", 7, &[(U::Texts, 1), (U::Hebrew, 4), (U::Combining, 3)]);
+    check("e\u{301}", 2, &[(U::Texts, 1), (U::Words, 1), (U::Combining, 1)]);
+    check("🎉🎉👍", 3, &[(U::Texts, 1), (U::Pictures, 3)]);
+    check("“❤️”", 4, &[(U::Texts, 1), (U::Typography, 2), (U::Symbols, 2)]);
+    check("ߊᏣ𠮷", 3, &[(U::Texts, 1), (U::RareTwo, 1), (U::RareThree, 1), (U::RareFour, 1)]);
     check(&"x".repeat(21), 21, &[(U::Texts, 1), (U::Dense, 21)]);
 }
 
@@ -104,6 +110,10 @@ fn what_models_count() {
             {"dimension": "input_tokens", "credits": "1", "per": 1},
             {"dimension": "input_image_tokens", "credits": "1", "per": 1},
             {"dimension": "output_tokens", "credits": "1", "per": 1}]},
+        "openai/gpt-apart": {"feature": "any", "ratios": [
+            {"dimension": "input_tokens", "credits": "1", "per": 1},
+            {"dimension": "output_reasoning_tokens", "credits": "2", "per": 1},
+            {"dimension": "output_tokens", "credits": "1", "per": 1}]},
         "openai/embed": {"feature": "any", "ratios": [
             {"dimension": "input_tokens", "credits": "1", "per": 1}]},
         "x/image": {"feature": "any", "ratios": [
@@ -124,7 +134,7 @@ fn what_models_count() {
     }));
     let text = || Description { texts: vec![Profile::of("Hello there")], ..Description::default() };
     let words = |tokens, words, max_tokens| Description {
-        output: Output { tokens, words, max_tokens },
+        output: Output { tokens, words, reasoning: None, max_tokens },
         ..text()
     };
     let images = |count, size: Option<&str>, quality: Option<&str>| Description {
@@ -174,6 +184,54 @@ fn what_models_count() {
         let asked = words(tokens, None, cap);
         check("openai/gpt-6", asked, &[("input_tokens", input), ("output_tokens", output)]);
     }
+    // Reasoning: beside the answer, under a cap, and where it has a price of its own.
+    let reasoning = |tokens, reasoning, max_tokens| Description {
+        output: Output { tokens, words: None, reasoning: Some(reasoning), max_tokens },
+        ..text()
+    };
+    for (asked, output, apart) in [
+        (reasoning(Some(known(100)), known(1_000), None), bounds(275, 1_100, 4_400), None),
+        (reasoning(Some(known(100)), known(1_000), Some(2_000)), bounds(275, 1_100, 2_000), None),
+        (reasoning(None, bounds(10, 20, 30), Some(300)), bounds(11, 300, 300), None),
+        (
+            reasoning(Some(bounds(10, 20, 30)), bounds(1, 2, 3), Some(300)),
+            bounds(11, 22, 33),
+            Some((bounds(10, 20, 30), bounds(1, 2, 3))),
+        ),
+        (
+            reasoning(Some(known(100)), known(50), None),
+            bounds(37, 150, 600),
+            Some((bounds(25, 100, 400), bounds(12, 50, 200))),
+        ),
+        (
+            words(None, None, Some(900)),
+            bounds(1, 500, 900),
+            Some((bounds(1, 500, 900), bounds(0, 300, 900))),
+        ),
+    ] {
+        check("openai/gpt-6", asked.clone(), &[("input_tokens", input), ("output_tokens", output)]);
+        let Some((output, thoughts)) = apart else { continue };
+        check(
+            "openai/gpt-apart",
+            asked,
+            &[
+                ("input_tokens", input),
+                ("output_tokens", output),
+                ("output_reasoning_tokens", thoughts),
+            ],
+        );
+    }
+    // Without a limit the answer says so.
+    for (asked, unbounded) in [
+        (text(), true),
+        (words(Some(known(100)), None, None), true),
+        (words(None, Some(known(100)), None), true),
+        (words(Some(bounds(10, 20, 30)), None, None), false),
+        (words(None, Some(known(100)), Some(500)), false),
+    ] {
+        let counted = asked.quantities(table.model("openai/gpt-6").unwrap()).unwrap();
+        assert_eq!(counted.is_unbounded, unbounded, "{asked:?}");
+    }
     // A model without output takes the same text; a model without tokens takes no text.
     check("openai/embed", text(), &[("input_tokens", bounds(a, b, c))]);
     check("x/image", text(), &[("input_tokens", bounds(a, b, c))]);
@@ -183,7 +241,10 @@ fn what_models_count() {
     check(
         "openai/gpt-image",
         images(2, None, Some("high")),
-        &[("input_tokens", bounds(g, h, i)), ("output_image_tokens", bounds(5_600, 8_320, 12_600))],
+        &[
+            ("input_tokens", bounds(g, h, i)),
+            ("output_image_tokens", bounds(5_488, 14_048, 28_096)),
+        ],
     );
     check("x/pixels", images(1, Some("1024x512"), None), &[("output_pixels", known(524_288))]);
     check("x/speech", speech(), &[("input_characters", known(5))]);
@@ -195,17 +256,58 @@ fn what_models_count() {
     );
     check("x/search", text(), &[("input_tokens", bounds(a, b, c)), ("requests", known(1))]);
     let pictures = Description {
-        input_images: vec![Image { count: 2, size: Some((1_024, 1_024)) }],
+        input_images: vec![Image { count: 2, size: Some((1_024, 1_024)), detail: Detail::Auto }],
         ..Description::default()
     };
     check(
         "openai/gpt-6",
         pictures,
         &[
-            ("input_image_tokens", bounds(698, 2_206, 5_842)),
+            ("input_image_tokens", bounds(2_048, 2_458, 3_524)),
             ("output_tokens", bounds(1, 500, 2_000)),
         ],
     );
+}
+
+/// What the providers' guides, and the calculators of those who measured, say of pictures.
+#[test]
+fn pictures() {
+    use media::Media;
+    use request::Detail as D;
+    let read = |model: &str, size: (u32, u32), detail: D, tokens: [u64; 3]| {
+        assert_eq!(Media::of(model).image(Some(size), detail), tokens, "{model} {size:?}");
+    };
+    // Patches of 32 pixels, 1.2 tokens each; without a limit where nothing is said.
+    read("openai/gpt-6.1-sol", (4_032, 3_024), D::Auto, [11_970, 14_364, 20_589]);
+    read("openai/gpt-6.1-sol", (3_840, 2_160), D::Original, [8_160, 9_792, 14_036]);
+    read("openai/gpt-6.1-sol", (4_032, 3_024), D::High, [2_000, 2_850, 4_300]);
+    read("openai/gpt-6.1-sol", (4_032, 3_024), D::Low, [256, 308, 441]);
+    read("openai/gpt-5.4", (4_032, 3_024), D::Original, [8_000, 11_400, 12_000]);
+    read("openai/gpt-5.4-mini", (1_024, 1_024), D::Auto, [1_024, 1_659, 2_520]);
+    // Tiles: 70 and 140, 85 and 170, 33 times as many.
+    read("openai/gpt-5.1", (2_048, 4_096), D::High, [839, 975, 1_105]);
+    read("openai/gpt-4o", (1_024, 1_024), D::Low, [65, 75, 85]);
+    read("openai/gpt-4o-mini", (1_024, 1_024), D::High, [25_501, 25_501, 25_501]);
+
+    let made = |model: &str, size: Option<&str>, quality: Option<&str>, tokens: [u64; 3]| {
+        assert_eq!(Media::of(model).made(quality, size), tokens, "{model} {size:?} {quality:?}");
+    };
+    for (size, quality, tokens) in [
+        ("1024x1024", "high", 7_024),
+        ("1024x1024", "medium", 1_756),
+        ("1536x1024", "high", 5_488),
+        ("1024x1536", "low", 158),
+        ("3840x2160", "high", 13_342),
+    ] {
+        made("openai/gpt-image-2", Some(size), Some(quality), [tokens; 3]);
+    }
+    made("openai/gpt-image-2", None, None, [158, 1_756, 7_024]);
+    for (size, tokens) in [("0.5K", 747), ("1K", 1_120), ("2K", 1_680), ("4K", 2_520)] {
+        made("google/gemini-3.1-flash-image", Some(size), None, [tokens; 3]);
+    }
+    made("google/gemini-2.5-flash-image", None, None, [1_290; 3]);
+    made("google/gemini-4-image", Some("4K"), None, [2_000, 2_520, 2_520]);
+    made("openai/gpt-image-1.5", Some("1024x1536"), Some("high"), [5_616, 6_240, 6_864]);
 }
 
 #[test]
@@ -332,13 +434,16 @@ proptest! {
         prop_assert!(capped.max.micros() <= 3 * capped.expected.credits.micros());
     }
 
-    /// No text has bounds out of order, and only no text has no tokens.
+    /// No text has bounds out of order, and only no text has no tokens; and never far more than
+    /// bytes.
     #[test]
     fn tokens_are_in_order(text in any::<String>()) {
         for model in ["gpt-5", "gpt-4", "claude-3", "claude", "gemini", "llama3", "qwen", "x"] {
             let [least, expected, most] = Family::of(model).tokens(&Profile::of(&text));
             prop_assert!(least <= expected && expected <= most);
             prop_assert_eq!(most == 0, text.is_empty());
+            let bytes = text.len() as u64;
+            prop_assert!(most <= bytes + bytes / 8 + 3);
         }
     }
 }

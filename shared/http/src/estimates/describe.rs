@@ -8,7 +8,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use uc_domain::estimates::{self, Description, Image, Output, Profile};
+use uc_domain::estimates::{self, Description, Detail, Image, Output, Profile};
 use uc_domain::ratios::is_parameter_value;
 use utoipa::ToSchema;
 
@@ -18,6 +18,8 @@ use crate::Problem;
 /// Messages, or parts of one, at most.
 const MAX_MESSAGES: usize = 2_000;
 const MAX_PARTS: usize = 500;
+/// Calls of tools in one message at most.
+const MAX_CALLS: usize = 500;
 const MAX_TOOLS: usize = 256;
 /// Pictures or videos of one kind at most.
 const MAX_COUNT: u32 = 1_000;
@@ -35,12 +37,15 @@ pub struct Request {
     /// A prompt, or a text to embed.
     #[schema(value_type = Option<String>)]
     text: Option<Text>,
-    /// Messages as `OpenAI` and Anthropic take them, instead of `text`.
+    /// Messages as `OpenAI` (Chat Completions) and Anthropic take them, instead of `text`.
     #[schema(max_items = 2_000)]
     messages: Option<Vec<Message>>,
-    /// The system prompt, where it is no message.
-    #[schema(value_type = Option<String>)]
-    system: Option<Text>,
+    /// Messages as Gemini takes them, instead of `messages`.
+    #[schema(max_items = 2_000)]
+    contents: Option<Vec<GeminiContent>>,
+    /// The system prompt, where it is no message: a text, or parts that are texts.
+    #[schema(value_type = Option<ContentSchema>)]
+    system: Option<Content>,
     /// Definitions of tools, as they are sent.
     #[schema(max_items = 256)]
     tools: Option<Vec<Value>>,
@@ -50,16 +55,20 @@ pub struct Request {
     characters: Option<Bounds>,
     /// Pictures that are sent, where they are not in messages.
     input_images: Option<InputImages>,
-    /// How many words of text to write; a model writes half to one and a half times as many.
+    /// How many words of text to write; a model writes half to twice as many. Reasoning comes on
+    /// top: say `reasoning_tokens`, or a limit.
     #[schema(value_type = Option<QuantityOrBounds>)]
     words: Option<Bounds>,
-    /// Tokens that will be written, reasoning included, instead of `words`. A single number is what
-    /// is expected: from a quarter of it to four times as many. Where nothing is said, text is
-    /// expected to be answered with 500 tokens.
+    /// Tokens that will be written, instead of `words`; with reasoning where `reasoning_tokens`
+    /// doesn't say it. A single number is what is expected: from a quarter of it to four times as
+    /// many. Where nothing is said, text is expected to be answered with 500 tokens.
     #[schema(value_type = Option<QuantityOrBounds>)]
     output_tokens: Option<Bounds>,
+    /// Tokens of reasoning, beside the answer. A single number is what is expected, as above.
+    #[schema(value_type = Option<QuantityOrBounds>)]
+    reasoning_tokens: Option<Bounds>,
     /// The request's own limit of output, reasoning included: the most. At least a third of it is
-    /// expected then.
+    /// expected then. Without it, or bounds of `output_tokens`, the answer says `unbounded`.
     #[schema(minimum = 1, maximum = 1_000_000_000)]
     max_output_tokens: Option<u64>,
     /// Pictures to make.
@@ -84,6 +93,19 @@ pub struct Request {
 #[derive(Debug, Clone, Copy)]
 struct Text(Profile);
 
+/// Any value, of which only the profile of its JSON text is taken.
+#[derive(Debug, Clone, Copy)]
+struct Json(Profile);
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        // A text is sent as it is: `arguments` are JSON text already.
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        Ok(Self(Profile::of(&text)))
+    }
+}
+
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Read;
@@ -100,19 +122,173 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// One message.
+/// One message. What no provider counts (`id`, `tool_call_id`, `cache_control` ...) is taken so that
+/// messages can be sent as they are.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = DescribedMessage)]
+#[expect(dead_code, reason = "some fields are taken so that messages can be sent as they are")]
 struct Message {
-    #[expect(dead_code, reason = "that it is a role is all that counts")]
     role: Role,
     /// Who speaks.
     #[schema(value_type = Option<String>)]
     name: Option<Text>,
-    /// A text, or parts.
-    #[schema(value_type = ContentSchema)]
-    content: Content,
+    /// A text, or parts; null or left out where there are only calls of tools.
+    #[schema(value_type = Option<ContentSchema>)]
+    content: Option<Content>,
+    /// Calls of tools.
+    #[schema(max_items = 500)]
+    tool_calls: Option<Vec<ToolCall>>,
+    /// The call of a function, as it was before `tool_calls`.
+    function_call: Option<Called>,
+    /// Why the model did not answer.
+    #[schema(value_type = Option<String>)]
+    refusal: Option<Text>,
+    /// Thinking, as some providers give it.
+    #[schema(value_type = Option<String>)]
+    reasoning_content: Option<Text>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    tool_call_id: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    annotations: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    id: Option<IgnoredAny>,
+    /// Not read.
+    #[serde(rename = "type")]
+    #[schema(value_type = Option<Value>)]
+    kind: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    cache_control: Option<IgnoredAny>,
+}
+
+/// The call of a tool, as `OpenAI` gives it.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = DescribedToolCall)]
+#[expect(dead_code, reason = "some fields are taken so that messages can be sent as they are")]
+struct ToolCall {
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    id: Option<IgnoredAny>,
+    /// Not read.
+    #[serde(rename = "type")]
+    #[schema(value_type = Option<Value>)]
+    kind: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    index: Option<IgnoredAny>,
+    /// The function that is called.
+    function: Option<Called>,
+    /// A tool of one's own that is called.
+    custom: Option<Called>,
+}
+
+/// What is called, and with what.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = DescribedCall)]
+struct Called {
+    #[schema(value_type = Option<String>)]
+    name: Option<Text>,
+    #[schema(value_type = Option<Value>)]
+    arguments: Option<Json>,
+    #[schema(value_type = Option<Value>)]
+    input: Option<Json>,
+}
+
+/// One message as Gemini takes it.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = DescribedGeminiContent)]
+struct GeminiContent {
+    #[expect(dead_code, reason = "that it is a role is all that counts")]
+    role: Option<Role>,
+    #[schema(max_items = 500)]
+    parts: Vec<GeminiPart>,
+}
+
+/// A part of a message as Gemini takes it; either spelling.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = DescribedGeminiPart)]
+#[expect(dead_code, reason = "some fields are taken so that messages can be sent as they are")]
+struct GeminiPart {
+    #[schema(value_type = Option<String>)]
+    text: Option<Text>,
+    /// Whether the text is thinking.
+    thought: Option<bool>,
+    /// Not read.
+    #[serde(alias = "thought_signature")]
+    #[schema(value_type = Option<Value>)]
+    thought_signature: Option<IgnoredAny>,
+    /// A picture, sound, video or document: what it is, is told by its MIME type.
+    #[serde(alias = "inline_data")]
+    inline_data: Option<GeminiData>,
+    /// The same, in a file.
+    #[serde(alias = "file_data")]
+    file_data: Option<GeminiData>,
+    /// The call of a tool.
+    #[serde(alias = "function_call")]
+    #[schema(value_type = Option<Value>)]
+    function_call: Option<Json>,
+    /// What the tool answered.
+    #[serde(alias = "function_response")]
+    #[schema(value_type = Option<Value>)]
+    function_response: Option<Json>,
+    /// Code that a tool ran.
+    #[serde(alias = "executable_code")]
+    #[schema(value_type = Option<Value>)]
+    executable_code: Option<Json>,
+    /// What it gave.
+    #[serde(alias = "code_execution_result")]
+    #[schema(value_type = Option<Value>)]
+    code_execution_result: Option<Json>,
+    /// Of a picture, in pixels; with `height`.
+    #[schema(minimum = 1, maximum = 65_535)]
+    width: Option<u32>,
+    /// Of a picture, in pixels; with `width`.
+    #[schema(minimum = 1, maximum = 65_535)]
+    height: Option<u32>,
+    /// Of sound and video: how long it is.
+    #[schema(value_type = Option<QuantityOrBounds>)]
+    seconds: Option<Bounds>,
+    /// Of a document: how many pages it has.
+    #[schema(value_type = Option<QuantityOrBounds>)]
+    pages: Option<Bounds>,
+    /// Not read.
+    #[serde(alias = "video_metadata")]
+    #[schema(value_type = Option<Value>)]
+    video_metadata: Option<IgnoredAny>,
+    /// Not read.
+    #[serde(alias = "media_resolution")]
+    #[schema(value_type = Option<Value>)]
+    media_resolution: Option<IgnoredAny>,
+}
+
+/// Data of which only the type is read.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = DescribedGeminiData)]
+#[expect(dead_code, reason = "some fields are taken so that messages can be sent as they are")]
+struct GeminiData {
+    /// Such as `image/png`.
+    #[serde(alias = "mime_type")]
+    mime_type: String,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    data: Option<IgnoredAny>,
+    /// Not read.
+    #[serde(alias = "file_uri")]
+    #[schema(value_type = Option<Value>)]
+    file_uri: Option<IgnoredAny>,
+    /// Not read.
+    #[serde(alias = "display_name")]
+    #[schema(value_type = Option<Value>)]
+    display_name: Option<IgnoredAny>,
 }
 
 /// Whose message it is; all count alike.
@@ -126,10 +302,14 @@ enum Role {
     Assistant,
     Model,
     Tool,
+    Function,
 }
 
 #[derive(Debug, Clone)]
-struct Content(Vec<Part>);
+enum Content {
+    Text(Box<Profile>),
+    Parts(Vec<Part>),
+}
 
 /// Describes [`Content`] in the `OpenAPI` document.
 #[derive(ToSchema)]
@@ -150,22 +330,22 @@ impl<'de> Deserialize<'de> for Content {
                 f.write_str("a text, or an array of parts")
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Content, E> {
-                Ok(Content(vec![Part::text(Profile::of(text))]))
+                Ok(Content::Text(Box::new(Profile::of(text))))
             }
             fn visit_seq<A: serde::de::SeqAccess<'de>>(
                 self,
                 parts: A,
             ) -> Result<Content, A::Error> {
                 let parts = serde::de::value::SeqAccessDeserializer::new(parts);
-                Vec::deserialize(parts).map(Content)
+                Vec::deserialize(parts).map(Content::Parts)
             }
         }
         deserializer.deserialize_any(Either)
     }
 }
 
-/// A part of a message. What a picture or sound consists of (`image_url`, `source`, `input_audio`)
-/// is not read and may be left out.
+/// A part of a message. What a picture, sound or file consists of is not read and may be left out;
+/// a document that is a text is.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = DescribedPart)]
@@ -176,50 +356,95 @@ struct Part {
     /// Of a text.
     #[schema(value_type = Option<String>)]
     text: Option<Text>,
+    /// Of a refusal.
+    #[schema(value_type = Option<String>)]
+    refusal: Option<Text>,
+    /// Of thinking.
+    #[schema(value_type = Option<String>)]
+    thinking: Option<Text>,
+    /// Of thinking that can't be read.
+    #[schema(value_type = Option<String>)]
+    data: Option<Text>,
+    /// Of the call of a tool.
+    #[schema(value_type = Option<String>)]
+    name: Option<Text>,
+    /// Of the call of a tool: with what.
+    #[schema(value_type = Option<Value>)]
+    input: Option<Json>,
+    /// Of what a tool answered: a text, or parts.
+    #[schema(value_type = Option<Value>)]
+    content: Option<Content>,
     /// Of a picture, in pixels; with `height`.
     #[schema(minimum = 1, maximum = 65_535)]
     width: Option<u32>,
     /// Of a picture, in pixels; with `width`.
     #[schema(minimum = 1, maximum = 65_535)]
     height: Option<u32>,
-    /// Of sound: how long it is.
+    /// Of a picture: how closely it is to be looked at; may stand in `image_url` too.
+    detail: Option<DetailName>,
+    /// Of sound and video: how long it is.
     #[schema(value_type = Option<QuantityOrBounds>)]
     seconds: Option<Bounds>,
-    /// Not read.
+    /// Of a document or file: how many pages it has.
+    #[schema(value_type = Option<QuantityOrBounds>)]
+    pages: Option<Bounds>,
+    /// Of a picture: a URL, or an object with `url` and `detail`.
     #[schema(value_type = Option<Value>)]
-    image_url: Option<IgnoredAny>,
-    /// Not read.
+    image_url: Option<ImageUrl>,
+    /// Of a picture or document. `data` of a source of the type `text` is read.
     #[schema(value_type = Option<Value>)]
-    source: Option<IgnoredAny>,
+    source: Option<Source>,
+    /// Of a document.
+    #[schema(value_type = Option<String>)]
+    title: Option<Text>,
+    /// Of a document.
+    #[schema(value_type = Option<String>)]
+    context: Option<Text>,
     /// Not read.
     #[schema(value_type = Option<Value>)]
     input_audio: Option<IgnoredAny>,
     /// Not read.
     #[schema(value_type = Option<Value>)]
-    detail: Option<IgnoredAny>,
+    video_url: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    file: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    file_id: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    file_url: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    file_data: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    filename: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    id: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    tool_use_id: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    is_error: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    signature: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    citations: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    annotations: Option<IgnoredAny>,
     /// Not read.
     #[schema(value_type = Option<Value>)]
     cache_control: Option<IgnoredAny>,
 }
 
-impl Part {
-    fn text(profile: Profile) -> Self {
-        Self {
-            kind: PartKind::Text,
-            text: Some(Text(profile)),
-            width: None,
-            height: None,
-            seconds: None,
-            image_url: None,
-            source: None,
-            input_audio: None,
-            detail: None,
-            cache_control: None,
-        }
-    }
-}
-
-/// What a part is, by the names of both.
+/// What a part is, by the names of all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = DescribedPartKind)]
@@ -227,11 +452,116 @@ enum PartKind {
     Text,
     InputText,
     OutputText,
+    Refusal,
+    Thinking,
+    RedactedThinking,
+    ToolUse,
+    ToolResult,
     Image,
     ImageUrl,
     InputImage,
     Audio,
     InputAudio,
+    Video,
+    VideoUrl,
+    InputVideo,
+    Document,
+    File,
+    InputFile,
+}
+
+/// How a part is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    Text,
+    Thought,
+    Call,
+    Result,
+    Image,
+    Audio,
+    Video,
+    Document,
+}
+
+impl PartKind {
+    const fn counted(self) -> Counted {
+        match self {
+            Self::Text | Self::InputText | Self::OutputText | Self::Refusal => Counted::Text,
+            Self::Thinking | Self::RedactedThinking => Counted::Thought,
+            Self::ToolUse => Counted::Call,
+            Self::ToolResult => Counted::Result,
+            Self::Image | Self::ImageUrl | Self::InputImage => Counted::Image,
+            Self::Audio | Self::InputAudio => Counted::Audio,
+            Self::Video | Self::VideoUrl | Self::InputVideo => Counted::Video,
+            Self::Document | Self::File | Self::InputFile => Counted::Document,
+        }
+    }
+}
+
+/// How closely a picture is to be looked at.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = DescribedDetail)]
+enum DetailName {
+    Auto,
+    Low,
+    High,
+    Original,
+}
+
+impl From<DetailName> for Detail {
+    fn from(name: DetailName) -> Self {
+        match name {
+            DetailName::Auto => Self::Auto,
+            DetailName::Low => Self::Low,
+            DetailName::High => Self::High,
+            DetailName::Original => Self::Original,
+        }
+    }
+}
+
+/// A picture's URL, which is not read, and its detail.
+#[derive(Debug, Clone, Copy)]
+struct ImageUrl(Option<DetailName>);
+
+impl<'de> Deserialize<'de> for ImageUrl {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Fields {
+            #[expect(dead_code, reason = "taken so that messages can be sent as they are")]
+            url: Option<IgnoredAny>,
+            detail: Option<DetailName>,
+        }
+        struct Either;
+        impl<'de> serde::de::Visitor<'de> for Either {
+            type Value = ImageUrl;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a URL, or an object with url and detail")
+            }
+            fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<ImageUrl, E> {
+                Ok(ImageUrl(None))
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<ImageUrl, A::Error> {
+                let fields = serde::de::value::MapAccessDeserializer::new(map);
+                Fields::deserialize(fields).map(|fields| ImageUrl(fields.detail))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// Where a picture or document comes from: its text, if it is one.
+#[derive(Debug, Clone, Copy)]
+struct Source(Option<Profile>);
+
+impl<'de> Deserialize<'de> for Source {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let is_text = value.get("type").and_then(Value::as_str) == Some("text");
+        let text = value.get("data").and_then(Value::as_str).filter(|_| is_text);
+        Ok(Self(text.map(Profile::of)))
+    }
 }
 
 /// Pictures that are sent.
@@ -247,6 +577,8 @@ struct InputImages {
     /// In pixels; with `width`.
     #[schema(minimum = 1, maximum = 65_535)]
     height: Option<u32>,
+    /// How closely they are to be looked at.
+    detail: Option<DetailName>,
 }
 
 /// Pictures to make.
@@ -286,6 +618,9 @@ impl Request {
         if self.text.is_some() && self.messages.is_some() {
             return refuse("/messages", "Either text or messages.");
         }
+        if self.contents.is_some() && (self.text.is_some() || self.messages.is_some()) {
+            return refuse("/contents", "Either text, messages or contents.");
+        }
         if self.words.is_some() && self.output_tokens.is_some() {
             return refuse("/words", "Either words or output_tokens.");
         }
@@ -300,6 +635,7 @@ impl Request {
             output: Output {
                 tokens: self.output_tokens.map(|bounds| bounds.0),
                 words: self.words.map(|bounds| bounds.0),
+                reasoning: self.reasoning_tokens.map(|bounds| bounds.0),
                 max_tokens: self.max_output_tokens,
             },
             speech: self.speech.map(|text| text.0),
@@ -308,9 +644,15 @@ impl Request {
             pages: self.pages.map(|bounds| bounds.0),
             ..Description::default()
         };
-        asked.texts.extend(self.text.iter().chain(&self.system).map(|text| text.0));
+        asked.texts.extend(self.text.map(|text| text.0));
+        if let Some(system) = self.system {
+            add_content(&mut asked, system, &format!("{pointer}/system"))?;
+        }
         if let Some(messages) = self.messages {
             add_messages(&mut asked, messages, &format!("{pointer}/messages"))?;
+        }
+        if let Some(contents) = self.contents {
+            add_contents(&mut asked, contents, &format!("{pointer}/contents"))?;
         }
         if let Some(tools) = self.tools {
             if tools.len() > MAX_TOOLS {
@@ -318,10 +660,11 @@ impl Request {
             }
             asked.tools = Some(Profile::of(&Value::from(tools).to_string()));
         }
-        if let Some(InputImages { count, width, height }) = self.input_images {
+        if let Some(InputImages { count, width, height, detail }) = self.input_images {
             let at = format!("{pointer}/input_images");
             check_count(count, &at)?;
-            asked.input_images.push(Image { count, size: size(width, height, &at)? });
+            let detail = detail.map_or(Detail::Auto, Detail::from);
+            asked.input_images.push(Image { count, size: size(width, height, &at)?, detail });
         }
         if let Some(Images { count, size, quality }) = self.images {
             let at = format!("{pointer}/images");
@@ -353,52 +696,185 @@ fn add_messages(
     if messages.len() > MAX_MESSAGES {
         return Err(Problem::invalid_field(pointer, "at most 2000 messages"));
     }
-    for (index, Message { name, content, .. }) in messages.into_iter().enumerate() {
-        asked.messages += 1;
-        asked.texts.extend(name.map(|name| name.0));
-        let at = format!("{pointer}/{index}/content");
-        if content.0.len() > MAX_PARTS {
-            return Err(Problem::invalid_field(at, "at most 500 parts"));
+    for (index, message) in messages.into_iter().enumerate() {
+        let Message { name, content, tool_calls, function_call, refusal, .. } = message;
+        let at = format!("{pointer}/{index}");
+        let calls = tool_calls.unwrap_or_default();
+        if content.is_none() && calls.is_empty() && function_call.is_none() && refusal.is_none() {
+            return Err(Problem::invalid_field(at, "A message has content or calls."));
         }
-        for (index, part) in content.0.into_iter().enumerate() {
-            add_part(asked, part, &format!("{at}/{index}"))?;
+        if calls.len() > MAX_CALLS {
+            return Err(Problem::invalid_field(format!("{at}/tool_calls"), "at most 500 calls"));
+        }
+        asked.messages += 1;
+        asked.texts.extend(name.into_iter().chain(refusal).map(|text| text.0));
+        asked.thoughts.extend(message.reasoning_content.map(|text| text.0));
+        if let Some(content) = content {
+            add_content(asked, content, &format!("{at}/content"))?;
+        }
+        let called = calls.into_iter().flat_map(|call| [call.function, call.custom]);
+        for Called { name, arguments, input } in called.chain([function_call]).flatten() {
+            asked.calls += 1;
+            asked.texts.extend(name.map(|name| name.0));
+            asked.texts.extend(arguments.into_iter().chain(input).map(|json| json.0));
         }
     }
     Ok(())
 }
 
+fn add_contents(
+    asked: &mut Description,
+    contents: Vec<GeminiContent>,
+    pointer: &str,
+) -> Result<(), Problem> {
+    if contents.len() > MAX_MESSAGES {
+        return Err(Problem::invalid_field(pointer, "at most 2000 messages"));
+    }
+    for (index, GeminiContent { parts, .. }) in contents.into_iter().enumerate() {
+        asked.messages += 1;
+        let at = format!("{pointer}/{index}/parts");
+        if parts.len() > MAX_PARTS {
+            return Err(Problem::invalid_field(at, "at most 500 parts"));
+        }
+        for (index, part) in parts.into_iter().enumerate() {
+            let at = format!("{at}/{index}");
+            let is_thought = part.thought == Some(true);
+            let into = if is_thought { &mut asked.thoughts } else { &mut asked.texts };
+            into.extend(part.text.map(|text| text.0));
+            let jsons = [
+                part.function_call,
+                part.function_response,
+                part.executable_code,
+                part.code_execution_result,
+            ];
+            for Json(profile) in jsons.into_iter().flatten() {
+                asked.calls += 1;
+                asked.texts.push(profile);
+            }
+            let Some(data) = part.inline_data.or(part.file_data) else { continue };
+            let counted = match data.mime_type.split('/').next() {
+                Some("image") => Counted::Image,
+                Some("audio") => Counted::Audio,
+                Some("video") => Counted::Video,
+                Some("application" | "text") => Counted::Document,
+                _ => {
+                    let detail = "What is of this type can't be counted.";
+                    return Err(Problem::invalid_field(at, detail));
+                }
+            };
+            let size = size(part.width, part.height, &at)?;
+            add_data(asked, counted, size, Detail::Auto, part.seconds, part.pages, &at)?;
+        }
+    }
+    Ok(())
+}
+
+fn add_content(asked: &mut Description, content: Content, pointer: &str) -> Result<(), Problem> {
+    let parts = match content {
+        Content::Text(profile) => {
+            asked.texts.push(*profile);
+            return Ok(());
+        }
+        Content::Parts(parts) => parts,
+    };
+    if parts.len() > MAX_PARTS {
+        return Err(Problem::invalid_field(pointer, "at most 500 parts"));
+    }
+    for (index, part) in parts.into_iter().enumerate() {
+        add_part(asked, part, &format!("{pointer}/{index}"))?;
+    }
+    Ok(())
+}
+
 fn add_part(asked: &mut Description, part: Part, pointer: &str) -> Result<(), Problem> {
-    let Part { kind, text, width, height, seconds, .. } = part;
-    let is_image = matches!(kind, PartKind::Image | PartKind::ImageUrl | PartKind::InputImage);
-    let is_audio = matches!(kind, PartKind::Audio | PartKind::InputAudio);
+    let counted = part.kind.counted();
+    let is = |kinds: &[Counted]| kinds.contains(&counted);
     for (name, there, may) in [
-        ("text", text.is_some(), !is_image && !is_audio),
-        ("width", width.is_some() || height.is_some(), is_image),
-        ("seconds", seconds.is_some(), is_audio),
+        ("text", part.text.is_some(), is(&[Counted::Text])),
+        ("thinking", part.thinking.is_some(), is(&[Counted::Thought])),
+        ("input", part.input.is_some(), is(&[Counted::Call])),
+        ("content", part.content.is_some(), is(&[Counted::Result])),
+        ("width", part.width.is_some() || part.height.is_some(), is(&[Counted::Image])),
+        ("detail", part.detail.is_some(), is(&[Counted::Image])),
+        ("seconds", part.seconds.is_some(), is(&[Counted::Audio, Counted::Video])),
+        ("pages", part.pages.is_some(), is(&[Counted::Document])),
     ] {
         if there && !may {
             let detail = "This is not of a part of this type.";
             return Err(Problem::invalid_field(format!("{pointer}/{name}"), detail));
         }
     }
-    if is_image {
-        asked.input_images.push(Image { count: 1, size: size(width, height, pointer)? });
-    } else if is_audio {
-        let Some(Bounds(seconds)) = seconds else {
-            return Err(Problem::invalid_field(pointer, "Say how long it is, in seconds."));
-        };
-        let sum = match asked.input_audio_seconds {
-            Some(before) => before.checked_add(seconds),
-            None => Some(seconds),
-        };
-        asked.input_audio_seconds =
-            Some(sum.ok_or_else(|| Problem::invalid_field(pointer, "at most 12 digits"))?);
-    } else {
-        let Some(Text(profile)) = text else {
-            return Err(Problem::invalid_field(pointer, "A part of this type has a text."));
-        };
-        asked.texts.push(profile);
+    match counted {
+        Counted::Text => {
+            let Some(Text(profile)) = part.text.or(part.refusal) else {
+                return Err(Problem::invalid_field(pointer, "A part of this type has a text."));
+            };
+            asked.texts.push(profile);
+        }
+        Counted::Thought => {
+            asked.thoughts.extend(part.thinking.into_iter().chain(part.data).map(|text| text.0));
+        }
+        Counted::Call => {
+            asked.calls += 1;
+            asked.texts.extend(part.name.map(|name| name.0));
+            asked.texts.extend(part.input.map(|input| input.0));
+        }
+        Counted::Result => {
+            asked.calls += 1;
+            if let Some(content) = part.content {
+                add_content(asked, content, &format!("{pointer}/content"))?;
+            }
+        }
+        Counted::Document => {
+            asked.texts.extend(part.title.into_iter().chain(part.context).map(|text| text.0));
+            match part.source {
+                Some(Source(Some(profile))) => asked.texts.push(profile),
+                _ => add_data(asked, counted, None, Detail::Auto, None, part.pages, pointer)?,
+            }
+        }
+        Counted::Image | Counted::Audio | Counted::Video => {
+            let detail = part.detail.or(part.image_url.and_then(|url| url.0));
+            let detail = detail.map_or(Detail::Auto, Detail::from);
+            let size = size(part.width, part.height, pointer)?;
+            add_data(asked, counted, size, detail, part.seconds, None, pointer)?;
+        }
     }
+    Ok(())
+}
+
+/// What is no text: by its size, its length or its pages.
+fn add_data(
+    asked: &mut Description,
+    counted: Counted,
+    size: Option<(u32, u32)>,
+    detail: Detail,
+    seconds: Option<Bounds>,
+    pages: Option<Bounds>,
+    pointer: &str,
+) -> Result<(), Problem> {
+    let (sum, more, missing) = match counted {
+        Counted::Audio => {
+            (&mut asked.input_audio_seconds, seconds, "Say how long it is, in seconds.")
+        }
+        Counted::Video => {
+            (&mut asked.input_video_seconds, seconds, "Say how long it is, in seconds.")
+        }
+        Counted::Document => {
+            (&mut asked.input_pages, pages, "Say how many pages it has, in pages.")
+        }
+        _ => {
+            asked.input_images.push(Image { count: 1, size, detail });
+            return Ok(());
+        }
+    };
+    let Some(Bounds(more)) = more else {
+        return Err(Problem::invalid_field(pointer, missing));
+    };
+    let total = match *sum {
+        Some(before) => before.checked_add(more),
+        None => Some(more),
+    };
+    *sum = Some(total.ok_or_else(|| Problem::invalid_field(pointer, "at most 12 digits"))?);
     Ok(())
 }
 
