@@ -268,7 +268,7 @@ fn report(calculation: &Calculation) {
                 plan.plan, plan.credits, worst.model, worst.dimension
             )),
             _ => {
-                tell(format_args!("plan {} gives {} credits for {price}", plan.plan, plan.credits))
+                tell(format_args!("plan {} gives {} credits for {price}", plan.plan, plan.credits));
             }
         }
     }

@@ -12,7 +12,7 @@
 //!   reading from the cache asks its input price. `off_peak_pricing` replaces what it names in all
 //!   classes and tiers. A reasoning price yields to a class' output price.
 //! - Multipliers (`provider_specific_entry`, uplifts) are rows of their own: `inference_geo`,
-//!   `speed`, `data_residency` (OpenAI's hosts for regions and for `FedRAMP`), `endpoint`
+//!   `speed`, `data_residency` (`OpenAI`'s hosts for regions and for `FedRAMP`), `endpoint`
 //!   `regional`; an uplift with a name unknown here is a parameter of that name.
 //!
 //! Where it would sell under cost, or a provider says otherwise, it is not followed:
