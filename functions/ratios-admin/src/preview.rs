@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uc_domain::account::{Detail, OperationId, RatedItem, Settings};
 use uc_domain::ratios::{
-    Comparison, CreditPrice, ExactMoney, Margin, ModelPreview, Rated, Ratio, RatioTable, Side,
-    TableDiff, Totals, UsageTotals,
+    Comparison, CreditPrice, ExactMoney, Line, Margin, ModelPreview, Rated, Ratio, RatioTable,
+    Side, TableDiff, Totals, UsageTotals,
 };
 use uc_domain::{AccountId, Credits, Quantity, Timestamp};
 use uc_http::items::{Item, UsageOf};
@@ -605,33 +605,55 @@ async fn charged(
     Ok((used, view))
 }
 
-/// What was used, as far as the lines tell: of the parameters those that their rows asked for.
-/// `None` where nothing was.
+/// What was used, as far as the lines tell: of the parameters those that their rows asked for, and
+/// of several requests those whose rows differed. `None` where nothing was.
 fn usage_of(rated: &RatedItem) -> Option<Result<UsageOf, Problem>> {
     let id = rated.lines.first()?.model();
-    // The same request by another table: its name may lead elsewhere there, or nowhere.
-    let model = rated.matched.as_ref().map_or(id, |matched| &matched.name);
+    let mut requests: Vec<(&str, Vec<&Line>)> = Vec::new();
+    for line in &rated.lines {
+        let fits = |(model, lines): &&mut (&str, Vec<&Line>)| {
+            *model == line.model() && lines.iter().all(|l| l.dimension() != line.dimension())
+        };
+        match requests.iter_mut().find(fits) {
+            Some((_, lines)) => lines.push(line),
+            None => requests.push((line.model(), vec![line])),
+        }
+    }
+    let mut sum: Option<UsageOf> = None;
+    for (model, lines) in requests {
+        // The same request by another table: its name may lead elsewhere there, or nowhere.
+        let name = rated.matched.as_ref().filter(|_| model == id).map(|matched| &*matched.name);
+        let usage = match request_of(name.unwrap_or(model), &lines) {
+            Ok(usage) => usage,
+            Err(problem) => return Some(Err(problem)),
+        };
+        sum = Some(match sum {
+            Some(sum) => sum.and(usage),
+            None => usage,
+        });
+    }
+    sum.map(Ok)
+}
+
+/// What was used in one request, by its lines.
+fn request_of(model: &str, lines: &[&Line]) -> Result<UsageOf, Problem> {
     let mut usage = BTreeMap::<String, Quantity>::new();
     let mut add = |dimension: &str, quantity: Quantity| {
         if quantity.is_zero() {
-            return Some(());
+            return Ok(());
         }
         let sum = usage.entry(dimension.to_owned()).or_default();
-        *sum = sum.checked_add(quantity)?;
-        Some(())
+        *sum = sum.checked_add(quantity).ok_or_else(over_limit)?;
+        Ok::<_, Problem>(())
     };
     let mut parameters = BTreeMap::new();
-    for line in &rated.lines {
+    for line in lines {
         let mut own = line.quantity();
         for (dimension, part) in line.parts() {
             own = own.checked_sub(*part).unwrap_or_default();
-            if add(dimension, *part).is_none() {
-                return Some(Err(over_limit()));
-            }
+            add(dimension, *part)?;
         }
-        if add(line.dimension(), own).is_none() {
-            return Some(Err(over_limit()));
-        }
+        add(line.dimension(), own)?;
         parameters
             .extend(line.rate().when().into_iter().flat_map(|when| when.equalities().clone()));
     }
@@ -641,7 +663,7 @@ fn usage_of(rated: &RatedItem) -> Option<Result<UsageOf, Problem>> {
         parameters: Some(parameters),
         ..Item::default()
     };
-    Some(item.read(String::new()))
+    item.read(String::new())
 }
 
 /// Prices usage by both tables.
