@@ -21,7 +21,8 @@ use uc_ledger::store::{
 };
 use uc_ledger::{
     Ask, Asked, Batched, Clock, DynamoStore, Ledger, LedgerError, NewSubscription, Outcome,
-    Parking, Plans, Private, SystemClock, Unrated, UnratedItem, VerifyError, evidence, keys,
+    Parking, Plans, Private, SystemClock, Unrated, UnratedItem, UnratedRequest, VerifyError,
+    evidence, keys,
 };
 use uc_local::emulator::Emulator;
 
@@ -197,18 +198,19 @@ async fn what_corrects_costs_one_item_more() {
         let key = client(&format!("grant-{priority}"));
         execute(&ledger, &ask(&acme, key), &grant("1000.123456", priority)).await.unwrap();
     }
-    let measured = async |name: &str, ask: Ask<'_>, command: Command, round_trips: u64, units: u64| {
-        let before = fixture.dynamo.counters().read();
-        let outcome = execute(&ledger, &ask, &command).await.unwrap();
-        let after = fixture.dynamo.counters().read();
-        let seen = (
-            after.round_trips - before.round_trips,
-            after.write_units_x10 - before.write_units_x10,
-        );
-        println!("{name}: {} round trips, {} tenths of a write unit", seen.0, seen.1);
-        assert_eq!(seen, (round_trips, units * 10), "{name}");
-        outcome.happened.operation.id
-    };
+    let measured =
+        async |name: &str, ask: Ask<'_>, command: Command, round_trips: u64, units: u64| {
+            let before = fixture.dynamo.counters().read();
+            let outcome = execute(&ledger, &ask, &command).await.unwrap();
+            let after = fixture.dynamo.counters().read();
+            let seen = (
+                after.round_trips - before.round_trips,
+                after.write_units_x10 - before.write_units_x10,
+            );
+            println!("{name}: {} round trips, {} tenths of a write unit", seen.0, seen.1);
+            assert_eq!(seen, (round_trips, units * 10), "{name}");
+            outcome.happened.operation.id
+        };
     let key = |name: &str| client(&format!("0192f3a4-7b1c-7def-8a90-{name:0>12}"));
     let held = |credits: &str| {
         Command::Hold(HoldRequest {
@@ -796,11 +798,12 @@ fn unrated(account: &AccountId, key: &str) -> Unrated {
         reason: "unknown_model".to_owned(),
         detail: "There is no ratio.".to_owned(),
         items: vec![UnratedItem {
-            model: "new/model".to_owned(),
-            qualified: None,
-            is_response: false,
-            usage,
-            parameters: BTreeMap::new(),
+            requests: vec![UnratedRequest {
+                names: vec!["new/model".to_owned()],
+                is_response: false,
+                usage,
+                parameters: BTreeMap::new(),
+            }],
         }],
         max_credits: None,
         capture: None,

@@ -496,7 +496,7 @@ fn rate(
                 credits: rated.credits,
                 minimum_applied: rated.minimum_applied,
                 matched: rated.matched,
-                parameters: usage.parameters().clone(),
+                parameters: usage.parameters(),
             })
         })
         .collect()

@@ -15,7 +15,7 @@ use uc_http::{
     Access, Code, Limit, Page, PathParams, Problem, RequestLog, StrictJson, StrictQuery,
     decode_cursor, encode_cursor, openapi, problems, refusals,
 };
-use uc_ledger::{Unrated, UnratedId, UnratedItem};
+use uc_ledger::{Unrated, UnratedId, UnratedItem, UnratedRequest};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::Deps;
@@ -79,17 +79,19 @@ pub(crate) struct UnratedView {
 
 impl UnratedView {
     pub(crate) fn new(id: &UnratedId, unrated: Unrated) -> Self {
-        let item = |item: UnratedItem| {
-            let UnratedItem { model, usage, parameters, .. } = item;
-            ItemView { model, usage, parameters }
+        let request = |request: UnratedRequest| {
+            let UnratedRequest { mut names, usage, parameters, .. } = request;
+            // The last is the one that was said; before it stands where to look for it first.
+            ItemView { model: names.pop().unwrap_or_default(), usage, parameters }
         };
+        let requests = unrated.items.into_iter().flat_map(|item: UnratedItem| item.requests);
         Self {
             id: id.to_string(),
             account: unrated.account,
             idempotency_key: unrated.key,
             reason: unrated.reason,
             detail: unrated.detail,
-            items: unrated.items.into_iter().map(item).collect(),
+            items: requests.map(request).collect(),
             parked_at: unrated.parked_at,
             occurred_at: unrated.occurred_at,
             max_credits: unrated.max_credits,

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uc_domain::account::{Detail, OperationId, RatedItem, Settings};
 use uc_domain::ratios::{
-    Comparison, Conditions, CreditPrice, ExactMoney, Margin, ModelPreview, Rated, Ratio,
-    RatioTable, Side, TableDiff, Totals, UsageTotals,
+    Comparison, Conditions, CreditPrice, ExactMoney, Line, Margin, ModelPreview, Parameters, Rated,
+    Ratio, RatioTable, Side, TableDiff, Totals, UsageTotals,
 };
 use uc_domain::{AccountId, Credits, Quantity, Timestamp};
 use uc_http::items::{Item, REQUESTS, UsageOf};
@@ -640,33 +640,66 @@ const NO_PARAMETERS: &str = "the charge is from before parameters were kept: of 
 /// A response is of one request, which has a fee in one table and had none when it was charged.
 const NO_REQUESTS: &str = "a table has a price of requests, which the charge did not count";
 
-/// What was used, and why that may not be all of it. `None` where nothing was.
+/// What was used, and why that may not be all of it: of several requests those are told apart whose
+/// rows differed. `None` where nothing was.
 fn usage_of(rated: &RatedItem) -> Option<(Result<UsageOf, Problem>, Option<&'static str>)> {
     let id = rated.lines.first()?.model();
-    // The same request by another table: its name may lead elsewhere there, or nowhere.
-    let model = rated.matched.as_ref().map_or(id, |matched| &matched.name);
+    let mut requests: Vec<(&str, Vec<&Line>)> = Vec::new();
+    for line in &rated.lines {
+        let fits = |(model, lines): &&mut (&str, Vec<&Line>)| {
+            *model == line.model() && lines.iter().all(|l| l.dimension() != line.dimension())
+        };
+        match requests.iter_mut().find(fits) {
+            Some((_, lines)) => lines.push(line),
+            None => requests.push((line.model(), vec![line])),
+        }
+    }
+    let mut sum: Option<UsageOf> = None;
+    let mut doubt = None;
+    for (model, lines) in requests {
+        // The same request by another table: its name may lead elsewhere there, or nowhere.
+        let name = rated.matched.as_ref().filter(|_| model == id).map(|matched| &*matched.name);
+        let name = name.unwrap_or(model);
+        let usage = match request_of(name, &lines, &rated.parameters) {
+            Ok((usage, unsure)) => {
+                doubt = doubt.or(unsure);
+                usage
+            }
+            Err(problem) => return Some((Err(problem), None)),
+        };
+        sum = Some(match sum {
+            Some(sum) => sum.and(usage),
+            None => usage,
+        });
+    }
+    sum.map(|sum| (Ok(sum), doubt))
+}
+
+/// What was used in one request, by its lines and the parameters that were kept; and why that may
+/// not be all of it.
+fn request_of(
+    model: &str,
+    lines: &[&Line],
+    kept: &Parameters,
+) -> Result<(UsageOf, Option<&'static str>), Problem> {
     let mut usage = BTreeMap::<String, Quantity>::new();
     let mut add = |dimension: &str, quantity: Quantity| {
         if quantity.is_zero() {
-            return Some(());
+            return Ok(());
         }
         let sum = usage.entry(dimension.to_owned()).or_default();
-        *sum = sum.checked_add(quantity)?;
-        Some(())
+        *sum = sum.checked_add(quantity).ok_or_else(over_limit)?;
+        Ok::<_, Problem>(())
     };
-    let mut parameters = rated.parameters.clone();
+    let mut parameters = kept.clone();
     let mut doubt = None;
-    for line in &rated.lines {
+    for line in lines {
         let mut own = line.quantity();
         for (dimension, part) in line.parts() {
             own = own.checked_sub(*part).unwrap_or_default();
-            if add(dimension, *part).is_none() {
-                return Some((Err(over_limit()), None));
-            }
+            add(dimension, *part)?;
         }
-        if add(line.dimension(), own).is_none() {
-            return Some((Err(over_limit()), None));
-        }
+        add(line.dimension(), own)?;
         for (name, value) in line.rate().when().into_iter().flat_map(Conditions::equalities) {
             if !parameters.contains_key(name) {
                 parameters.insert(name.clone(), value.clone());
@@ -680,7 +713,7 @@ fn usage_of(rated: &RatedItem) -> Option<(Result<UsageOf, Problem>, Option<&'sta
         parameters: Some(parameters),
         ..Item::default()
     };
-    Some((item.read(String::new()), doubt))
+    Ok((item.read(String::new())?, doubt))
 }
 
 /// Prices usage by both tables.

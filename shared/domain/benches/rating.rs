@@ -1,11 +1,13 @@
 //! What rating one request takes, by the size of the table: `cargo bench -p uc-domain`.
 //!
 //! Prints the median time of a rating with the fastest and slowest of the rounds, and where
-//! Valgrind is installed the instructions of one: those are the same in every run.
+//! Valgrind is installed the instructions of one: those are the same in every run. Fails where a
+//! median is over its bar, or where the instructions grow with the table.
 
 use std::env;
 use std::hint::black_box;
-use std::time::Instant;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use uc_domain::Timestamp;
@@ -17,16 +19,22 @@ use common::{COUNTED, instructions};
 
 /// Models of the tables.
 const SIZES: [usize; 3] = [50, 4_500, 10_000];
-const ROUNDS: usize = 21;
-const RATINGS: u32 = 2_000;
+/// Short and many: on a busy machine most of them are not interrupted.
+const ROUNDS: usize = 401;
+const RATINGS: u32 = 100;
+/// The bar for the median.
+const MOST: Duration = Duration::from_micros(20);
+/// The bar for the instructions with 4,500 models, in hundredths of those with 50.
+const MOST_GROWTH: u64 = 110;
 
-fn main() {
+fn main() -> ExitCode {
     if let Ok(counted) = env::var(COUNTED) {
         let (models, ratings) = counted.split_once(' ').expect("two numbers");
         let table = table(models.parse().expect("a number"));
         rate(&table, "by id", ratings.parse().expect("a number"));
-        return;
+        return ExitCode::SUCCESS;
     }
+    let mut within = true;
     println!("{:>7}  {:<10} {:>28}", "models", "named", "us: median (fastest-slowest)");
     for models in SIZES {
         let table = table(models);
@@ -39,10 +47,11 @@ fn main() {
                 })
                 .collect();
             times.sort();
-            let micros = |time: std::time::Duration| {
+            let micros = |time: Duration| {
                 format!("{}.{:02}", time.as_nanos() / 1_000, time.as_nanos() % 1_000 / 10)
             };
             let (median, spread) = (times[ROUNDS / 2], (times[0], times[ROUNDS - 1]));
+            within &= median <= MOST;
             println!(
                 "{models:>7}  {named:<10} {:>12} ({}-{})",
                 micros(median),
@@ -52,18 +61,22 @@ fn main() {
         }
     }
     // Two sizes: Valgrind takes long to build a table.
-    for models in [50, 4_500] {
-        let count = |ratings| instructions(&format!("{models} {ratings}"));
-        match (count(100), count(1_100)) {
-            (Some(few), Some(many)) => {
-                println!(
-                    "{models:>7} models: {} instructions a rating by id",
-                    (many - few) / 1_000
-                );
-            }
-            _ => return println!("no instructions counted: Valgrind is not installed"),
+    let count = |models: u32, ratings: u32| instructions(&format!("{models} {ratings}"));
+    let a_rating = |models| Some((count(models, 1_100)? - count(models, 100)?) / 1_000);
+    match (a_rating(50), a_rating(4_500)) {
+        (Some(small), Some(large)) => {
+            let growth = large * 100 / small;
+            println!(
+                "instructions of a rating by id: {small} of 50 models, {large} of 4,500: {}.{:02} \
+                 times as many",
+                growth / 100,
+                growth % 100
+            );
+            within &= growth <= MOST_GROWTH;
         }
+        _ => println!("no instructions counted: Valgrind is not installed"),
     }
+    if within { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn name(model: usize) -> String {

@@ -16,6 +16,7 @@
 
 mod anthropic;
 mod azure;
+mod batch;
 mod bedrock;
 mod body;
 mod cerebras;
@@ -36,8 +37,7 @@ mod together;
 mod tools;
 mod xai;
 
-use std::collections::btree_map::Entry;
-use std::fmt;
+use std::{fmt, iter, mem};
 
 use serde_json::Value;
 
@@ -83,6 +83,9 @@ struct Provider {
 }
 
 /// What a response says was used, in the terms of ratio tables.
+///
+/// Prices go by the prompt of a request, so what was asked of a model several times is never added
+/// up here: each time is rated on its own, the sum of the lines is the response's price.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ResponseUsage {
     /// The model that the body names, where that could be in a table.
@@ -91,6 +94,12 @@ pub struct ResponseUsage {
     pub usage: Usage,
     /// What prices may depend on, such as `service_class`; what is the standard is left out.
     pub parameters: Parameters,
+    /// Whether this is a further step of the request before it, in [`further`](Self::further), and
+    /// so no request of its own.
+    pub is_step: bool,
+    /// What else the body tells, each to be rated on its own: other responses, further steps of
+    /// the same one, what other models did for it. Of these none has any further ones.
+    pub further: Vec<Self>,
 }
 
 /// Why a response's usage can't be read.
@@ -139,13 +148,30 @@ pub fn canonical_name(name: &str) -> Option<&'static str> {
     provider(name).map(|provider| provider.name)
 }
 
+/// The names to look for where a response of `provider`, by its own name, says that `model` answered,
+/// the most exact first: qualified by the provider, as two sell the same model at different prices,
+/// and as it is; then both without the collection it is in (`models/..`), as Google has it.
+pub fn names_of(provider: &str, model: &str) -> Vec<String> {
+    let within = within_collection(model);
+    let names = iter::once(model).chain(within);
+    names.flat_map(|name| [format!("{provider}/{name}"), name.to_owned()]).collect()
+}
+
+/// A model's name within the collection that is written before it: `models/..`,
+/// `publishers/google/models/..`.
+fn within_collection(name: &str) -> Option<&str> {
+    name.rsplit_once("models/").map(|(_, name)| name)
+}
+
 /// What `response`, an answer of `provider`, says was used. Which of the provider's APIs it comes
 /// from is seen from the body.
 ///
 /// A response is an object, which may be the last event of a stream that tells its usage, or the
 /// array of all events of a stream: at most 100,000, each an object, at the end perhaps the text
-/// `[DONE]`. Events of one stream are one response, but for `OpenAI`'s Realtime sessions: their
-/// responses are added up.
+/// `[DONE]`. Events of one stream are one response, but for `OpenAI`'s Realtime sessions, whose
+/// responses are read one by one. Events of several responses are refused: which of them would
+/// count can't be told. A line of a batch's results is read as the response within it; an array of
+/// such lines is as many responses.
 ///
 /// # Errors
 /// See [`ProviderError`].
@@ -158,10 +184,36 @@ pub fn usage_from_response(
         return Err(ProviderError::UnknownProvider { provider });
     };
     match response {
-        Value::Object(fields) => (provider.read)(&Body::new(fields, String::new())),
-        Value::Array(events) => (provider.read_stream)(&Events::read(events)?),
+        Value::Object(fields) => {
+            let body = Body::new(fields, String::new());
+            match batch::response(&body)? {
+                Some(response) => of_batch(provider, &response),
+                None => (provider.read)(&body),
+            }
+        }
+        Value::Array(events) => match batch::responses(events)? {
+            None => (provider.read_stream)(&Events::read(events)?),
+            Some(responses) => {
+                let mut read = responses.iter().map(|response| of_batch(provider, response));
+                let mut sum = read.next().expect("there are lines")?;
+                for read in read {
+                    sum.add_further(read?);
+                }
+                Ok(sum)
+            }
+        },
         _ => Err(missing("the response is not a JSON object, nor an array of a stream's events")),
     }
+}
+
+/// Reads the response of a line of a batch.
+fn of_batch(provider: &Provider, response: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
+    let mut read = (provider.read)(response)?;
+    let further = read.further.iter_mut().map(|further| &mut further.parameters);
+    for parameters in iter::once(&mut read.parameters).chain(further) {
+        parameters.entry(SERVICE_CLASS.to_owned()).or_insert_with(|| batch::CLASS.to_owned());
+    }
+    Ok(read)
 }
 
 fn missing(detail: impl Into<String>) -> ProviderError {
@@ -176,6 +228,12 @@ impl ResponseUsage {
     /// What is read of `body` before its usage: the model that it names.
     fn of(body: &Body<'_>) -> Self {
         Self { model: body.model(), ..Self::default() }
+    }
+
+    /// Another of the same model and parameters, of which nothing was used yet.
+    fn empty(&self) -> Self {
+        let (model, parameters) = (self.model.clone(), self.parameters.clone());
+        Self { model, parameters, ..Self::default() }
     }
 
     /// Adds what was used of a dimension; nothing leaves no trace. Each dimension is added once.
@@ -198,29 +256,16 @@ impl ResponseUsage {
         self.parameters.extend(value.map(|value| (parameter.to_owned(), value)));
     }
 
-    /// Adds another response of the same model and parameters, which stands at `pointer`.
-    fn add_response(&mut self, other: Self, pointer: &str) -> Result<(), ProviderError> {
-        if other.model != self.model || other.parameters != self.parameters {
-            return Err(contradictory(
-                pointer.to_owned(),
-                "the responses of a stream have other models or parameters: charge them one by one",
-            ));
-        }
-        for (dimension, quantity) in other.usage {
-            match self.usage.entry(dimension) {
-                Entry::Vacant(entry) => {
-                    entry.insert(quantity);
-                }
-                Entry::Occupied(mut entry) => {
-                    let sum = entry.get().checked_add(quantity).ok_or_else(|| {
-                        let detail = format!("the sum of {} is over 12 digits", entry.key());
-                        contradictory(pointer.to_owned(), detail)
-                    })?;
-                    entry.insert(sum);
-                }
-            }
-        }
-        Ok(())
+    /// Adds another response, or a further step of this one, with all that it has.
+    fn add_further(&mut self, mut other: Self) {
+        let further = mem::take(&mut other.further);
+        self.further.push(other);
+        self.further.extend(further);
+    }
+
+    /// All that was asked of models, in order: this, and what is further.
+    pub fn requests(&self) -> impl Iterator<Item = &Self> {
+        iter::once(self).chain(&self.further)
     }
 }
 

@@ -256,12 +256,13 @@ pub struct Rated {
     pub model: String,
     /// By what the request's name led to it, where that is not the id.
     pub matched: Option<Matched>,
-    /// One a dimension that something is counted as, in the order of their names; at most 32.
+    /// One a dimension that something is counted as, in the order of their names; at most 32. Of
+    /// several requests together one a row, by model and dimension.
     pub lines: Vec<Line>,
     /// The exact sum of the lines.
     pub subtotal: Exact,
     /// What is charged: the sum, rounded once, but at least the model's minimum in the price group
-    /// where anything was used; zero where nothing was.
+    /// where anything was used; zero where nothing was. Of several models the largest minimum.
     pub credits: Credits,
     /// Whether `credits` is the minimum because the sum is less.
     pub minimum_applied: bool,
@@ -486,6 +487,32 @@ impl RatioTable {
         self.rate_as(request, request.usage)
     }
 
+    /// What several requests of one item cost together: each by its own rows, as thresholds are on
+    /// the prompt of one. Lines of one row are one line, the sum of all is rounded once, and it is at
+    /// least the largest of the models' minimums. The first names the model and how it was found; its
+    /// multiplier is that of all.
+    ///
+    /// # Errors
+    /// See [`RatingError`]; all are rated, or none is.
+    ///
+    /// # Panics
+    /// Where there are no requests.
+    pub fn rate_together(&self, requests: &[Request<'_>]) -> Result<Rated, RatingError> {
+        let (first, further) = requests.split_first().expect("an item has a request");
+        let (found, mut lines) = self.lines(first, first.usage)?;
+        let mut models = vec![found.model];
+        for request in further {
+            let (Resolved { model, .. }, more) = self.lines(request, request.usage)?;
+            models.push(model);
+            for line in more {
+                add_line(&mut lines, line)?;
+            }
+        }
+        let rank = |line: &Line| models.iter().position(|model| model.id() == line.model());
+        lines.sort_by(|a, b| (rank(a), a.dimension()).cmp(&(rank(b), b.dimension())));
+        Ok(self.total(first, found, &models, lines))
+    }
+
     /// As [`rate`](Self::rate), by the rows that hold where `tier` is used instead: a bound of
     /// what all usages cost that fulfil the same thresholds.
     pub(crate) fn rate_as(
@@ -493,12 +520,23 @@ impl RatioTable {
         request: &Request<'_>,
         tier: &Usage,
     ) -> Result<Rated, RatingError> {
+        let (found, lines) = self.lines(request, tier)?;
+        Ok(self.total(request, found, &[found.model], lines))
+    }
+
+    /// The lines of one request, in the order of their dimensions, and its model.
+    fn lines<'a>(
+        &'a self,
+        request: &Request<'_>,
+        tier: &Usage,
+    ) -> Result<(Resolved<'a>, Vec<Line>), RatingError> {
         if request.usage.contains_key(PROMPT_TOKENS) {
             return Err(RatingError::ReservedDimension);
         }
-        let Resolved { model, by } = self
+        let found = self
             .resolve(request.model)
             .ok_or_else(|| RatingError::UnknownModel { name: echo(request.model) })?;
+        let model = found.model;
         let used = || request.usage.iter().filter(|(_, quantity)| !quantity.is_zero());
         if used().count() > MAX_LINES {
             return Err(RatingError::OverLimit { dimension: None, limit: "at most 32 dimensions" });
@@ -529,7 +567,6 @@ impl RatioTable {
         }
 
         let mut lines = Vec::with_capacity(counted.len());
-        let mut subtotal = Exact::ZERO;
         for (dimension, Counted { row, quantity, parts }) in counted {
             let line = Line::new(
                 model.id().to_owned(),
@@ -544,21 +581,34 @@ impl RatioTable {
             })?
             .with_parts(parts)
             .expect("the quantity is the sum of its parts and of what is its own");
-            subtotal = subtotal.checked_add(line.credits()).expect("32 lines of 10^9 are in range");
             lines.push(line);
         }
+        Ok((found, lines))
+    }
 
+    /// What the lines of `request`, and of those that go with it, come to.
+    fn total(
+        &self,
+        request: &Request<'_>,
+        found: Resolved<'_>,
+        models: &[&Model],
+        lines: Vec<Line>,
+    ) -> Rated {
+        let subtotal =
+            lines.iter().try_fold(Exact::ZERO, |sum, line| sum.checked_add(line.credits()));
+        let subtotal = subtotal.expect("32 lines of 10^9 are in range");
         let sum = round(subtotal, self.credit).expect("32 lines of 10^9 are in range");
-        let minimum =
-            if lines.is_empty() { Credits::ZERO } else { self.minimum(model, request.multiplier) };
-        Ok(Rated {
-            model: model.id().to_owned(),
-            matched: Matched::new(request.model, by),
+        let used = models.iter().filter(|model| lines.iter().any(|l| l.model() == model.id()));
+        let minimums = used.map(|model| self.minimum(model, request.multiplier));
+        let minimum = minimums.max().unwrap_or(Credits::ZERO);
+        Rated {
+            model: found.model.id().to_owned(),
+            matched: Matched::new(request.model, found.by),
             lines,
             subtotal,
             credits: sum.max(minimum),
             minimum_applied: sum < minimum,
-        })
+        }
     }
 
     /// A model's minimum in a price group, rounded as sums are.
@@ -567,6 +617,24 @@ impl RatioTable {
             .and_then(|exact| round(exact, self.credit))
             .expect("a minimum is at most 10^9 and a multiplier below 10")
     }
+}
+
+/// Adds a line, to the one of the same row where there is one.
+fn add_line(lines: &mut Vec<Line>, line: Line) -> Result<(), RatingError> {
+    let is_full = lines.len() == MAX_LINES;
+    match lines.iter_mut().find(|other| other.is_of_row(&line)) {
+        Some(other) => {
+            *other = other.plus(&line).ok_or_else(|| RatingError::OverLimit {
+                dimension: Some(line.dimension().to_owned()),
+                limit: "at most 12 digits a quantity and 10^9 credits a line",
+            })?;
+        }
+        None if is_full => {
+            return Err(RatingError::OverLimit { dimension: None, limit: "at most 32 lines" });
+        }
+        None => lines.push(line),
+    }
+    Ok(())
 }
 
 /// What is counted as one dimension.

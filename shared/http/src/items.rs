@@ -5,20 +5,21 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
-use uc_domain::providers::{canonical_name, usage_from_response};
+use uc_domain::providers::{ResponseUsage, canonical_name, names_of, usage_from_response};
 use uc_domain::ratios::{
     Multiplier, Parameters, Rated, RatioTable, Request, Usage, is_model_name, is_name,
     is_parameter_value,
 };
 use uc_domain::{Quantity, Timestamp};
-use uc_ledger::UnratedItem;
+use uc_ledger::{UnratedItem, UnratedRequest};
 use utoipa::ToSchema;
 
 use crate::openapi;
 use crate::problem::{Code, FieldError, Problem};
 use crate::refusals;
 
-/// What a response counts as one of, where its model has a price for that.
+/// What each response counts as one of, where its model has a price for that; further steps of one
+/// don't.
 pub const REQUESTS: &str = "requests";
 const ONE: Quantity = Quantity::from_whole(1).expect("one is a quantity");
 
@@ -30,7 +31,7 @@ const MAX_NAMES: usize = 32;
 #[serde(deny_unknown_fields)]
 pub struct Item {
     /// The model's id, an alias of it, or a name that one of its match rules knows. With a
-    /// provider's response it counts before the model that the response names.
+    /// provider's response it counts before the model that the response names as its own.
     #[schema(example = "openai/gpt-5.1")]
     pub model: Option<String>,
     /// How much of each dimension was used.
@@ -49,15 +50,20 @@ pub struct Item {
 /// An [`Item`] that says what was used of what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageOf {
-    model: String,
-    /// The name to look for first: the provider's with the model that its response names. Two
-    /// providers sell the same model at different prices.
-    qualified: Option<String>,
-    /// Whether it is a provider's response, which is of one request.
+    /// At least one; several where a provider's response tells of several.
+    requests: Vec<RequestOf>,
+    pointer: String,
+}
+
+/// What was used in one request, or in one step of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct RequestOf {
+    /// The model's names, of which the first that the table knows counts; at least one.
+    names: Vec<String>,
+    /// Whether it is of a provider's response and begins a request.
     is_response: bool,
     usage: Usage,
     parameters: Parameters,
-    pointer: String,
 }
 
 impl Item {
@@ -77,33 +83,23 @@ impl Item {
                 let model = self.model.ok_or_else(|| {
                     Problem::invalid_field(format!("{pointer}/model"), "Usage is of a model.")
                 })?;
-                let is_response = false;
-                Ok(UsageOf { model, qualified: None, is_response, usage, parameters, pointer })
+                let (names, is_response) = (vec![model], false);
+                let request = RequestOf { names, is_response, usage, parameters };
+                Ok(UsageOf { requests: vec![request], pointer })
             }
             (None, Some(provider), Some(response)) => {
                 let read = usage_from_response(&provider, &response)
                     .map_err(|error| refusals::provider(&error, &pointer))?;
-                let provider = canonical_name(&provider).unwrap_or(&provider);
-                let qualified = read.model.as_ref().map(|model| format!("{provider}/{model}"));
-                let (model, qualified) = match (self.model, read.model) {
-                    (Some(model), _) => (model, None),
-                    (None, Some(model)) => (model, qualified),
-                    (None, None) => {
-                        let detail = "The response names no model: name it in the request.";
-                        return Err(Problem::new(Code::UsageMissing, detail).with_error(
-                            FieldError {
-                                pointer: format!("{pointer}/model"),
-                                detail: detail.to_owned(),
-                            },
-                        ));
-                    }
+                let response = Response {
+                    provider: canonical_name(&provider).unwrap_or(&provider),
+                    own_model: read.model.as_deref(),
+                    model: self.model.as_deref(),
+                    parameters: &parameters,
+                    pointer: &pointer,
                 };
-                // The caller knows more than the response tells.
-                let mut all = read.parameters;
-                all.extend(parameters);
-                let usage = read.usage;
-                let is_response = true;
-                Ok(UsageOf { model, qualified, is_response, usage, parameters: all, pointer })
+                let requests = read.requests().map(|read| response.request(read));
+                let requests = requests.collect::<Result<_, _>>()?;
+                Ok(UsageOf { requests, pointer })
             }
             _ => Err(Problem::invalid_field(
                 pointer,
@@ -113,35 +109,84 @@ impl Item {
     }
 }
 
+/// A provider's response, with what its item says of it.
+struct Response<'a> {
+    provider: &'a str,
+    /// The model that the response names as its own.
+    own_model: Option<&'a str>,
+    /// The model that the item names: it counts before the response's own, and not before those of
+    /// others who took part.
+    model: Option<&'a str>,
+    parameters: &'a Parameters,
+    pointer: &'a str,
+}
+
+impl Response<'_> {
+    fn request(&self, read: &ResponseUsage) -> Result<RequestOf, Problem> {
+        let is_own = read.model.as_deref() == self.own_model;
+        let names = match (self.model.filter(|_| is_own), &read.model) {
+            (Some(model), _) => vec![model.to_owned()],
+            (None, Some(model)) => names_of(self.provider, model),
+            (None, None) => {
+                let detail = "The response names no model: name it in the request.";
+                return Err(refused(Code::UsageMissing, detail, format!("{}/model", self.pointer)));
+            }
+        };
+        // The caller knows more than the response tells, and not otherwise.
+        let mut parameters = read.parameters.clone();
+        for (name, value) in self.parameters {
+            if parameters.insert(name.clone(), value.clone()).is_some_and(|told| told != *value) {
+                return Err(refused(
+                    Code::UsageContradictory,
+                    "The response says otherwise.",
+                    format!("{}/parameters/{name}", self.pointer),
+                ));
+            }
+        }
+        let (is_response, usage) = (!read.is_step, read.usage.clone());
+        Ok(RequestOf { names, is_response, usage, parameters })
+    }
+}
+
+fn refused(code: Code, detail: &'static str, pointer: String) -> Problem {
+    Problem::new(code, detail).with_error(FieldError { pointer, detail: detail.to_owned() })
+}
+
 impl UsageOf {
     /// What of it is kept where no ratio prices it.
     pub fn kept(&self) -> UnratedItem {
-        UnratedItem {
-            model: self.model.clone(),
-            qualified: self.qualified.clone(),
-            is_response: self.is_response,
-            usage: self.usage.clone(),
-            parameters: self.parameters.clone(),
-        }
+        let requests = self.requests.iter().map(|request| UnratedRequest {
+            names: request.names.clone(),
+            is_response: request.is_response,
+            usage: request.usage.clone(),
+            parameters: request.parameters.clone(),
+        });
+        UnratedItem { requests: requests.collect() }
     }
 
     /// What was kept; `pointer` is how faults name it.
     pub fn of_kept(kept: UnratedItem, pointer: String) -> Self {
-        let UnratedItem { model, qualified, is_response, usage, parameters } = kept;
-        Self { model, qualified, is_response, usage, parameters, pointer }
+        let requests = kept.requests.into_iter().map(|request| {
+            let UnratedRequest { names, is_response, usage, parameters } = request;
+            RequestOf { names, is_response, usage, parameters }
+        });
+        Self { requests: requests.collect(), pointer }
     }
 
-    /// How much of each dimension.
-    pub fn usage(&self) -> &Usage {
-        &self.usage
+    /// What the prices of the first request may depend on: what the caller said, and the provider's
+    /// response.
+    pub fn parameters(&self) -> Parameters {
+        self.requests.first().map(|request| request.parameters.clone()).unwrap_or_default()
     }
 
-    /// What prices may depend on: what the caller said, and the provider's response.
-    pub fn parameters(&self) -> &Parameters {
-        &self.parameters
+    /// These and those as one item.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.requests.extend(other.requests);
+        self
     }
 
-    /// What it costs.
+    /// What it costs: of several requests the sum, each rated by its own prompt.
     ///
     /// # Errors
     /// `unknown_model`, `unpriced_dimension`, `limit_exceeded`, `invalid_request`.
@@ -151,17 +196,34 @@ impl UsageOf {
         multiplier: Multiplier,
         at: Timestamp,
     ) -> Result<Rated, Problem> {
-        let qualified = self.qualified.as_deref().filter(|name| table.resolve(name).is_some());
-        let model = qualified.unwrap_or(&self.model);
-        let mut usage = Cow::Borrowed(&self.usage);
-        if self.is_response
-            && table.resolve(model).is_some_and(|found| found.model.prices(REQUESTS))
-        {
+        let named: Vec<_> = self.requests.iter().filter_map(|r| self.named(r, table)).collect();
+        let requests: Vec<_> = named
+            .iter()
+            .map(|(model, usage, parameters)| Request { model, usage, parameters, at, multiplier })
+            .collect();
+        table.rate_together(&requests).map_err(|error| refusals::rating(&error, &self.pointer))
+    }
+
+    /// The name by which the table knows a request's model, what was used of it, and by which
+    /// parameters. `None` where the request used nothing, its model has no price, and others go
+    /// with it: those who answered for it are charged.
+    fn named<'a>(
+        &'a self,
+        request: &'a RequestOf,
+        table: &RatioTable,
+    ) -> Option<(&'a str, Cow<'a, Usage>, &'a Parameters)> {
+        let known = request.names.iter().find(|name| table.resolve(name).is_some());
+        let model = known.or(request.names.last()).expect("a request has a name");
+        let found = table.resolve(model);
+        let others_used = || self.requests.iter().any(|other| !other.usage.is_empty());
+        if found.is_none() && request.usage.is_empty() && others_used() {
+            return None;
+        }
+        let mut usage = Cow::Borrowed(&request.usage);
+        if request.is_response && found.is_some_and(|found| found.model.prices(REQUESTS)) {
             usage.to_mut().entry(REQUESTS.to_owned()).or_insert(ONE);
         }
-        let request =
-            Request { model, usage: &usage, parameters: &self.parameters, at, multiplier };
-        table.rate(&request).map_err(|error| refusals::rating(&error, &self.pointer))
+        Some((model, usage, &request.parameters))
     }
 }
 

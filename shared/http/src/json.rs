@@ -2,8 +2,9 @@
 //!
 //! `serde_json` alone takes the last of two equal keys and any control character; a typo or a
 //! proxy that reads a body differently must never change a price. What providers wrote
-//! (`provider_response`) is not the caller's to mend, so in there only JSON's own grammar counts;
-//! the texts of a `request` that an estimate is of may have any length and line breaks.
+//! (`provider_response`) is not the caller's to mend, so in there only JSON's own grammar counts,
+//! and that no field is there twice: no provider writes that, and which of two counts is meant
+//! can't be known. The texts of a `request` that an estimate is of may have any length and line breaks.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Read};
@@ -408,15 +409,17 @@ impl<'de> Visitor<'de> for Node<'_> {
         let here = self.walk.pointer.len();
         let mut fields = Map::new();
         while let Some(name) = entries.next_key::<String>()? {
-            if self.place != Place::Provider {
-                if name.len() > NAME_LIMIT {
-                    return Err(self.walk.refuse(format!("at most {NAME_LIMIT} bytes in a name")));
-                }
+            let theirs = self.place == Place::Provider;
+            if name.len() <= NAME_LIMIT {
                 push_key(&mut self.walk.pointer, &name);
+            } else if !theirs {
+                return Err(self.walk.refuse(format!("at most {NAME_LIMIT} bytes in a name")));
+            }
+            if !theirs {
                 self.walk.check_text(&name)?;
-                if fields.contains_key(&name) {
-                    return Err(self.walk.refuse("this field is there twice"));
-                }
+            }
+            if fields.contains_key(&name) {
+                return Err(self.walk.refuse("this field is there twice"));
             }
             let place = self.place.field(&name);
             let node = Node { walk: &mut *self.walk, place, depth: self.depth };

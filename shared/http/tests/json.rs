@@ -133,18 +133,25 @@ fn bodies() {
 
     // What a provider wrote is not the caller's to mend; but only where it belongs.
     check(&deep(100, "provider_response"), None);
-    let odd = r#"{"a": "\n\u0000", "a": 1.5, "b": 99999999999999999999999999999}"#;
+    let odd = r#"{"a\n": "\n\u0000", "a": 1.5, "b": 99999999999999999999999999999}"#;
     check(&format!(r#"{{"provider_response": {odd}}}"#), None);
     check(&format!(r#"{{"items": [{{}}, {{"provider_response": [{odd}]}}]}}"#), None);
     check(
         &format!(r#"{{"metadata": {{"provider_response": {odd}}}}}"#),
-        Some("/metadata/provider_response/a"),
+        Some("/metadata/provider_response/a\n"),
     );
     check(
         &format!(r#"{{"items": {{"provider_response": {odd}}}}}"#),
-        Some("/items/provider_response/a"),
+        Some("/items/provider_response/a\n"),
+    );
+    // Which of the two counts would be meant?
+    check(
+        r#"{"provider_response": {"usage": {"prompt_tokens": 1, "prompt_tokens": 9}}}"#,
+        Some("/provider_response/usage/prompt_tokens"),
     );
     let long = "a".repeat(70_000);
+    let name = format!(r#"{{"{long}": 1, "{long}": 1}}"#);
+    check(&format!(r#"{{"provider_response": {name}}}"#), Some("/provider_response"));
     check(&format!(r#"{{"provider_response": {{"content": "{long}"}}}}"#), None);
     check(r#"{"provider_response": 1, "provider_response": 2}"#, Some("/provider_response"));
 
@@ -163,7 +170,7 @@ fn bodies() {
 
 #[test]
 fn operations_of_a_batch_are_strict_each_for_itself() {
-    let body = br#"{"operations": [{"provider_response": {"a": 1, "a": "\n"}}, {"credits": 1.5}]}"#;
+    let body = br#"{"operations": [{"provider_response": {"a": "\n"}}, {"credits": 1.5}]}"#;
     let batch = parse_strict::<Value>(body).unwrap().value;
     assert!(parse_typed::<Charge>(&batch["operations"][0]).is_ok());
     let problem = parse_typed::<Charge>(&batch["operations"][1]).unwrap_err();

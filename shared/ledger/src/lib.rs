@@ -39,5 +39,5 @@ pub use plans::{
     DueOutcome, NewSubscription, PlanItem, Plans, Subscribed, Subscription, SubscriptionError,
 };
 pub use private::Private;
-pub use unrated::{Parking, Unrated, UnratedId, UnratedItem, UnratedPage};
+pub use unrated::{Parking, Unrated, UnratedId, UnratedItem, UnratedPage, UnratedRequest};
 pub use write::{Batched, Decide};

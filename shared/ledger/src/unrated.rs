@@ -88,24 +88,28 @@ impl FromStr for UnratedId {
     }
 }
 
-/// One item of usage, as it would have been rated. Nothing of a provider's response but its
-/// numbers.
+/// One item of usage, as it would have been rated.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct UnratedItem {
-    /// The model's name, as the request or the response said it.
+    /// Its requests: several where a provider's response tells of several.
     #[n(0)]
-    pub model: String,
-    /// The name to look for first.
+    pub requests: Vec<UnratedRequest>,
+}
+
+/// What was used in one request. Nothing of a provider's response but its numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct UnratedRequest {
+    /// The model's names, of which the first that the table knows counts; at least one.
+    #[n(0)]
+    pub names: Vec<String>,
+    /// Whether it is of a provider's response and begins a request.
     #[n(1)]
-    pub qualified: Option<String>,
-    /// Whether it was a provider's response, which is of one request.
-    #[n(2)]
     pub is_response: bool,
     /// How much of each dimension.
-    #[n(3)]
+    #[n(2)]
     pub usage: BTreeMap<String, Quantity>,
     /// What prices may depend on.
-    #[n(4)]
+    #[n(3)]
     pub parameters: BTreeMap<String, String>,
 }
 

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use uc_domain::providers::{ProviderError, usage_from_response};
-use uc_domain::ratios::{Model, Multiplier, RatingError, RatioTable, Request, TableError};
+use uc_domain::ratios::{Model, Multiplier, RatingError, RatioTable, Request, TableError, Usage};
 use uc_ratios::{Hash, PackError, Storage};
 
 const USAGE: &str = "usage:
@@ -146,7 +146,17 @@ fn read(question: &Value) -> Result<Value, Failure> {
     let provider =
         question["provider"].as_str().ok_or_else(|| Failure::Question("no provider".to_owned()))?;
     Ok(match usage_from_response(provider, &question["body"]) {
-        Ok(read) => json!({"usage": read.usage, "parameters": read.parameters}),
+        Ok(read) => {
+            // The oracle adds up what a body tells of several requests.
+            let mut usage = Usage::new();
+            for (dimension, quantity) in read.requests().flat_map(|request| &request.usage) {
+                let sum = usage.entry(dimension.clone()).or_default();
+                *sum = sum.checked_add(*quantity).ok_or_else(|| {
+                    Failure::Question(format!("the sum of {dimension} is over the limit"))
+                })?;
+            }
+            json!({"usage": usage, "parameters": read.parameters})
+        }
         Err(error) => json!({"error": reading_error(&error), "detail": error.to_string()}),
     })
 }

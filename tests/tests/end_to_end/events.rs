@@ -72,7 +72,7 @@ async fn providers_responses() {
         ),
         ("openai-chat-stream", None, Ok(("openai/gpt-5.1", "-0.4225"))),
         ("openai-realtime", None, Err(("unknown_model", "/model"))),
-        ("openai-responses-tools", None, Err(("unpriced_dimension", "/usage/code_sessions"))),
+        ("openai-responses-tools", None, Ok(("openai/gpt-5.4-mini", "-57.2613"))),
         ("openai-transcription-duration", None, Err(("usage_missing", "/model"))),
         (
             "openai-transcription-duration",
@@ -104,7 +104,8 @@ async fn providers_responses() {
         (
             "anthropic-advisor",
             Some("anthropic/claude-sonnet-4-5"),
-            Err(("unpriced_dimension", "/usage/advisor_input_tokens")),
+            // The advisor's tokens are its own model's.
+            Err(("unknown_model", "/model")),
         ),
         ("openai-error", None, Err(("usage_missing", "/provider_response"))),
         ("anthropic-error", None, Err(("usage_missing", "/provider_response"))),
@@ -151,6 +152,125 @@ async fn providers_responses() {
     // No file is left out.
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/responses");
     assert_eq!(std::fs::read_dir(directory).unwrap().count(), 32);
+}
+
+/// What one body tells of several requests, each rated by its own prompt, and what it contradicts.
+#[tokio::test]
+async fn responses_of_several_requests() {
+    let api = shared().api();
+    let account = open(&api, "several", "10000").await;
+    let step = |kind: &str, input: u64, output: u64| json!({"type": kind, "input_tokens": input, "output_tokens": output});
+    let compacted = |advisor: Option<&str>| {
+        let mut iterations = vec![step("compaction", 80_000, 2_000), step("message", 30_000, 500)];
+        if let Some(model) = advisor {
+            let mut advice = step("advisor_message", 1_000, 100);
+            advice["model"] = json!(model);
+            iterations.push(advice);
+        }
+        json!({"model": "claude-haiku-5-5", "usage": {
+            "input_tokens": 30_000, "output_tokens": 500, "iterations": iterations
+        }})
+    };
+    let done = |input: u64| {
+        json!({"type": "response.done", "response": {
+            "model": "gpt-6-luna", "usage": {"input_tokens": input, "output_tokens": 0}
+        }})
+    };
+    let parameters = json!({"service_class": "batch"});
+    for (what, provider, body, with, expected) in [
+        // The tier over 100,000 is reached by no prompt.
+        ("compaction", "anthropic", compacted(None), json!({}), Ok(("-15.3125", 2))),
+        (
+            "an advisor, at its own prices",
+            "anthropic",
+            compacted(Some("claude-haiku-4-5-20251001")),
+            json!({}),
+            Ok(("-17.1875", 4)),
+        ),
+        // The table knows nothing of the model that the item names, and all of the advisor's.
+        (
+            "an item's model does not go for the advisor",
+            "anthropic",
+            compacted(Some("claude-haiku-4-5")),
+            json!({"model": "anthropic/claude-haiku-5-5"}),
+            Ok(("-17.1875", 4)),
+        ),
+        ("a session", "openai", json!([done(150_000), done(150_000)]), json!({}), Ok(("-37.5", 1))),
+        (
+            "one of them is over",
+            "openai",
+            json!([done(300_000), done(10_000)]),
+            json!({}),
+            Ok(("-76.25", 2)),
+        ),
+        (
+            "Compound without a price, and the model behind it",
+            "groq",
+            json!({
+                "model": "groq/compound", "usage": {"prompt_tokens": 1, "completion_tokens": 1},
+                "usage_breakdown": {"models": [{"model": "action/voice-clone", "usage": {
+                    "prompt_tokens": 0, "completion_tokens": 0
+                }}, {"model": "openai/gpt-4o-mini", "usage": {
+                    "prompt_tokens": 10_000, "completion_tokens": 0
+                }}]}
+            }),
+            json!({}),
+            Ok(("-1.875", 1)),
+        ),
+        (
+            "another class than the body's",
+            "openai",
+            json!({"model": "gpt-5.1", "service_tier": "priority", "usage": {
+                "prompt_tokens": 1, "completion_tokens": 1
+            }}),
+            json!({"parameters": parameters}),
+            Err(("usage_contradictory", "/parameters/service_class")),
+        ),
+        (
+            "the class that the body tells",
+            "openai",
+            json!({"model": "gpt-5.1", "service_tier": "batch", "usage": {
+                "prompt_tokens": 0, "completion_tokens": 0
+            }}),
+            json!({"parameters": parameters}),
+            Ok(("0", 0)),
+        ),
+    ] {
+        let mut request = with;
+        request["provider"] = json!(provider);
+        request["provider_response"] = body;
+        let path = format!("/v1/accounts/{account}/charges");
+        let answer = api.post(&path).key(&unique("several")).json(&request).send().await;
+        let what = format!("{what}: {}", answer.text());
+        match expected {
+            Ok((cost, lines)) => {
+                assert_eq!(answer.status, 201, "{what}");
+                let operation = answer.value()["operation"].clone();
+                assert_eq!(operation["credits"], cost, "{what}");
+                assert_eq!(operation["lines"].as_array().map_or(0, Vec::len), lines, "{what}");
+            }
+            Err((code, pointer)) => {
+                assert_eq!((answer.status, &*answer.code()), (422, code), "{what}");
+                assert_eq!(answer.pointers(), [pointer], "{what}");
+            }
+        }
+    }
+}
+
+/// The answer says by which of the table's names a model was found, in a request and in a body.
+#[tokio::test]
+async fn models_by_the_names_of_responses() {
+    let api = shared().api();
+    let name = "models/gemini-2.5-flash";
+    let body = json!({"modelVersion": name, "usageMetadata": {"promptTokenCount": 1_000}});
+    let item = json!({"model": name, "usage": {"input_tokens": 1_000}});
+    for item in [item, json!({"provider": "google", "provider_response": body})] {
+        let asked = json!({"items": [item]});
+        let estimate = api.post("/v1/estimates").json(&asked).send().await.expect(200);
+        let item = &estimate["items"][0];
+        assert_eq!(item["model"], "google/gemini-2.5-flash", "{item}");
+        assert_eq!(item["matched"], json!({"name": name, "alias": name}), "{item}");
+    }
 }
 
 /// The account that the events name.

@@ -11,10 +11,12 @@
 //! | `output_tokens_details.thinking_tokens` | `output_reasoning_tokens` |
 //! | `server_tool_use.web_search_requests` | `web_searches` |
 //! | `server_tool_use.code_execution_requests` | `code_executions` |
-//! | `iterations` of type `advisor_message`: another model's tokens | `advisor_input_tokens`, `advisor_cache_read_tokens`, `advisor_cache_write_tokens`, `advisor_cache_write_1h_tokens`, `advisor_output_tokens`; the model is the parameter `advisor_model` |
+//! | `server_tool_use` of another tool | `<tool>_calls` |
+//! | each of the `iterations` | the same, a step of its own; an advisor's of the advisor's model |
 //!
 //! `service_tier` becomes `service_class`, `speed` and `inference_geo` keep their names. Fetching
-//! pages (`web_fetch_requests`) costs the tokens they become, and nothing else.
+//! pages (`web_fetch_requests`) and looking for tools (`tool_search_requests`) cost the tokens that
+//! they become, and nothing else.
 //!
 //! Subsets: the kinds of input stand beside each other; the lifetimes are within
 //! `cache_creation_input_tokens`, thinking is within `output_tokens`. `input_tokens` and
@@ -23,10 +25,10 @@
 //! Outside the top-level counts stand some of the `iterations` (compaction, advisors; of a loop
 //! over server tools the input of later turns). Where there are iterations, they are what is
 //! billed, all of them: the top-level counts may be less than those of the model's own, never more.
-//! An advisor is another model at prices of its own, so its tokens have dimensions of their own,
-//! and a table that doesn't price them refuses the response. After a fallback, what another
-//! model generated before it declined can't be told from a price of this one: it is refused, and
-//! each iteration is to be charged as usage of its model.
+//! Each sampled with a prompt of its own, so each is rated by that: the sum would cross a tier that
+//! no prompt reached. An advisor, and a model that generated a part before it fell back to another,
+//! are charged as what they are; one that declined without a word is not billed. Thinking is told
+//! of all turns together, and taken from them in their order.
 //!
 //! A refusal (`stop_reason`) before any output is not billed by Anthropic, whatever its counts say.
 //!
@@ -34,11 +36,14 @@
 //! counts. What that leaves out is as it was at the start. Without a `message_delta` the output is
 //! not known. A `message_delta` alone is read too, but may lack the cache's lifetimes and the tier.
 
+use std::mem;
+
 use crate::Quantity;
 
 use super::body::Body;
 use super::chat::Chat;
 use super::stream::Events;
+use super::tools::Tools;
 use super::{Provider, ProviderError, ResponseUsage, SERVICE_CLASS, contradictory, missing};
 
 pub(super) const PROVIDER: Provider = Provider {
@@ -144,33 +149,60 @@ impl Messages {
         read.set("inference_geo", usage.parameter("inference_geo", &["global", "not_available"])?);
 
         let told = Counts::read(usage)?;
-        let mut billed = told;
         let iterations = usage.list("iterations")?;
-        if !iterations.is_empty() {
-            let (own, advisors) = self::iterations(&iterations, &mut read)?;
-            told.check_within(&own.all, usage)?;
-            billed = own.billed;
-            advisors.add_to(&mut read, "advisor_");
-        }
-        if self.refusals_are_free && refused && told.output == 0 && billed.output == 0 {
+        let sampled = if iterations.is_empty() {
+            Sampled { own: vec![told], others: Vec::new() }
+        } else {
+            let (sampled, all) = Sampled::read(&iterations, &read)?;
+            told.check_within(&all, usage)?;
+            sampled
+        };
+        let output: u64 = sampled.own.iter().map(|step| step.output).sum();
+        if self.refusals_are_free && refused && told.output == 0 && output == 0 {
+            sampled.others.into_iter().for_each(|step| read.add_further(step));
             return Ok(read);
         }
-        let thinking = match usage.object("output_tokens_details")? {
+        let mut thinking = match usage.object("output_tokens_details")? {
             Some(details) => {
-                let [thinking] =
-                    details.parts(["thinking_tokens"], billed.output, "output_tokens")?;
+                let [thinking] = details.parts(["thinking_tokens"], output, "output_tokens")?;
                 thinking
             }
             None => 0,
         };
-        read.add("output_reasoning_tokens", thinking);
-        Counts { output: billed.output - thinking, ..billed }.add_to(&mut read, "");
+        let mut first = true;
+        for counts in sampled.own {
+            let mut step = ResponseUsage { is_step: true, ..read.empty() };
+            let thought = thinking.min(counts.output);
+            thinking -= thought;
+            let to = if mem::take(&mut first) { &mut read } else { &mut step };
+            to.add("output_reasoning_tokens", thought);
+            Counts { output: counts.output - thought, ..counts }.add_to(to);
+            if !step.usage.is_empty() {
+                read.add_further(step);
+            }
+        }
+        sampled.others.into_iter().for_each(|step| read.add_further(step));
         if let Some(tools) = usage.object("server_tool_use")? {
-            read.add("web_searches", tools.count_or_zero("web_search_requests")?);
-            read.add("code_executions", tools.count_or_zero("code_execution_requests")?);
+            server_tools(&tools)?.add_to(&mut read);
         }
         Ok(read)
     }
+}
+
+/// The calls of the tools that run at Anthropic.
+fn server_tools(counted: &Body<'_>) -> Result<Tools, ProviderError> {
+    let mut calls = Tools::default();
+    for field in counted.names() {
+        let tool = field.strip_suffix("_requests").unwrap_or(field);
+        let dimension = match tool {
+            "web_search" => Some("web_searches"),
+            "code_execution" => Some("code_executions"),
+            "web_fetch" | "tool_search" => continue,
+            _ => None,
+        };
+        calls.add(tool, dimension, counted.count_or_zero(field)?, &counted.at(field))?;
+    }
+    Ok(calls)
 }
 
 fn no_output() -> ProviderError {
@@ -179,73 +211,71 @@ fn no_output() -> ProviderError {
     )
 }
 
-/// The iterations of the model that answered.
-#[derive(Default)]
-struct Own {
-    /// What is billed at its prices.
-    billed: Counts,
-    /// The most that the top-level counts can be: with what declined, which is not billed.
-    all: Counts,
+/// What was sampled for a response.
+struct Sampled {
+    /// By the model that answered, with the compaction before it.
+    own: Vec<Counts>,
+    /// By other models: advisors, and those that fell back to the one that answered.
+    others: Vec<ResponseUsage>,
 }
 
-/// Sums the iterations of the model that answered, and those of its advisors.
-fn iterations(
-    iterations: &[Body<'_>],
-    read: &mut ResponseUsage,
-) -> Result<(Own, Counts), ProviderError> {
-    let mut own = Own::default();
-    let mut advisors = Counts::default();
-    let mut advisor: Option<String> = None;
-    // Where the body doesn't name the model that answered, the last to answer does.
-    let mut last = iterations.iter().rev().filter(|i| i.text("type") != Some("advisor_message"));
-    let answered = read.model.clone().or_else(|| last.find_map(Body::model));
-    for iteration in iterations {
-        let counts = Counts::read(iteration)?;
-        if iteration.text("type") != Some("advisor_message") {
-            own.all = own.all.plus(counts, iteration)?;
-        }
-        match iteration.text("type") {
-            Some("advisor_message") => {
-                let model = iteration.parameter("model", &[])?;
-                if advisor.is_some() && model != advisor {
+impl Sampled {
+    /// Reads the iterations of `response`. The counts are the most that those at the top level can
+    /// be: of all but the advisors, with what is not billed.
+    fn read(
+        iterations: &[Body<'_>],
+        response: &ResponseUsage,
+    ) -> Result<(Self, Counts), ProviderError> {
+        let mut sampled = Self { own: Vec::new(), others: Vec::new() };
+        let mut all = Counts::default();
+        // Where the body doesn't name the model that answered, the last to answer does.
+        let mut last = iterations.iter().rev().filter(|i| i.text("type") != Some(ADVISOR));
+        let answered = response.model.clone().or_else(|| last.find_map(Body::model));
+        for iteration in iterations {
+            let counts = Counts::read(iteration)?;
+            let model = iteration.model();
+            match iteration.text("type") {
+                Some(ADVISOR) => {
+                    let model = Some(model.ok_or_else(|| {
+                        contradictory(
+                            iteration.blame("model"),
+                            "an advisor without a model has no price: charge the iterations as \
+                             usage of their models",
+                        )
+                    })?);
+                    sampled
+                        .others
+                        .push(counts.as_step(ResponseUsage { model, ..response.empty() }));
+                }
+                Some("compaction" | "message" | "fallback_message") => {
+                    all = all.plus(counts, iteration)?;
+                    match (model, &answered) {
+                        (Some(model), Some(answered)) if !is_same(&model, answered) => {
+                            // A model that declined before any output is not billed.
+                            if counts.output > 0 {
+                                let model = Some(model);
+                                let step = ResponseUsage { model, ..response.empty() };
+                                sampled.others.push(counts.as_step(step));
+                            }
+                        }
+                        _ => sampled.own.push(counts),
+                    }
+                }
+                _ => {
                     return Err(contradictory(
-                        iteration.blame("model"),
-                        "several advisors have several prices: charge the iterations as usage of \
-                         their models",
+                        iteration.blame("type"),
+                        "an iteration of unknown type: charge the iterations as usage of their \
+                         models",
                     ));
                 }
-                advisor = model;
-                advisors = advisors.plus(counts, iteration)?;
-            }
-            Some("compaction") => own.billed = own.billed.plus(counts, iteration)?,
-            Some("message" | "fallback_message") => {
-                match (iteration.model(), &answered) {
-                    (Some(model), Some(answered)) if !is_same(&model, answered) => {
-                        // A model that declined before any output is not billed.
-                        if counts.output > 0 {
-                            return Err(contradictory(
-                                iteration.at("model"),
-                                format!(
-                                    "{model} generated a part of what {answered} answered: charge \
-                                     the iterations as usage of their models"
-                                ),
-                            ));
-                        }
-                    }
-                    _ => own.billed = own.billed.plus(counts, iteration)?,
-                }
-            }
-            _ => {
-                return Err(contradictory(
-                    iteration.blame("type"),
-                    "an iteration of unknown type: charge the iterations as usage of their models",
-                ));
             }
         }
+        Ok((sampled, all))
     }
-    read.set("advisor_model", advisor);
-    Ok((own, advisors))
 }
+
+/// The type of an advisor's iterations.
+const ADVISOR: &str = "advisor_message";
 
 /// Whether two names are of one model: one may have the date that the other leaves out.
 fn is_same(a: &str, b: &str) -> bool {
@@ -334,7 +364,14 @@ impl Counts {
         Ok(())
     }
 
-    fn add_to(self, read: &mut ResponseUsage, prefix: &str) {
+    /// These counts as a step of a response.
+    fn as_step(self, mut step: ResponseUsage) -> ResponseUsage {
+        step.is_step = true;
+        self.add_to(&mut step);
+        step
+    }
+
+    fn add_to(self, read: &mut ResponseUsage) {
         for (dimension, count) in [
             ("input_tokens", self.input),
             ("cache_read_tokens", self.cache_read),
@@ -342,7 +379,7 @@ impl Counts {
             ("cache_write_1h_tokens", self.cache_write_1h),
             ("output_tokens", self.output),
         ] {
-            read.add(&format!("{prefix}{dimension}"), count);
+            read.add(dimension, count);
         }
     }
 }
@@ -372,6 +409,9 @@ mod tests {
         "https://platform.claude.com/docs/en/agents-and-tools/tool-use/advisor-tool";
     const FALLBACK: &str =
         "https://platform.claude.com/docs/en/build-with-claude/refusals-and-fallback";
+    const TOOL_SEARCH: &str =
+        "https://platform.claude.com/docs/en/agents-and-tools/tool-use/tool-search-tool";
+    const BATCH: &str = "https://platform.claude.com/docs/en/build-with-claude/batch-processing";
     const ERRORS: &str = "https://platform.claude.com/docs/en/api/errors";
     const CHAT: &str = "https://platform.claude.com/docs/en/api/openai-sdk";
 
@@ -493,6 +533,35 @@ mod tests {
                      cache_write_1h_tokens 2048, cache_write_tokens 1536, input_tokens 96, \
                      output_tokens 305, web_searches 2",
                 ),
+            ),
+            // Looking for tools costs tokens only; a tool that is not known is not free.
+            case(
+                TOOL_SEARCH,
+                json!({"usage": {
+                    "input_tokens": 1024, "output_tokens": 256,
+                    "server_tool_use": {
+                        "tool_search_requests": 2, "web_fetch_requests": 1,
+                        "code_execution_requests": 3, "telescope_requests": 4
+                    }
+                }}),
+                Usage(
+                    "-: code_executions 3, input_tokens 1024, output_tokens 256, \
+                     telescope_calls 4",
+                ),
+            ),
+            case(
+                BATCH,
+                json!({"custom_id": "a", "result": {"type": "succeeded", "message": {
+                    "type": "message", "model": "m", "usage": {
+                        "input_tokens": 11, "output_tokens": 36, "service_tier": "batch"
+                    }
+                }}}),
+                Usage("m: input_tokens 11, output_tokens 36 service_class=batch"),
+            ),
+            case(
+                BATCH,
+                json!({"custom_id": "a", "result": {"type": "expired"}}),
+                Missing("nothing was charged"),
             ),
             case(MESSAGES, json!({"usage": {}}), Missing("/usage/input_tokens")),
             case(MESSAGES, json!({"usage": {"output_tokens": 1}}), Missing("/usage/input_tokens")),
@@ -650,21 +719,26 @@ mod tests {
                 ADVISOR,
                 fixture(include_str!("../../../../events/responses/anthropic-advisor.json")),
                 Usage(
-                    "claude-sonnet-5: advisor_input_tokens 823, advisor_output_tokens 1612, \
-                     input_tokens 1760, output_tokens 531 advisor_model=claude-fable-5",
+                    "claude-sonnet-5: input_tokens 412, output_tokens 89 \
+                     + claude-sonnet-5: input_tokens 1348, output_tokens 442 \
+                     + claude-fable-5: input_tokens 823, output_tokens 1612",
                 ),
             ),
             case(
                 COMPACTION,
                 fixture(include_str!("../../../../events/responses/anthropic-compaction.json")),
-                Usage("claude-opus-4-8: input_tokens 203000, output_tokens 4500"),
+                Usage(
+                    "claude-opus-4-8: input_tokens 180000, output_tokens 3500 \
+                     + claude-opus-4-8: input_tokens 23000, output_tokens 1000",
+                ),
             ),
             case(
                 COMPACTION,
                 usage(23_000, 1_000, json!([compaction, turn(23_000, 1_000)])),
                 Usage(
-                    "claude-opus-4-8: cache_write_1h_tokens 40, input_tokens 203000, \
-                     output_tokens 4500",
+                    "claude-opus-4-8: cache_write_1h_tokens 40, input_tokens 180000, \
+                     output_tokens 3500 \
+                     + claude-opus-4-8: input_tokens 23000, output_tokens 1000",
                 ),
             ),
             // The top level has the input of the first turn only.
@@ -672,9 +746,9 @@ mod tests {
                 ADVISOR,
                 usage(412, 531, json!([turn(412, 89), advice("claude-fable-5"), turn(1348, 442)])),
                 Usage(
-                    "claude-opus-4-8: advisor_cache_read_tokens 5, advisor_input_tokens 823, \
-                     advisor_output_tokens 1612, input_tokens 1760, output_tokens 531 \
-                     advisor_model=claude-fable-5",
+                    "claude-opus-4-8: input_tokens 412, output_tokens 89 \
+                     + claude-opus-4-8: input_tokens 1348, output_tokens 442 \
+                     + claude-fable-5: cache_read_tokens 5, input_tokens 823, output_tokens 1612",
                 ),
             ),
             case(
@@ -710,7 +784,10 @@ mod tests {
                         of("fallback_message", "claude-opus-4-8-20260701", 415, 200)
                     ]),
                 ),
-                Contradictory("/usage/iterations/0/model"),
+                Usage(
+                    "claude-opus-4-8: input_tokens 415, output_tokens 200 \
+                     + claude-fable-5: input_tokens 412, output_tokens 30",
+                ),
             ),
             // A later version of the same family is another model.
             case(
@@ -723,12 +800,43 @@ mod tests {
                         of("fallback_message", "claude-opus-4-8", 415, 200)
                     ]),
                 ),
-                Contradictory("/usage/iterations/0/model"),
+                Usage(
+                    "claude-opus-4-8: input_tokens 415, output_tokens 200 \
+                     + claude-opus-4-8-5: input_tokens 412, output_tokens 30",
+                ),
             ),
             case(
                 ADVISOR,
                 usage(1, 1, json!([turn(1, 1), advice("a"), advice("b")])),
-                Contradictory("/usage/iterations/2/model"),
+                Usage(
+                    "claude-opus-4-8: input_tokens 1, output_tokens 1 \
+                     + a: cache_read_tokens 5, input_tokens 823, output_tokens 1612 \
+                     + b: cache_read_tokens 5, input_tokens 823, output_tokens 1612",
+                ),
+            ),
+            case(
+                ADVISOR,
+                usage(
+                    1,
+                    1,
+                    json!([turn(1, 1), {
+                        "type": "advisor_message", "input_tokens": 8, "output_tokens": 6
+                    }]),
+                ),
+                Contradictory("/usage/iterations/1"),
+            ),
+            // Thinking is told of all turns together.
+            case(
+                THINKING,
+                json!({"usage": {
+                    "input_tokens": 10, "output_tokens": 9,
+                    "output_tokens_details": {"thinking_tokens": 7},
+                    "iterations": [turn(10, 5), turn(12, 4)]
+                }}),
+                Usage(
+                    "-: input_tokens 10, output_reasoning_tokens 5 \
+                     + -: input_tokens 12, output_reasoning_tokens 2, output_tokens 2",
+                ),
             ),
             case(
                 MESSAGES,

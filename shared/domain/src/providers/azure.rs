@@ -57,7 +57,8 @@ mod tests {
     const RESPONSES: &str = "https://learn.microsoft.com/azure/ai-services/openai/how-to/responses";
     const CACHING: &str =
         "https://learn.microsoft.com/azure/ai-services/openai/how-to/prompt-caching";
-    const CLAUDE: &str = "Microsoft Foundry: deploy and use Claude models";
+    const CLAUDE: &str = "https://learn.microsoft.com/azure/foundry/foundry-models/how-to/\
+                          use-foundry-models-claude";
 
     pub(in crate::providers) fn cases() -> Vec<Case> {
         vec![
@@ -165,7 +166,10 @@ mod tests {
                         {"type": "message", "input_tokens": 23_000, "output_tokens": 1_000}
                     ]
                 }}),
-                Usage("claude-opus-4-8: input_tokens 203000, output_tokens 4500"),
+                Usage(
+                    "claude-opus-4-8: input_tokens 180000, output_tokens 3500 \
+                     + claude-opus-4-8: input_tokens 23000, output_tokens 1000",
+                ),
             ),
             case(
                 FILTER,

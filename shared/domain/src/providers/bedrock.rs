@@ -12,6 +12,7 @@
 //! | `inputTextTokenCount`, `results[].tokenCount` of Titan | `input_tokens`, `output_tokens` |
 //! | `prompt_token_count`, `generation_token_count` of Llama | `input_tokens`, `output_tokens` |
 //! | `amazon-bedrock-invocationMetrics` of a stream's last part | as the usage of Converse |
+//! | `toolUse` blocks of Converse that run at Amazon (`type` `server_tool_use`, or the name of a system tool): `nova_grounding`, `nova_code_interpreter`; another | `web_searches`, `code_executions`; `<tool>_calls` |
 //! | `usage.input_tokens` ... of Anthropic, `usage.prompt_tokens` ... | as `anthropic.rs` and `chat.rs` say |
 //!
 //! `serviceTier.type` becomes `service_class`; `performanceConfig.latency` is `latency` where it is
@@ -38,6 +39,7 @@ use super::anthropic::{Messages, is_messages};
 use super::body::Body;
 use super::chat::Chat;
 use super::stream::Events;
+use super::tools::Tools;
 use super::{Provider, ProviderError, ResponseUsage, SERVICE_CLASS, contradictory, missing};
 
 pub(super) const PROVIDER: Provider = Provider {
@@ -109,6 +111,7 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
         read.model = model.filter(|model| is_model_name(model)).map(str::to_owned).or(read.model);
     }
     CONVERSE.add_to(&mut read, &usage)?;
+    system_tools(std::slice::from_ref(body))?.add_to(&mut read);
     if let Some(tier) = body.object("serviceTier")? {
         read.set(SERVICE_CLASS, tier.parameter("type", &["default", "standard"])?);
     }
@@ -126,7 +129,45 @@ fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, ProviderError> {
     if messages {
         return Messages::HOSTED.read_stream(events);
     }
-    events.read_last(&[&["usage"], &["metadata", "usage"], &[METRICS]], read)
+    let mut read = events.read_last(&[&["usage"], &["metadata", "usage"], &[METRICS]], read)?;
+    let all: Vec<_> = events.iter().cloned().collect();
+    let calls = system_tools(&all)?;
+    // Of a stream of one, which is the response itself, they are counted.
+    if !calls.dimensions().any(|dimension| read.usage.contains_key(dimension)) {
+        calls.add_to(&mut read);
+    }
+    Ok(read)
+}
+
+/// The calls of tools that run at Amazon, in a response or in the events of a stream.
+fn system_tools(bodies: &[Body<'_>]) -> Result<Tools, ProviderError> {
+    let mut calls = Tools::default();
+    let mut add = |tool: &Body<'_>| {
+        let name = tool.text("name").unwrap_or_default();
+        let dimension = match name {
+            "nova_grounding" => Some("web_searches"),
+            "nova_code_interpreter" => Some("code_executions"),
+            // The caller's own.
+            _ if tool.text("type") != Some("server_tool_use") => return Ok(()),
+            _ => None,
+        };
+        calls.add(name, dimension, 1, tool.pointer())
+    };
+    for body in bodies {
+        if let Some(message) = body.object_at(&["output", "message"])? {
+            for block in message.list("content")? {
+                if let Some(tool) = block.object("toolUse")? {
+                    add(&tool)?;
+                }
+            }
+        }
+        for path in [["contentBlockStart", "start", "toolUse"].as_slice(), &["start", "toolUse"]] {
+            if let Some(tool) = body.object_at(path)? {
+                add(&tool)?;
+            }
+        }
+    }
+    Ok(calls)
 }
 
 /// Titan and Llama, which have their counts in the body itself.
@@ -237,10 +278,14 @@ mod tests {
         "https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html";
     const ROUTING: &str =
         "https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-routing.html";
-    const CLAUDE: &str = "Amazon Bedrock user guide: Anthropic Claude Messages API";
+    const SYSTEM_TOOLS: &str =
+        "https://docs.aws.amazon.com/nova/latest/nova2-userguide/web-grounding.html";
+    const CLAUDE: &str = "https://docs.aws.amazon.com/bedrock/latest/userguide/\
+                          model-parameters-anthropic-claude-messages.html";
     const TITAN: &str =
         "https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-text.html";
-    const TITAN_EMBED: &str = "Amazon Bedrock user guide: Amazon Titan Text Embeddings models";
+    const TITAN_EMBED: &str = "https://docs.aws.amazon.com/bedrock/latest/userguide/\
+                               model-parameters-titan-embed-text.html";
     const LLAMA: &str =
         "https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-meta.html";
     const NOVA: &str =
@@ -369,7 +414,34 @@ mod tests {
 
     fn streams() -> Vec<Case> {
         let usage = json!({"inputTokens": 47, "outputTokens": 20, "totalTokens": 67});
+        let search = json!({
+            "toolUseId": "t", "name": "nova_grounding", "type": "server_tool_use", "input": {}
+        });
+        let metadata = json!({"metadata": {"usage": usage, "metrics": {"latencyMs": 100}}});
         vec![
+            // What runs at Amazon is billed; the caller's own tools are not.
+            case(
+                SYSTEM_TOOLS,
+                json!({
+                    "output": {"message": {"content": [
+                        {"toolUse": search}, {"toolUse": search}, {"toolUse": {"name": "mine"}},
+                        {"toolUse": {"name": "nova_telescope", "type": "server_tool_use"}}
+                    ]}},
+                    "usage": usage
+                }),
+                Usage(
+                    "-: input_tokens 47, nova_telescope_calls 1, output_tokens 20, web_searches 2",
+                ),
+            ),
+            case(
+                SYSTEM_TOOLS,
+                json!([
+                    {"contentBlockStart": {"start": {"toolUse": search}, "contentBlockIndex": 0}},
+                    metadata
+                ]),
+                Usage("-: input_tokens 47, output_tokens 20, web_searches 1"),
+            ),
+            case(STREAM, json!([metadata, metadata]), Contradictory("/1")),
             case(
                 STREAM,
                 fixture(include_str!("../../../../events/responses/bedrock-converse-stream.json")),

@@ -6,16 +6,18 @@
 //! | `billed_units.image_tokens`, else `.images` | `input_image_tokens`, else `input_images` |
 //! | `billed_units.search_units` | `queries` |
 //! | `billed_units.classifications` | `classifications` |
+//! | `usage.prompt_tokens` ... of the Compatibility API | as [`super::chat`] says |
 //!
 //! The units that are billed are under `usage` (Chat of version 2) or `meta`, and what is not among
 //! them isn't billed: `tokens` count the whole prompt with what Cohere adds to it, and
 //! `cached_tokens` are a part of those. Only where there are no billed units, as in deployments of
 //! one's own, `tokens` count, with `cached_tokens` taken out as `cache_read_tokens`. Units may be
 //! written as fractions (`5.0`). Images are told by number and, where tokens are billed, by tokens:
-//! the tokens count then. No body names its model. In streams the usage is in the event
-//! `message-end`, of version 1 `stream-end`.
+//! the tokens count then. No body but those of the Compatibility API names its model. In streams
+//! the usage is in the event `message-end`, of version 1 `stream-end`.
 
 use super::body::Body;
+use super::chat::Chat;
 use super::stream::Events;
 use super::{Provider, ProviderError, ResponseUsage, contradictory, missing};
 
@@ -55,6 +57,9 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
     let Some(usage) = found else {
         return Err(body.no_usage("of a stream, give the event message-end, or all"));
     };
+    if Chat::is_usage(&usage) {
+        return Chat::OPENAI.read(body);
+    }
     let mut read = ResponseUsage::of(body);
     if let Some(billed) = usage.object("billed_units")? {
         let by_tokens = billed.measure("image_tokens")?.is_some_and(|tokens| !tokens.is_zero());
@@ -104,11 +109,20 @@ mod tests {
 
     const CHAT: &str = "https://docs.cohere.com/reference/chat";
     const STREAM: &str = "https://docs.cohere.com/reference/chat-stream";
+    const COMPATIBLE: &str = "https://docs.cohere.com/docs/compatibility-api";
     const EMBED: &str = "https://docs.cohere.com/reference/embed";
     const RERANK: &str = "https://docs.cohere.com/reference/rerank";
 
     pub(in crate::providers) fn cases() -> Vec<Case> {
         vec![
+            case(
+                COMPATIBLE,
+                json!({
+                    "object": "chat.completion", "model": "command-a-03-2025", "choices": [],
+                    "usage": {"prompt_tokens": 12, "completion_tokens": 20, "total_tokens": 32}
+                }),
+                Expected::Usage("command-a-03-2025: input_tokens 12, output_tokens 20"),
+            ),
             case(
                 CHAT,
                 fixture(include_str!("../../../../events/responses/cohere-chat.json")),

@@ -113,7 +113,7 @@ pub(super) fn images(body: &Body<'_>) -> Result<Option<ResponseUsage>, ProviderE
 
 /// Reads a transcription that tells its `duration` beside its `text`. `None` where the body is of
 /// another kind.
-fn transcription(body: &Body<'_>) -> Result<Option<ResponseUsage>, ProviderError> {
+pub(super) fn transcription(body: &Body<'_>) -> Result<Option<ResponseUsage>, ProviderError> {
     if body.text("text").is_none() {
         return Ok(None);
     }

@@ -8,8 +8,9 @@
 //! | `toolUsePromptTokenCount` (outside the prompt) | `input_tool_tokens`; what `toolUsePromptTokensDetails` says is no text counts as that input |
 //! | `candidatesTokenCount`, by `candidatesTokensDetails` | `output_tokens`, `output_image_tokens`, `output_video_tokens`, `output_audio_tokens` |
 //! | `thoughtsTokenCount` (outside the candidates) | `output_reasoning_tokens` |
-//! | the different queries of `groundingMetadata.webSearchQueries`, `.imageSearchQueries` that are not empty; in Interactions `grounding_tool_count` | `web_searches` |
+//! | the different queries of `groundingMetadata.webSearchQueries`, `.imageSearchQueries` that are not empty, at least one where there are `web` chunks; in Interactions `grounding_tool_count` | `web_searches` |
 //! | grounding in Google Maps: its queries, at least one | `maps_searches` |
+//! | grounding in data of one's own (`retrievalQueries`, `retrievedContext` chunks): its queries, at least one | `file_searches` |
 //! | `grounding_tool_count` of `retrieval`; of another tool | `file_searches`; `<tool>_calls` |
 //! | the images among `predictions`, `generatedImages` | `output_images` |
 //! | `embeddings.statistics.token_count` of all predictions | `input_tokens` |
@@ -22,14 +23,17 @@
 //!
 //! Searches are billed outside the tokens: newer models by query, older ones by grounded prompt,
 //! and what Google Search or Maps bring into the prompt is no billed input, while pages of URL
-//! context are. So the parameter `grounding` says what was used (`maps`, `search`, `url`, joined
-//! by `+`): a table prices a grounded prompt as `requests` when `grounding` is `search`.
+//! context are. So the parameter `grounding` says what was used (`data`, `maps`, `search`, `url`,
+//! joined by `+`): a table prices a grounded prompt as `requests` when `grounding` is `search`.
+//! Grounding in one's own data is billed by Vertex AI; looking into files of the Gemini API costs
+//! tokens only, and a table that is for that says so with a zero.
 //!
 //! In a stream `usageMetadata` counts what came so far: the last one holds; grounding is gathered
-//! from all parts. `serviceTier` or `trafficType` becomes `service_class` (`flex`, `priority`,
-//! `provisioned_throughput`); that a job is a batch is not in its responses. Embeddings are counted
-//! in tokens, and in `billableCharacterCount` only where a body has no tokens. Veo's operations
-//! don't tell seconds.
+//! from all parts. Parts with another `responseId` are of another response, and refused.
+//! `serviceTier` or `trafficType` becomes `service_class` (`flex`, `priority`,
+//! `provisioned_throughput`); that a job is a batch is in its lines ([`super::batch`]). Embeddings
+//! are counted in tokens, and in `billableCharacterCount` only where a body has no tokens. Veo's
+//! operations don't tell seconds.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +44,7 @@ use crate::ratios::is_model_name;
 
 use super::body::Body;
 use super::chat::{Chat, Reasoning, take};
-use super::stream::Events;
+use super::stream::{Events, OneResponse};
 use super::tools::Tools;
 use super::{
     Provider, ProviderError, ResponseUsage, SERVICE_CLASS, compatible, contradictory, missing,
@@ -208,14 +212,16 @@ fn read_parts(parts: &[Body<'_>]) -> Result<ResponseUsage, ProviderError> {
     let mut counted = None;
     let mut grounding = Grounding::default();
     let mut model = None;
-    for part in parts {
-        let inner = part.first_object(&WRAPPERS)?;
-        let part = inner.as_ref().unwrap_or(part);
+    let mut one = OneResponse::default();
+    for whole in parts {
+        let inner = whole.first_object(&WRAPPERS)?;
+        let part = inner.as_ref().unwrap_or(whole);
         model = model_of(part).or(model);
         grounding.gather(part)?;
         if let Some(usage) = part.first_object(&USAGE)?
             && let Some(names) = Names::of(&usage)
         {
+            one.check(whole)?;
             let live = names.output.starts_with("response");
             if live && counted.as_ref().is_some_and(|(_, _, _, live)| *live) {
                 return Err(contradictory(
@@ -240,12 +246,13 @@ fn read_parts(parts: &[Body<'_>]) -> Result<ResponseUsage, ProviderError> {
     Ok(read)
 }
 
-/// The name without the collection it is in: `models/..`, `publishers/google/models/..`.
+/// The model's name as it is written, but for what no table could know: that is cut down to the
+/// name within its collection (`projects/../models/..`).
 fn model_of(body: &Body<'_>) -> Option<String> {
     let name = ["modelVersion", "model_version", "model"].iter().find_map(|f| body.get(f))?;
     let name = name.as_str()?;
-    let name = name.rsplit_once("models/").map_or(name, |(_, name)| name);
-    is_model_name(name).then(|| name.to_owned())
+    let within = super::within_collection(name).unwrap_or(name);
+    [name, within].into_iter().find(|name| is_model_name(name)).map(str::to_owned)
 }
 
 fn service_class(body: &Body<'_>, usage: &Body<'_>) -> Result<Option<String>, ProviderError> {
@@ -375,12 +382,27 @@ fn by_modality(
 /// What was looked up outside the model.
 #[derive(Default)]
 struct Grounding<'a> {
-    searches: BTreeSet<&'a str>,
-    map_searches: BTreeSet<&'a str>,
-    maps: bool,
+    web: Lookups<'a>,
+    maps: Lookups<'a>,
+    data: Lookups<'a>,
     url: bool,
     /// Of the Interactions API, which counts itself.
     counted: Tools,
+}
+
+/// What was looked up in one place.
+#[derive(Default)]
+struct Lookups<'a> {
+    queries: BTreeSet<&'a str>,
+    found: bool,
+}
+
+impl Lookups<'_> {
+    /// What was found was looked for, also where the queries are not told.
+    fn count(&self) -> u64 {
+        let queries = u64::try_from(self.queries.len()).expect("bodies are limited");
+        queries.max(u64::from(self.found))
+    }
 }
 
 impl<'a> Grounding<'a> {
@@ -405,18 +427,22 @@ impl<'a> Grounding<'a> {
             let has = |kind| chunks.iter().any(|chunk| chunk.get(kind).is_some());
             // Google Maps puts its queries into the same list.
             let maps = has("maps");
-            let queries =
-                if maps && !has("web") { &mut self.map_searches } else { &mut self.searches };
-            for field in [
+            let searches = if maps && !has("web") { &mut self.maps } else { &mut self.web };
+            let queries = |fields: &[&str]| -> Vec<&'a str> {
+                let lists = fields.iter().filter_map(|field| metadata.get(field)?.as_array());
+                let texts = lists.flatten().filter_map(Value::as_str);
+                texts.filter(|query| !query.is_empty()).collect()
+            };
+            searches.queries.extend(queries(&[
                 "webSearchQueries",
                 "web_search_queries",
                 "imageSearchQueries",
                 "image_search_queries",
-            ] {
-                let texts = metadata.get(field).and_then(Value::as_array).into_iter().flatten();
-                queries.extend(texts.filter_map(Value::as_str).filter(|query| !query.is_empty()));
-            }
-            self.maps |= maps;
+            ]));
+            self.data.queries.extend(queries(&["retrievalQueries", "retrieval_queries"]));
+            self.web.found |= has("web");
+            self.maps.found |= maps;
+            self.data.found |= has("retrievedContext") || has("retrieved_context");
         }
         Ok(())
     }
@@ -427,7 +453,7 @@ impl<'a> Grounding<'a> {
             let dimension = match kind {
                 "google_search" => Some(SEARCHES),
                 "google_maps" => Some(MAPS),
-                "retrieval" | "file_search" => Some("file_searches"),
+                "retrieval" | "file_search" => Some(DATA),
                 _ => None,
             };
             self.counted.add(kind, dimension, tool.count_or_zero("count")?, tool.pointer())?;
@@ -437,17 +463,19 @@ impl<'a> Grounding<'a> {
 
     /// What the API counted itself goes before the queries.
     fn add_to(self, read: &mut ResponseUsage) {
-        let count =
-            |queries: BTreeSet<_>| u64::try_from(queries.len()).expect("bodies are limited");
         self.counted.add_to(read);
-        let maps = count(self.map_searches).max(u64::from(self.maps));
-        for (dimension, count) in [(SEARCHES, count(self.searches)), (MAPS, maps)] {
+        for (dimension, lookups) in [(SEARCHES, self.web), (MAPS, self.maps), (DATA, self.data)] {
             if !read.usage.contains_key(dimension) {
-                read.add(dimension, count);
+                read.add(dimension, lookups.count());
             }
         }
         let has = |dimension| read.usage.contains_key(dimension);
-        let used = [("maps", has(MAPS)), ("search", has(SEARCHES)), ("url", self.url)];
+        let used = [
+            ("data", has(DATA)),
+            ("maps", has(MAPS)),
+            ("search", has(SEARCHES)),
+            ("url", self.url),
+        ];
         let used: Vec<_> = used.iter().filter(|(_, used)| *used).map(|(name, _)| *name).collect();
         read.set("grounding", Some(used.join("+")).filter(|used| !used.is_empty()));
     }
@@ -455,6 +483,7 @@ impl<'a> Grounding<'a> {
 
 const SEARCHES: &str = "web_searches";
 const MAPS: &str = "maps_searches";
+const DATA: &str = "file_searches";
 
 /// Bodies that have no `usageMetadata`, or an empty one.
 fn without_usage(read: &mut ResponseUsage, parts: &[Body<'_>]) -> Result<(), ProviderError> {
@@ -530,12 +559,23 @@ mod tests {
     const STREAM: &str =
         "https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent";
     const SEARCH: &str = "https://ai.google.dev/gemini-api/docs/google-search";
+    const OWN_DATA: &str =
+        "https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/ground-with-your-data";
+    const BATCH: &str = "https://ai.google.dev/gemini-api/docs/batch-api";
     const MAPS: &str = "https://ai.google.dev/gemini-api/docs/maps-grounding";
     const URL: &str = "https://ai.google.dev/gemini-api/docs/url-context";
     const TIERS: &str = "https://ai.google.dev/gemini-api/docs/priority-inference";
-    const TRAFFIC: &str = "Vertex AI, reference of GenerateContentResponse: TrafficType";
+    const TRAFFIC: &str = "https://docs.cloud.google.com/dotnet/docs/reference/\
+                           Google.Cloud.AIPlatform.V1/latest/Google.Cloud.AIPlatform.V1.\
+                           GenerateContentResponse.Types.UsageMetadata.Types.TrafficType";
     const COMPATIBLE: &str = "https://ai.google.dev/gemini-api/docs/openai";
-    const OTHER: &str = "Vertex AI, reference of predict and embedContent";
+    const IMAGEN: &str =
+        "https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/imagen-api";
+    const EMBEDDINGS: &str = "https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/\
+         text-embeddings-api";
+    const EMBED_CONTENT: &str = "https://ai.google.dev/api/embeddings";
+    const CLAUDE: &str =
+        "https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/use-claude";
 
     pub(in crate::providers) fn cases() -> Vec<Case> {
         [
@@ -598,7 +638,7 @@ mod tests {
                     "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": 50}]
                 }}),
                 Expected::Usage(
-                    "gemini-3-pro: cache_read_audio_tokens 900, cache_read_video_tokens 4100, \
+                    "models/gemini-3-pro: cache_read_audio_tokens 900, cache_read_video_tokens 4100, \
                  input_audio_tokens 100, input_image_tokens 3000, input_tokens 1000, \
                  input_video_tokens 900, output_tokens 50",
                 ),
@@ -721,7 +761,7 @@ mod tests {
     fn other_bodies() -> Vec<Case> {
         vec![
             case(
-                OTHER,
+                IMAGEN,
                 json!({"predictions": [
                     {"mimeType": "image/png", "bytesBase64Encoded": ""},
                     {"raiFilteredReason": "blocked"},
@@ -730,12 +770,12 @@ mod tests {
                 Expected::Usage("-: output_images 2"),
             ),
             case(
-                OTHER,
+                IMAGEN,
                 json!({"predictions": [{"raiFilteredReason": "blocked"}]}),
                 Expected::Missing("let through"),
             ),
             case(
-                OTHER,
+                EMBEDDINGS,
                 json!({"predictions": [
                 {"embeddings": {"statistics": {"truncated": false, "token_count": 6}, "values": []}},
                 {"embeddings": {"statistics": {"token_count": 4}, "values": []}}
@@ -743,13 +783,13 @@ mod tests {
                 Expected::Usage("-: input_tokens 10"),
             ),
             case(
-                OTHER,
+                EMBEDDINGS,
                 json!({"predictions": [{"embeddings": {"values": []}}],
                     "metadata": {"billableCharacterCount": 44}}),
                 Expected::Usage("-: input_characters 44"),
             ),
             case(
-                OTHER,
+                EMBED_CONTENT,
                 json!({"embedding": {"values": []}, "usageMetadata": {
                     "promptTokenCount": 260,
                     "promptTokenDetails": [{"modality": "IMAGE", "tokenCount": 258}]
@@ -757,7 +797,7 @@ mod tests {
                 Expected::Usage("-: input_image_tokens 258, input_tokens 2"),
             ),
             case(
-                OTHER,
+                CLAUDE,
                 json!({"type": "message", "model": "claude-sonnet-4-5", "usage": {
                     "input_tokens": 3, "output_tokens": 4, "cache_read_input_tokens": 5
                 }}),
@@ -766,7 +806,7 @@ mod tests {
                 ),
             ),
             case(
-                OTHER,
+                BATCH,
                 json!({"response": {
                     "modelVersion": "gemini-2.5-flash", "usageMetadata": {"promptTokenCount": 3}
                 }}),
@@ -802,6 +842,26 @@ mod tests {
                 Expected::Usage(
                     "gemini-3-pro-preview: input_tokens 12, output_image_tokens 30, \
                      output_reasoning_tokens 68, output_tokens 2, web_searches 3 grounding=search",
+                ),
+            ),
+            // Two responses, of which the first would be lost.
+            case(
+                STREAM,
+                json!([
+                    {"responseId": "a", "usageMetadata": {"promptTokenCount": 100_000}},
+                    {"responseId": "b", "usageMetadata": {"promptTokenCount": 2}}
+                ]),
+                Expected::Contradictory("/1/responseId"),
+            ),
+            case(
+                BATCH,
+                json!([
+                    {"key": "a", "response": {"usageMetadata": {"promptTokenCount": 100_000}}},
+                    {"key": "b", "response": {"usageMetadata": {"promptTokenCount": 2}}}
+                ]),
+                Expected::Usage(
+                    "-: input_tokens 100000 service_class=batch \
+                     & -: input_tokens 2 service_class=batch",
                 ),
             ),
             // The last part may have no counts.
@@ -884,6 +944,38 @@ mod tests {
                 Expected::Usage(
                     "-: input_tokens 9, input_tool_tokens 90, output_tokens 5, web_searches 2 \
                      grounding=search",
+                ),
+            ),
+            // Pages were found; which queries found them isn't told.
+            case(
+                SEARCH,
+                grounded(json!({"groundingMetadata": {
+                    "groundingChunks": [{"web": {"uri": "u"}}, {"web": {"uri": "v"}}]
+                }})),
+                Expected::Usage(
+                    "-: input_tokens 9, input_tool_tokens 90, output_tokens 5, web_searches 1 \
+                     grounding=search",
+                ),
+            ),
+            case(
+                OWN_DATA,
+                grounded(json!({"groundingMetadata": {
+                    "retrievalQueries": ["a", "b"],
+                    "groundingChunks": [{"retrievedContext": {"uri": "u"}}]
+                }})),
+                Expected::Usage(
+                    "-: file_searches 2, input_tokens 9, input_tool_tokens 90, output_tokens 5 \
+                     grounding=data",
+                ),
+            ),
+            case(
+                OWN_DATA,
+                grounded(json!({"groundingMetadata": {
+                    "groundingChunks": [{"retrievedContext": {"uri": "u"}}]
+                }})),
+                Expected::Usage(
+                    "-: file_searches 1, input_tokens 9, input_tool_tokens 90, output_tokens 5 \
+                     grounding=data",
                 ),
             ),
             case(

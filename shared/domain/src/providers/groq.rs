@@ -4,7 +4,7 @@
 //! | body | dimension |
 //! |---|---|
 //! | `usage`, in streams also `x_groq.usage` | as in Chat Completions |
-//! | `usage_breakdown.models`: what each model behind Compound used | their sum, instead of `usage` |
+//! | `usage_breakdown.models`: what each model behind Compound used | as in Chat Completions, of that model, instead of `usage` |
 //! | `executed_tools` of the choices: searches | `web_searches` |
 //! | `executed_tools`: code | `code_executions` |
 //! | `executed_tools`: pages opened | `page_fetches` |
@@ -12,8 +12,9 @@
 //! | `duration` of a transcription | `audio_seconds` |
 //!
 //! Cached tokens are within `prompt_tokens`, reasoning within `completion_tokens`. Times (`queue_time`
-//! ...) are not billed. The tools that the server ran are billed outside the tokens. Groq bills Compound by the prices of the models behind it;
-//! here it is one model with prices of its own. `service_tier` `on_demand` is the standard. A short
+//! ...) are not billed. The tools that the server ran are billed outside the tokens. Compound is
+//! billed by the prices of the models behind it: where the body names them, each is a step of its
+//! own, and Compound itself has the tools. `service_tier` `on_demand` is the standard. A short
 //! transcription may be billed as 10 seconds: that is a minimum, not a quantity.
 
 use std::collections::BTreeSet;
@@ -22,7 +23,7 @@ use super::body::Body;
 use super::chat::Chat;
 use super::stream::Events;
 use super::tools::Tools;
-use super::{Provider, ProviderError, ResponseUsage, compatible};
+use super::{Provider, ProviderError, ResponseUsage, compatible, missing};
 
 pub(super) const PROVIDER: Provider = Provider {
     name: "groq",
@@ -57,18 +58,23 @@ fn read_with_tools(body: &Body<'_>, all: &[Body<'_>]) -> Result<ResponseUsage, P
     Ok(read)
 }
 
-/// The sum of what the models behind Compound used.
+/// What the models behind Compound used, each at its own prices.
 fn compound(body: &Body<'_>, breakdown: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
     let mut read = ResponseUsage::of(body);
+    let class = body.parameter("service_tier", CHAT.standard_tiers)?;
+    read.set(super::SERVICE_CLASS, class.clone());
     for model in breakdown.list("models")? {
-        let mut used = ResponseUsage { model: read.model.clone(), ..ResponseUsage::default() };
+        let Some(name) = model.model() else {
+            return Err(missing(format!("the response has no {}", model.at("model"))));
+        };
+        let mut used = ResponseUsage { is_step: true, ..ResponseUsage::default() };
+        used.model = Some(name);
+        used.set(super::SERVICE_CLASS, class.clone());
         if let Some(usage) = model.object("usage")? {
             CHAT.read_usage(&mut used, &usage)?;
         }
-        read.add_response(used, model.pointer())?;
+        read.add_further(used);
     }
-    let class = body.parameter("service_tier", CHAT.standard_tiers)?;
-    read.set(super::SERVICE_CLASS, class);
     Ok(read)
 }
 
@@ -204,8 +210,10 @@ mod tests {
                     ]}
                 }),
                 Expected::Usage(
-                    "groq/compound: cache_read_tokens 40, code_executions 1, input_tokens 110, \
-                 output_tokens 37, page_fetches 1, web_searches 2",
+                    "groq/compound: code_executions 1, page_fetches 1, web_searches 2 \
+                     + openai/gpt-oss-120b: cache_read_tokens 40, input_tokens 60, \
+                     output_tokens 30 \
+                     + llama-3.3-70b-versatile: input_tokens 50, output_tokens 7",
                 ),
             ),
             case(

@@ -128,8 +128,7 @@ mod tests {
     const CHAT: &str = "https://docs.mistral.ai/api/endpoint/chat";
     const AUDIO: &str = "https://docs.mistral.ai/api/endpoint/audio/transcriptions";
     const OCR: &str = "https://docs.mistral.ai/api/endpoint/ocr";
-    const AGENTS: &str =
-        "Mistral, Agents and conversations: connectors (web search, code interpreter)";
+    const AGENTS: &str = "https://docs.mistral.ai/agents/connectors/connectors";
 
     pub(in crate::providers) fn cases() -> Vec<Case> {
         let usage =

@@ -39,31 +39,24 @@ impl<'a> Events<'a> {
     /// Reads the last event whose usage is at one of `paths`: of most providers it tells the whole
     /// of what was used up to there. What else it lacks, such as the model, the first event has.
     ///
-    /// Usage of events with different `id`s is of different responses, of which one would be lost:
-    /// it is refused.
+    /// Where the events that tell usage are of different responses, or two of them end one, all but
+    /// one would be lost: that is refused.
     pub fn read_last(
         &self,
         paths: &[&[&str]],
         read: impl Fn(&Body<'_>) -> Result<ResponseUsage, ProviderError>,
     ) -> Result<ResponseUsage, ProviderError> {
+        let mut one = OneResponse::default();
         let mut last: Option<&Body<'a>> = None;
         for event in self.iter() {
             let mut told = false;
             for path in paths {
                 told |= event.object_at(path)?.is_some();
             }
-            if !told {
-                continue;
+            if told {
+                one.check(event)?;
+                last = Some(event);
             }
-            if let (Some(id), Some(before)) = (event.text("id"), last.and_then(|b| b.text("id")))
-                && id != before
-            {
-                return Err(contradictory(
-                    event.at("id"),
-                    "the events are of several responses: charge them one by one",
-                ));
-            }
-            last = Some(event);
         }
         match (last, self.0.first()) {
             (Some(last), Some(first)) => read(&last.clone().over(first.clone())),
@@ -86,5 +79,74 @@ impl<'a> Events<'a> {
                  for; charge what arrived as usage",
             ),
         }
+    }
+}
+
+/// Sees that events which tell usage are of one response.
+#[derive(Default)]
+pub(super) struct OneResponse<'a> {
+    id: Option<&'a str>,
+    /// The kinds of events seen that end a response.
+    ended: Vec<&'a str>,
+}
+
+/// Where an event has what it is of: as itself, or in the response that it brings.
+const HOLDERS: [&str; 4] = ["", "response", "interaction", "message"];
+/// By which names a response, or a line of a batch, is known.
+const IDS: [&str; 5] = ["id", "responseId", "response_id", "custom_id", "key"];
+/// Events after which nothing more of their response comes, by their type.
+const ENDS: [&str; 9] = [
+    "message",
+    "message-end",
+    "stream-end",
+    "response.done",
+    "response.completed",
+    "response.incomplete",
+    "response.failed",
+    "image_generation.completed",
+    "image_edit.completed",
+];
+/// Responses that are no event, by what they say they are.
+const WHOLE: [&str; 2] = ["chat.completion", "response"];
+/// What only an event at the end has: of Bedrock.
+const AT_THE_END: [&str; 2] = ["metadata", "amazon-bedrock-invocationMetrics"];
+
+impl<'a> OneResponse<'a> {
+    /// Checks the next event that tells usage.
+    pub fn check(&mut self, event: &Body<'a>) -> Result<(), ProviderError> {
+        let several = |pointer: String| {
+            contradictory(pointer, "the events are of several responses: charge them one by one")
+        };
+        for holder in HOLDERS {
+            let inner = event.get(holder).and_then(Value::as_object);
+            let Some(body) = (match inner {
+                Some(fields) => Some(Body::new(fields, event.at(holder))),
+                None => holder.is_empty().then(|| event.clone()),
+            }) else {
+                continue;
+            };
+            let Some(field) = IDS.into_iter().find(|field| body.text(field).is_some()) else {
+                continue;
+            };
+            let id = body.text(field);
+            if self.id.is_some() && self.id != id {
+                return Err(several(body.at(field)));
+            }
+            self.id = id;
+            break;
+        }
+        let kind = ["type", "event_type"].into_iter().find_map(|field| event.text(field));
+        let end = kind.filter(|kind| ENDS.contains(kind));
+        let end = end.or_else(|| event.text("object").filter(|kind| WHOLE.contains(kind)));
+        let end = end.or_else(|| AT_THE_END.into_iter().find(|field| event.get(field).is_some()));
+        if let Some(end) = end {
+            // A response has one end, whichever it is.
+            let end = if end.starts_with("response.") { "response" } else { end };
+            if self.ended.contains(&end) {
+                return Err(several(event.pointer().to_owned()));
+            }
+            self.ended.push(end);
+        }
+        Ok(())
     }
 }

@@ -10,7 +10,8 @@ use super::{PROVIDERS, ProviderError, ResponseUsage, canonical_name, usage_from_
 /// What a body is expected to give.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Expected<'a> {
-    /// `<model or ->: <dimension> <count>, ... <parameter>=<value> ...`
+    /// `<model or ->: <dimension> <count>, ... <parameter>=<value> ...`, after ` + ` those of a
+    /// further step, after ` & ` those of a further response.
     Usage(&'a str),
     /// A detail that contains this.
     Missing(&'a str),
@@ -20,7 +21,7 @@ pub(super) enum Expected<'a> {
 
 /// One body of a provider's table.
 pub(super) struct Case {
-    /// The public document that says so: its address, or its title.
+    /// The address of the public document that says so.
     pub source: &'static str,
     pub body: Value,
     pub expected: Expected<'static>,
@@ -46,7 +47,7 @@ fn cases() {
         let cases = (provider.cases)();
         assert!(cases.len() >= MIN_CASES, "{} has {} cases", provider.name, cases.len());
         for Case { source, body, expected } in cases {
-            assert!(source.contains("://") || source.contains(' '), "{body} has no source");
+            assert!(source.starts_with("https://"), "{source}: {body}");
             failed.extend(disagreement(provider.name, &body, expected));
         }
     }
@@ -93,7 +94,12 @@ fn bodies_with_a_strange_value() {
                     let mut body = body.clone();
                     body.pointer_mut(pointer).unwrap().clone_from(value);
                     match usage_from_response(provider.name, &body) {
-                        Ok(read) => assert!(read.usage.values().all(|q| !q.is_zero()), "{body}"),
+                        Ok(read) => {
+                            let mut all = read.requests().flat_map(|read| read.usage.values());
+                            assert!(all.all(|quantity| !quantity.is_zero()), "{body}");
+                            let mut further = read.further.iter();
+                            assert!(further.all(|read| read.further.is_empty()), "{body}");
+                        }
                         Err(ProviderError::Contradictory { pointer, .. }) => {
                             assert!(body.pointer(&pointer).is_some(), "{pointer} of {body}");
                         }
@@ -151,9 +157,18 @@ fn disagreement(provider: &str, body: &Value, expected: Expected<'_>) -> Option<
 }
 
 fn written(read: &ResponseUsage) -> String {
+    let (first, further) = (written_request(read), &read.further);
+    further.iter().fold(first, |written, read| {
+        let and = if read.is_step { " + " } else { " & " };
+        written + and + &written_request(read)
+    })
+}
+
+fn written_request(read: &ResponseUsage) -> String {
     let usage: Vec<_> = read.usage.iter().map(|(d, q)| format!("{d} {q}")).collect();
     let parameters: Vec<_> = read.parameters.iter().map(|(p, v)| format!(" {p}={v}")).collect();
-    format!("{}: {}{}", read.model.as_deref().unwrap_or("-"), usage.join(", "), parameters.concat())
+    let model = read.model.as_deref().unwrap_or("-");
+    format!("{model}: {}{}", usage.join(", "), parameters.concat())
 }
 
 #[test]
@@ -200,7 +215,7 @@ fn streams() {
 
 /// The sum of the dimensions on one side of the model.
 pub(super) fn side(read: &ResponseUsage, output: bool) -> u64 {
-    let tokens = read.usage.iter().filter(|(dimension, _)| {
+    let tokens = read.requests().flat_map(|read| &read.usage).filter(|(dimension, _)| {
         dimension.ends_with("_tokens") && dimension.starts_with("output_") == output
     });
     tokens.map(|(_, quantity)| quantity.millis() / 1_000).sum()

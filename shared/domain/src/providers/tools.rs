@@ -43,6 +43,11 @@ impl Tools {
         }
     }
 
+    /// The dimensions that were counted.
+    pub fn dimensions(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// Adds the calls to what was read, which has none of their dimensions.
     pub fn add_to(self, read: &mut ResponseUsage) {
         for (dimension, count) in self.0 {

@@ -154,7 +154,7 @@ mod tests {
     use crate::providers::usage_from_response;
 
     const CHAT: &str = "https://docs.x.ai/docs/api-reference";
-    const SDK: &str = "xAI Python SDK: Response.usage";
+    const SDK: &str = "https://github.com/xai-org/xai-sdk-python";
     const TOOLS: &str = "https://docs.x.ai/developers/tools/tool-usage-details";
     const MEDIA: &str = "https://docs.x.ai/docs/api-reference";
 
@@ -169,6 +169,31 @@ mod tests {
         let usage =
             |usage: Value| json!({"model": "grok-4", "object": "chat.completion", "usage": usage});
         vec![
+            // Two responses, of which the first would be lost.
+            case(
+                CHAT,
+                json!([
+                    {"type": "response.completed", "response": {
+                        "id": "a", "usage": {"input_tokens": 900, "output_tokens": 90}
+                    }},
+                    {"type": "response.completed", "response": {
+                        "id": "b", "usage": {"input_tokens": 1, "output_tokens": 1}
+                    }}
+                ]),
+                Expected::Contradictory("/1/response/id"),
+            ),
+            case(
+                CHAT,
+                json!([
+                    {"object": "chat.completion", "usage": {
+                        "prompt_tokens": 900, "completion_tokens": 90
+                    }},
+                    {"object": "chat.completion", "usage": {
+                        "prompt_tokens": 1, "completion_tokens": 1
+                    }}
+                ]),
+                Expected::Contradictory("/1"),
+            ),
             case(
                 CHAT,
                 usage(json!({

@@ -1,5 +1,6 @@
 //! [`Line`]: one dimension of a request, and what it came to.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -89,6 +90,31 @@ impl Line {
     pub fn with_parts(self, parts: Vec<(String, Quantity)>) -> Option<Self> {
         let sum = parts.iter().try_fold(0_u64, |sum, (_, part)| sum.checked_add(part.millis()))?;
         (sum <= self.quantity.millis()).then_some(Self { parts, ..self })
+    }
+
+    /// Whether two lines are of one row of the table: what they count can be added.
+    pub(super) fn is_of_row(&self, other: &Self) -> bool {
+        self.dimension == other.dimension
+            && self.model == other.model
+            && self.rate == other.rate
+            && self.multiplier == other.multiplier
+    }
+
+    /// Both together. `None` where that is over 12 digits or 10^9 credits.
+    ///
+    /// # Panics
+    /// Where they are of two rows.
+    pub(super) fn plus(&self, other: &Self) -> Option<Self> {
+        assert!(self.is_of_row(other), "lines of two rows stay apart");
+        let mut parts: BTreeMap<&str, Quantity> = BTreeMap::new();
+        for (dimension, part) in self.parts.iter().chain(&other.parts) {
+            let sum = parts.entry(dimension).or_default();
+            *sum = sum.checked_add(*part)?;
+        }
+        let parts = parts.into_iter().map(|(name, part)| (name.to_owned(), part)).collect();
+        let Self { model, dimension, rate, .. } = self.clone();
+        let quantity = self.quantity.checked_add(other.quantity)?;
+        Self::new(model, dimension, quantity, rate, self.multiplier)?.with_parts(parts)
     }
 
     /// The model's id in the table.

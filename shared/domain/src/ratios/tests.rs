@@ -501,6 +501,78 @@ fn rating() {
     check(json!({"usage": many}), "over the limit: at most 32 dimensions");
 }
 
+/// Rates requests `[model, usage]` as one item. Expected: the lines, the sum and the credits, or
+/// the error.
+fn rate_together(table: &RatioTable, requests: &Value, expected: &str) {
+    let read: Vec<(String, Usage)> = serde_json::from_value(requests.clone()).unwrap();
+    let parameters = Parameters::new();
+    let (at, multiplier) = (Timestamp::MIN, Multiplier::ONE);
+    let asked: Vec<_> = read
+        .iter()
+        .map(|(model, usage)| Request { model, usage, parameters: &parameters, at, multiplier })
+        .collect();
+    let written = match table.rate_together(&asked) {
+        Ok(rated) => {
+            let line = |line: &Line| {
+                let (model, dimension) = (line.model(), line.dimension());
+                format!("{model} {dimension} {} {}", line.quantity(), line.rate().credits())
+            };
+            let lines: Vec<_> = rated.lines.iter().map(line).collect();
+            let minimum = if rated.minimum_applied { " minimum" } else { "" };
+            format!("{} = {} -> {}{minimum}", lines.join(" + "), rated.subtotal, rated.credits)
+        }
+        Err(error) => error.to_string(),
+    };
+    assert_eq!(written, expected, "{requests}");
+}
+
+#[test]
+fn requests_rated_together() {
+    let row = |dimension: &str, credits: &str| json!({"dimension": dimension, "credits": credits, "per": 1});
+    let model =
+        |minimum: &str, rows: Value| json!({"feature": "any", "minimum": minimum, "ratios": rows});
+    let mut over = row("input_tokens", "0.0006");
+    over["when"] = json!({"prompt_tokens": {"gt": 100_000}});
+    let rows = json!([row("input_tokens", "0.00012501"), row("out", "0.0006"), over]);
+    let table = RatioTable::from_json(&json!({
+        "credit": {"scale": 4, "rounding": "up"},
+        "groups": {"default": "1"},
+        "features": {"any": {"dimensions": []}},
+        "dimensions": {"pictures": {"part_of": ["input_tokens"]}},
+        "models": {"a": model("0.5", rows), "b": model("2", json!([row("input_tokens", "1")]))},
+    }))
+    .unwrap();
+    let check = |requests: Value, expected: &str| rate_together(&table, &requests, expected);
+    // No prompt is over the border, though all of them together are; what is rounded is the sum.
+    check(
+        json!([["a", {"input_tokens": 80_000, "out": 2_000}], ["a", {"input_tokens": 30_001}]]),
+        "a input_tokens 110001 0.00012501 + a out 2000 0.0006 = 14.95122501 -> 14.9513",
+    );
+    // One of them is: then there are two rows.
+    check(
+        json!([["a", {"input_tokens": 100_001}], ["a", {"input_tokens": 10, "pictures": 5}]]),
+        "a input_tokens 100001 0.0006 + a input_tokens 15 0.00012501 = 60.00247515 -> 60.0025",
+    );
+    // Models stay together, in the order in which they come.
+    check(
+        json!([["b", {"input_tokens": 1}], ["a", {"out": 1}], ["b", {"input_tokens": 2}]]),
+        "b input_tokens 3 1 + a out 1 0.0006 = 3.0006 -> 3.0006",
+    );
+    // The largest minimum of those that something was used of.
+    check(json!([["a", {"out": 1}], ["b", {}]]), "a out 1 0.0006 = 0.0006 -> 0.5 minimum");
+    check(
+        json!([["a", {"out": 1}], ["b", {"input_tokens": 1}]]),
+        "a out 1 0.0006 + b input_tokens 1 1 = 1.0006 -> 2 minimum",
+    );
+    check(json!([["a", {}], ["b", {}]]), " = 0 -> 0");
+    // All or nothing.
+    check(json!([["a", {"out": 1}], ["c", {}]]), "unknown model \"c\"");
+    check(
+        json!([["b", {"input_tokens": 900_000_000}], ["b", {"input_tokens": 200_000_000}]]),
+        "over the limit: at most 12 digits a quantity and 10^9 credits a line",
+    );
+}
+
 #[test]
 fn dimensions_that_are_parts() {
     let fault = |section: Value, expected: &str| check(&[("/dimensions", section)], expected);
