@@ -63,7 +63,7 @@ async fn damage_in_an_export_shows() {
         let directory = scratch.0.join(name);
         std::fs::create_dir(&directory).unwrap();
         for (number, lines) in lines.chunks(200).enumerate() {
-            let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            let lines = lines.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n") + "\n";
             std::fs::write(directory.join(format!("{number}.json")), lines).unwrap();
         }
         let found = audit(&directory);

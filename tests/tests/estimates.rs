@@ -1,5 +1,5 @@
 //! Estimates against what was counted: the texts of `tests/corpus`, with the tokens that real
-//! tokenizers made of them, priced by the example table. Those of held_out.jsonl were never fitted.
+//! tokenizers made of them, priced by the example table. Those of `held_out.jsonl` were never fitted.
 //!
 //! `cargo test -p uc-tests --test estimates -- --nocapture` prints the shares.
 

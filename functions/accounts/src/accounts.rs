@@ -208,13 +208,13 @@ async fn put_account(
         let wanted = Settings { status, ..wanted.clone() };
         // A new account's journal begins with its settings, even the default ones.
         if state.seq() > 1 && *state.settings() == wanted {
-            return Err(Unchanged(state.clone()));
+            return Err(Unchanged(Box::new(state.clone())));
         }
         Ok(Command::Settings(wanted))
     };
     let state = match deps.ledger.execute(&ask, decide).await {
         Ok(outcome) => outcome.state,
-        Err(Asked::Decided(Unchanged(state))) => state,
+        Err(Asked::Decided(Unchanged(state))) => *state,
         Err(error) => {
             let error = error.map_decided(|_| Problem::new(Code::Conflict, "Nothing changes."));
             return Err(refusals::asked(error, &access.account));
@@ -225,6 +225,6 @@ async fn put_account(
 
 /// The settings are these already.
 #[derive(Debug)]
-struct Unchanged(AccountState);
+struct Unchanged(Box<AccountState>);
 
 uc_http::operations!(Deps; list_accounts, get_account, put_account);

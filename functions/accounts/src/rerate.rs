@@ -11,7 +11,9 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use uc_domain::account::RatedItem;
-use uc_domain::ratios::{Exact, Line, Multiplier, Parameters, Rated, RatioTable, Request, Usage};
+use uc_domain::ratios::{
+    Exact, Line, Model, Multiplier, Parameters, Rated, RatioTable, Request, Usage,
+};
 use uc_domain::{Credits, Timestamp};
 use uc_http::scope::Read;
 use uc_http::views::{LineSchema, OperationView};
@@ -234,7 +236,7 @@ impl Again<'_> {
         let mut unknown = BTreeSet::new();
         let (mut min, mut max) = (rated.credits, rated.credits);
         let mut asked = BTreeSet::new();
-        let rows = self.table.model(&rated.model).into_iter().flat_map(|model| model.ratios());
+        let rows = self.table.model(&rated.model).into_iter().flat_map(Model::ratios);
         for conditions in rows.filter_map(|row| row.rate().when()) {
             let known = &used.parameters;
             let wanted = conditions.equalities();

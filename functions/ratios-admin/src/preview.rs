@@ -798,7 +798,7 @@ mod tests {
                 parameters: parameters(kept),
             };
             let (usage, doubted) = usage_of(&rated).unwrap();
-            assert_eq!(usage.unwrap().parameters(), &parameters(known), "{kept}");
+            assert_eq!(usage.unwrap().parameters(), parameters(known), "{kept}");
             assert_eq!(doubted, doubt, "{kept}");
         };
         let batch = r#"{"service_class":"batch"}"#;

@@ -28,6 +28,7 @@ use futures_util::future::try_join_all;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use uc_domain::{AccountId, Timestamp};
 
+use crate::entry::StoredEntry;
 use crate::journal::{Ledger, LedgerError};
 use crate::keys;
 use crate::private::sha256;
@@ -328,12 +329,11 @@ impl Checkpoints {
                 progress.running.add(account, checkpoint);
             }
         }
-        match accounts.last() {
-            Some(last) => progress.after = Some(last.to_string()),
-            None => {
-                self.put_digest(key, progress).await?;
-                progress.is_done = true;
-            }
+        if let Some(last) = accounts.last() {
+            progress.after = Some(last.to_string());
+        } else {
+            self.put_digest(key, progress).await?;
+            progress.is_done = true;
         }
         self.keep(progress).await?;
         Ok(progress.is_done)
@@ -353,7 +353,7 @@ impl Checkpoints {
         }
         let head = self.ledger.head(account).await?;
         let seen = earlier.as_ref().map_or(0, |earlier| earlier.seq);
-        let head_seq = head.as_ref().map_or(0, |head| head.seq());
+        let head_seq = head.as_ref().map_or(0, StoredEntry::seq);
         // A newer checkpoint must not make good what contradicts the last one: the entry that it
         // has seen must still be there, below newer ones as well.
         let same = match &earlier {

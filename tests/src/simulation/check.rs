@@ -107,11 +107,9 @@ impl Flows {
         let credits = operation.credits().micros();
         match &operation.detail {
             Detail::Grant { amount, .. } => self.granted += amount.micros(),
-            Detail::Charge { .. } => self.used -= credits,
-            Detail::Expiry { .. } => self.expired -= credits,
-            Detail::Capture { .. } => self.used -= credits,
-            // What belonged to grants that had ended is gone.
-            Detail::Release { .. } => self.expired -= credits,
+            Detail::Charge { .. } | Detail::Capture { .. } => self.used -= credits,
+            // Of a release: what belonged to grants that had ended is gone.
+            Detail::Expiry { .. } | Detail::Release { .. } => self.expired -= credits,
             Detail::GrantVoid { credits, .. } => self.expired += credits.micros(),
             // Given back, taken back, waived.
             Detail::Refund { .. }
