@@ -1,6 +1,8 @@
 //! What tests of several packages share: stands-in for the services, a clock to move.
 
 pub mod client;
+pub mod faulty_http;
+pub mod linearizability;
 mod manual_clock;
 mod memory_parameters;
 mod memory_store;

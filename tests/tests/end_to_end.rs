@@ -24,6 +24,10 @@ mod drafts;
 mod estimates;
 #[path = "end_to_end/events.rs"]
 mod events;
+#[path = "end_to_end/faults.rs"]
+mod faults;
+#[path = "end_to_end/histories.rs"]
+mod histories;
 #[path = "end_to_end/holds.rs"]
 mod holds;
 #[path = "end_to_end/idempotency.rs"]

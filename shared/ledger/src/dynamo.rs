@@ -414,8 +414,10 @@ fn store_error<E>(error: &SdkError<E>) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    const REFUSALS: [&str; 6] = [
+    const REFUSALS: [&str; 8] = [
         "ValidationException",
+        "IncompleteSignatureException",
+        "MissingAuthenticationTokenException",
         "AccessDeniedException",
         "UnrecognizedClientException",
         "ResourceNotFoundException",

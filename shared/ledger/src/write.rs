@@ -177,11 +177,13 @@ impl Ledger {
                 }
                 Err(TransactError::Failed(in_the_way)) => {
                     let entry = in_the_way.get(entry_index).cloned().flatten();
+                    let unnamed = in_the_way.iter().flatten().any(Item::is_empty);
                     let progress =
                         past.answer_prevented(asks, &sent, in_the_way, &mut tries, answers).await?;
                     match entry {
                         // Others were in the way, and are not any more.
                         None if progress => continue,
+                        None if unnamed => Some((sent, "conflict".to_owned())),
                         None => {
                             let what = "a condition that none was set for";
                             return Err(LedgerError::Refused(what.into()));
@@ -533,7 +535,14 @@ impl<'l> Past<'l> {
         let mut entries = HashMap::new();
         let mut take = |put: usize| in_the_way.get_mut(put).and_then(Option::take);
         for placed in &sent.placed {
-            if let Some(item) = placed.item.and_then(&mut take) {
+            let mut operation = placed.item.and_then(&mut take);
+            if operation.as_ref().is_some_and(Item::is_empty) {
+                // The store says that it is there and not what it is.
+                let key = keys::operation(self.account, &asks[placed.index].origin);
+                let key = key.expect("what has an item has a key");
+                operation = self.ledger.store().get(&key).await?;
+            }
+            if let Some(item) = operation {
                 let answer = self.replay(asks[placed.index], &item, &mut entries).await;
                 answers[placed.index] = Some(answer.map(|outcome| tries.told(outcome)));
                 progress = true;
