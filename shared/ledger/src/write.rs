@@ -195,7 +195,7 @@ impl Ledger {
                             // this write was done twice, or an earlier one has arrived late.
                             let own = |sent: &&Sent| sent.hash == faster.hash;
                             if let Some(own) = history.iter().chain([&sent]).find(own) {
-                                own.answer(&faster, &mut tries, answers);
+                                own.answer_by_hash(&faster, &mut tries, answers);
                                 head = Some(faster);
                                 continue;
                             }
@@ -354,7 +354,7 @@ impl Ledger {
         for sent in history {
             let stored = self.entry(account, sent.seq).await?;
             if let Some(stored) = stored.filter(|stored| stored.hash == sent.hash) {
-                sent.answer(&stored, tries, answers);
+                sent.answer_by_hash(&stored, tries, answers);
             }
         }
         Ok(())
@@ -415,7 +415,24 @@ impl Sent {
 
     /// It was written: answers the asks in it.
     fn answer<E>(&self, stored: &StoredEntry, tries: &mut Tries, answers: &mut Answers<E>) {
-        for placed in &self.placed {
+        self.answer_those(|_| true, stored, tries, answers);
+    }
+
+    /// The very bytes were written: answers the asks in it that have no operation item. Of others
+    /// the item tells who wrote them: two sends of one request in one millisecond compose the same
+    /// bytes.
+    fn answer_by_hash<E>(&self, stored: &StoredEntry, tries: &mut Tries, answers: &mut Answers<E>) {
+        self.answer_those(|placed| placed.item.is_none(), stored, tries, answers);
+    }
+
+    fn answer_those<E>(
+        &self,
+        those: impl Fn(&Placed) -> bool,
+        stored: &StoredEntry,
+        tries: &mut Tries,
+        answers: &mut Answers<E>,
+    ) {
+        for placed in self.placed.iter().filter(|placed| those(placed)) {
             answers[placed.index] = Some(
                 outcome(stored, placed.id.position, false)
                     .map(|outcome| tries.told(outcome))
