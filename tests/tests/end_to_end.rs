@@ -42,5 +42,7 @@ mod ratios;
 mod scenario;
 #[path = "end_to_end/stack.rs"]
 mod stack;
+#[path = "end_to_end/streaming.rs"]
+mod streaming;
 #[path = "end_to_end/time.rs"]
 mod time;

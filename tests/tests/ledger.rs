@@ -12,7 +12,7 @@ use uc_domain::account::{
     Source,
 };
 use uc_domain::payments::Reversals;
-use uc_domain::plans::{Interval, Plan};
+use uc_domain::plans::{Interval, Plan, PlanRollover};
 use uc_domain::ratios::{Conditions, Line, Multiplier, Per, Rate, Ratio};
 use uc_domain::{AccountId, Credits, Quantity, Timestamp};
 use uc_ledger::store::{
@@ -933,6 +933,7 @@ async fn a_period_is_granted_once_however_many_schedulers_run() {
         credits_interval: Interval::Month,
         credits: credits("1000"),
         price: None,
+        rollover: Some(PlanRollover { min: credits("30"), max: credits("400") }),
     };
     let id = "starter".parse().unwrap();
     plans.put_plan(&id, plan.clone()).await.unwrap();
@@ -945,6 +946,7 @@ async fn a_period_is_granted_once_however_many_schedulers_run() {
         fingerprint: [1; 16],
         private: Private::default(),
     };
+    let mut other = NewSubscription { id: "sub_2".to_owned(), ..new.clone() };
     let made = plans.subscribe(&acme, new.clone()).await.unwrap();
     assert!(!made.outcome.replayed);
     assert!(plans.subscribe(&acme, new).await.unwrap().outcome.replayed);
@@ -965,12 +967,24 @@ async fn a_period_is_granted_once_however_many_schedulers_run() {
     }
     assert_eq!(granted, 3, "the periods from day 30, 60 and 90");
     let state = ledger.account(&acme).await.unwrap().unwrap();
-    assert_eq!(state.balance().posted, credits("1000"), "what is over has expired");
+    assert_eq!(state.balance().posted, credits("1400"), "what is over has expired or rolled over");
     assert_eq!(plans.subscriptions(&acme).await.unwrap()[0].next_period, 4);
 
     let before = write_units();
     assert_eq!(plans.grant_due(&due[0].key).await.unwrap().granted, 0);
     assert_eq!(write_units(), before, "nothing is due");
     ledger.verify(&acme).await.unwrap();
+
+    // The bar of the design: a renewal is at most 8 write units, with what ends and rolls over.
+    other.anchor = SystemClock.now().saturating_add_millis(-40 * 86_400_000);
+    let globex = account("globex");
+    plans.subscribe(&globex, other).await.unwrap();
+    let before = write_units();
+    let key = uc_ledger::keys::subscription(&globex, "sub_2");
+    assert_eq!(plans.grant_due(&key).await.unwrap().granted, 1);
+    let units_x10 = write_units() - before;
+    assert!(units_x10 <= 80, "{units_x10} tenths of a write unit for a renewal");
+    let rolled = ledger.account(&globex).await.unwrap().unwrap().balance().posted;
+    assert_eq!(rolled, credits("1400"));
     fixture.stop().await;
 }

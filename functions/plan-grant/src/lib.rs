@@ -10,7 +10,7 @@ use lambda_http::LambdaEvent;
 use lambda_http::request::LambdaRequest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use uc_domain::plans::{Interval, Plan, PlanId};
+use uc_domain::plans::{Interval, Plan, PlanId, PlanRollover};
 use uc_domain::{AccountId, Credits, Timestamp};
 use uc_http::scope::{Grant, PlansAdmin, Read};
 use uc_http::views::{self, BalanceView, MoneyView, OperationView};
@@ -30,6 +30,10 @@ use utoipa::ToSchema;
 /// Plans of one deployment, and subscriptions of one account, at most.
 const MAX_PLANS: usize = 200;
 const MAX_SUBSCRIPTIONS: usize = 100;
+/// Of those the ones whose credits roll over: each has two grants that do, the present period's
+/// and the one granted ahead, and an account has at most
+/// [`MAX_ROLLOVERS`](uc_domain::account::MAX_ROLLOVERS) of them.
+const MAX_ROLLING: usize = uc_domain::account::MAX_ROLLOVERS / 2;
 /// Subscriptions that one query of the schedule reads.
 const PAGE: u32 = 50;
 /// What the schedule leaves of the function's time, so that it can say what it did.
@@ -80,6 +84,22 @@ struct PlanSchema {
     credits: String,
     /// What one billing interval costs. A label.
     price: Option<MoneyView>,
+    /// What becomes of credits that a period leaves; they expire with it where not given.
+    rollover: Option<PlanRolloverSchema>,
+}
+
+/// What rolls over when a period ends: `min(max, max(min, what is left))`, as a grant of its own
+/// that ends with the period that follows.
+#[derive(ToSchema)]
+#[schema(as = PlanRollover)]
+#[expect(dead_code, reason = "describes the domain's type in the OpenAPI document")]
+struct PlanRolloverSchema {
+    /// So much rolls over even where less is left; from 0 to `max`, 0 where not given.
+    #[schema(value_type = Option<openapi::Decimal>)]
+    min: String,
+    /// At most so much rolls over, at most 10^12.
+    #[schema(value_type = openapi::Decimal)]
+    max: String,
 }
 
 /// A plan as it is kept.
@@ -102,6 +122,10 @@ pub struct PlanView {
     /// What one billing interval costs.
     #[serde(skip_serializing_if = "Option::is_none")]
     price: Option<MoneyView>,
+    /// What becomes of credits that a period leaves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PlanRolloverSchema>)]
+    rollover: Option<PlanRollover>,
     /// When it was last edited.
     #[schema(value_type = openapi::Instant)]
     updated_at: Timestamp,
@@ -109,7 +133,7 @@ pub struct PlanView {
 
 impl From<PlanItem> for PlanView {
     fn from(item: PlanItem) -> Self {
-        let Plan { name, interval, credits_interval, credits, price } = item.plan;
+        let Plan { name, interval, credits_interval, credits, price, rollover } = item.plan;
         Self {
             id: item.id.to_string(),
             name,
@@ -117,6 +141,7 @@ impl From<PlanItem> for PlanView {
             credits_interval,
             credits,
             price: price.map(MoneyView::from),
+            rollover,
             updated_at: item.updated_at,
         }
     }
@@ -239,6 +264,10 @@ pub struct SubscriptionView {
     /// How often credits come.
     #[schema(value_type = IntervalSchema)]
     credits_interval: Interval,
+    /// What becomes of credits that a period leaves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PlanRolloverSchema>)]
+    rollover: Option<PlanRollover>,
     /// When its first period began.
     #[schema(value_type = openapi::Instant)]
     starts_at: Timestamp,
@@ -259,6 +288,7 @@ impl SubscriptionView {
             credits: subscription.plan.credits,
             interval: subscription.plan.interval,
             credits_interval: subscription.plan.credits_interval,
+            rollover: subscription.plan.rollover,
             starts_at: subscription.anchor,
             period,
             periods_granted: subscription.next_period,
@@ -330,11 +360,17 @@ async fn create_subscription(
         if starts_at.is_some_and(|at| (at.millis() - now.millis()).abs() > FURTHEST_START) {
             return Err(Problem::invalid_field("/starts_at", "at most 366 days from now"));
         }
-        if plans.subscriptions(account).await?.len() >= MAX_SUBSCRIPTIONS {
+        let others = plans.subscriptions(account).await?;
+        if others.len() >= MAX_SUBSCRIPTIONS {
             let detail = "The account has 100 subscriptions.";
             return Err(Problem::new(Code::LimitExceeded, detail));
         }
         let plan = plans.plan(&plan_id).await?.ok_or_else(|| no_plan(&plan_id))?;
+        let rolling = || others.iter().filter(|other| other.plan.rollover.is_some());
+        if plan.plan.rollover.is_some() && rolling().count() >= MAX_ROLLING {
+            let detail = "The account has 8 subscriptions whose credits roll over.";
+            return Err(Problem::new(Code::LimitExceeded, detail));
+        }
         (plan.plan, starts_at.unwrap_or(now))
     };
     let new = NewSubscription { id, plan_id, plan, anchor, fingerprint, private };

@@ -89,14 +89,17 @@ pub enum Command {
     /// Send a signed payment webhook, as a payment provider does
     Pay {
         /// Who has paid
-        #[arg(long)]
-        account: String,
+        #[arg(long, required_unless_present = "refund")]
+        account: Option<String>,
         /// How many credits were bought, such as 100 or 12.5
-        #[arg(long)]
-        credits: String,
+        #[arg(long, required_unless_present = "refund")]
+        credits: Option<String>,
         /// The payment's id; the same one twice counts once [default: a new one]
         #[arg(long, value_name = "ID")]
         payment: Option<String>,
+        /// Say that the payment was refunded, all of it
+        #[arg(long, requires = "payment", conflicts_with_all = ["account", "credits"])]
+        refund: bool,
         /// Which stack
         #[command(flatten)]
         target: Target,
@@ -224,6 +227,10 @@ mod tests {
             ("token --scope read --ttl 1h", false),
             ("token", false),
             ("pay --account a --credits 100", true),
+            ("pay --account a", false),
+            ("pay --payment p --refund", true),
+            ("pay --payment p --refund --credits 100", false),
+            ("pay --refund", false),
             ("clock +31d", true),
             ("clock tomorrow", false),
             ("schedule --port 9001", true),

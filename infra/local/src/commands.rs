@@ -144,22 +144,25 @@ pub async fn token(port: u16, grant: &Grant) -> Result<String, CommandError> {
     text(&post(port, &path, &headers, &body).await?, "token")
 }
 
-/// Sends a signed `payment.succeeded` webhook and returns the answer.
+/// Sends a signed webhook about a payment and returns the answer: `payment.succeeded` where an
+/// account has bought credits, `payment.refunded` where nothing was bought.
 ///
 /// # Errors
 /// [`CommandError`].
 pub async fn pay(
     port: u16,
-    account: &str,
-    credits: &str,
+    bought: Option<&(String, String)>,
     payment: Option<String>,
 ) -> Result<String, CommandError> {
     let secret = RunFile::read(port)?.webhook_secret;
     let payment = payment.unwrap_or_else(|| format!("pay_{}", Uuid::new_v4().simple()));
-    let body = json!({
-        "type": "payment.succeeded",
-        "data": {"account": account, "payment": payment, "credits": credits},
-    });
+    let body = match bought {
+        Some((account, credits)) => json!({
+            "type": "payment.succeeded",
+            "data": {"account": account, "payment": payment, "credits": credits},
+        }),
+        None => json!({"type": "payment.refunded", "data": {"payment": payment}}),
+    };
     // The functions judge the timestamp by their clock, which may have been moved.
     let now = text(&get(port, CLOCK).await?, "now")?;
     let now = OffsetDateTime::parse(&now, &Rfc3339).map_err(|_| CommandError::Answer("time"))?;

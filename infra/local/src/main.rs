@@ -75,8 +75,9 @@ async fn act(command: Command) -> Result<(), Box<dyn Error>> {
             let grant = commands::Grant { scopes: scope, account, actor, ttl_seconds: ttl };
             commands::token(target.port, &grant).await?
         }
-        Command::Pay { account, credits, payment, target } => {
-            commands::pay(target.port, &account, &credits, payment).await?
+        Command::Pay { account, credits, payment, refund: _, target } => {
+            let bought = account.zip(credits);
+            commands::pay(target.port, bought.as_ref(), payment).await?
         }
         Command::Clock { by, target } => commands::clock(target.port, by).await?,
         Command::Schedule { target } => commands::schedule(target.port).await?,

@@ -44,6 +44,21 @@ pub struct Plan {
     /// What one billing interval costs. A label: nothing is computed with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Money>,
+    /// What becomes of credits that a period leaves; they expire with it where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollover: Option<PlanRollover>,
+}
+
+/// What rolls over when a period ends: `min(max, max(min, what is left))` credits, for the period
+/// that follows and no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanRollover {
+    /// So much rolls over even where less is left, from 0 to `max`.
+    #[serde(default)]
+    pub min: Credits,
+    /// At most so much rolls over, at most 10^12.
+    pub max: Credits,
 }
 
 /// Why a plan is not acceptable: the field as a JSON pointer, and what is wrong with it.
@@ -84,6 +99,14 @@ impl Plan {
         }
         if self.price.as_ref().is_some_and(|price| price.amount.is_negative()) {
             return refuse("/price/amount", "a price is not negative");
+        }
+        if let Some(PlanRollover { min, max }) = self.rollover {
+            if max.is_negative() || max > Self::MAX_CREDITS {
+                return refuse("/rollover/max", "from 0 to 10^12");
+            }
+            if min.is_negative() || min > max {
+                return refuse("/rollover/min", "from 0 to max");
+            }
         }
         Ok(())
     }
@@ -133,6 +156,29 @@ pub fn period_start(anchor: Timestamp, every: Interval, number: u32) -> Option<T
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_rolls_over_has_bounds() {
+        let check = |rollover: &str, expected: Option<&str>| {
+            let plan = format!(
+                r#"{{"name": "P", "interval": "month", "credits_interval": "month",
+                    "credits": "10", "rollover": {rollover}}}"#
+            );
+            let plan: Plan = serde_json::from_str(&plan).unwrap();
+            let found = plan.check().err().map(|error| error.pointer);
+            assert_eq!(found, expected, "{rollover}");
+            let kept = serde_json::to_string(&plan).unwrap();
+            assert_eq!(serde_json::from_str::<Plan>(&kept).unwrap(), plan, "as it is kept");
+        };
+        check("null", None);
+        check(r#"{"max": "0"}"#, None);
+        check(r#"{"min": "5", "max": "5"}"#, None);
+        check(r#"{"min": "5.000001", "max": "5"}"#, Some("/rollover/min"));
+        check(r#"{"min": "-1", "max": "5"}"#, Some("/rollover/min"));
+        check(r#"{"max": "-1"}"#, Some("/rollover/max"));
+        check(r#"{"max": "1000000000000"}"#, None);
+        check(r#"{"max": "1000000000000.000001"}"#, Some("/rollover/max"));
+    }
 
     #[test]
     fn periods_are_counted_from_the_anchor() {

@@ -1,8 +1,8 @@
 //! Plans and subscriptions, as items with conditions.
 
 use serde::Serialize;
-use uc_domain::account::{Command, GrantRequest, Origin, Source};
-use uc_domain::plans::{Plan, PlanId, period_start};
+use uc_domain::account::{Command, GrantRequest, Origin, Rollover, Source};
+use uc_domain::plans::{Plan, PlanId, PlanRollover, period_start};
 use uc_domain::{AccountId, Timestamp};
 
 use crate::journal::{Ask, Asked, Ledger, LedgerError, Outcome};
@@ -275,6 +275,14 @@ impl Plans {
         puts: &[Put],
     ) -> Result<Outcome, SubscriptionError> {
         let (starts_at, ends_at) = period_bounds(subscription, period)?;
+        let rollover = match subscription.plan.rollover {
+            Some(PlanRollover { min, max }) => {
+                let next = period.checked_add(1).ok_or(SubscriptionError::OutOfRange)?;
+                let (_, expires_at) = period_bounds(subscription, next)?;
+                Some(Rollover { min, max, expires_at })
+            }
+            None => None,
+        };
         let command = Command::Grant(GrantRequest {
             amount: subscription.plan.credits,
             source: Source::Plan,
@@ -282,7 +290,7 @@ impl Plans {
             effective_at: Some(starts_at),
             expires_at: Some(ends_at),
             paid: None,
-            rollover: None,
+            rollover,
         });
         let ask = Ask {
             account,

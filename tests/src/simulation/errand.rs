@@ -269,6 +269,7 @@ impl Errand {
             credits_interval: Interval::Month,
             credits,
             price: None,
+            rollover: None,
         };
         let new = NewSubscription {
             id: id.clone(),

@@ -652,6 +652,21 @@ async fn plans_and_credentials() {
         ("a plan of no credits", plan("credits", json!("0")), (400, INVALID, Some("/credits"))),
         ("a plan by the week", plan("interval", json!("week")), (400, INVALID, Some("/interval"))),
         (
+            "a plan of which more rolls over at least than at most",
+            plan("rollover", json!({"min": "2", "max": "1"})),
+            (400, INVALID, Some("/rollover/min")),
+        ),
+        (
+            "a plan of which too much rolls over",
+            plan("rollover", json!({"max": "1000000000000.000001"})),
+            (400, INVALID, Some("/rollover/max")),
+        ),
+        (
+            "a plan of which nobody knows how much rolls over",
+            plan("rollover", json!({"min": "1"})),
+            (400, INVALID, Some("/rollover")),
+        ),
+        (
             "a plan that is not there",
             subscribe(json!({"plan": unique("no-plan")})),
             (404, "not_found", None),

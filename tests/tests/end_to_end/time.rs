@@ -1,11 +1,12 @@
 //! What time does. A clock that moves moves for all, so each of these has a stack of its own.
 
 use serde_json::{Value, json};
+use uc_domain::plans::{Interval, period_start};
 use uc_tests::client::Client;
 
 use super::access::token;
 use super::scenario::assert_adds_up;
-use super::stack::{Own, balance, charge, grant, journal, open, publish, text_model};
+use super::stack::{Own, balance, charge, grant, journal, open, publish, text_model, unique};
 
 const DAY: i64 = 86_400;
 
@@ -80,6 +81,117 @@ async fn plans_are_renewed_ahead_and_grants_end() {
     grant(&api, &account, "1").await;
     assert_adds_up(&journal(&api, &account).await, &balance(&api, &account).await);
     own.stack.ledger().verify(&account.parse().unwrap()).await.unwrap();
+    own.stop().await;
+}
+
+/// Grants in the order in which they are spent: source and what is left.
+async fn grants(api: &Client, account: &str) -> String {
+    let account = api.get(&format!("/v1/accounts/{account}")).send().await.expect(200);
+    let shown = |grant: &Value| {
+        let text = |name: &str| grant[name].as_str().unwrap().to_owned();
+        let pending = if grant["pending"] == true { "pending " } else { "" };
+        format!("{pending}{} {}", text("source"), text("remaining"))
+    };
+    let grants = account["grants"].as_array().unwrap().iter().map(shown);
+    grants.collect::<Vec<_>>().join(", ")
+}
+
+#[tokio::test]
+async fn what_a_period_leaves_rolls_over() {
+    let own = Own::start().await;
+    let api = own.stack.api();
+    let plan = unique("rolling");
+    let terms = json!({
+        "name": "Rolling", "interval": "month", "credits_interval": "month", "credits": "1000",
+        "rollover": {"min": "100", "max": "400"},
+    });
+    let put = api.put(&format!("/v1/plans/{plan}")).json(&terms).send().await.expect(200);
+    assert_eq!(put["rollover"], terms["rollover"]);
+    let kept = api.get(&format!("/v1/plans/{plan}")).send().await.expect(200);
+    assert_eq!(kept["rollover"], terms["rollover"]);
+    let subscribe = async |account: &str, key: &str| {
+        let call = api.post(&format!("/v1/accounts/{account}/subscriptions")).key(key);
+        call.json(&json!({"plan": plan})).send().await
+    };
+    let account = unique("rolls");
+    let subscribed = subscribe(&account, "s").await.expect(201);
+    assert_eq!(subscribed["subscription"]["rollover"], terms["rollover"]);
+    let starts_at = subscribed["subscription"]["starts_at"].as_str().unwrap().parse().unwrap();
+    // A subscription keeps what it was made with.
+    let mut edited = terms.clone();
+    edited["rollover"] = json!({"max": "0"});
+    api.put(&format!("/v1/plans/{plan}")).json(&edited).send().await.expect(200);
+
+    // To so many seconds after the beginning of a period, with the schedule every hour around it.
+    let enter = async |period: u32, seconds: i64| {
+        let start = period_start(starts_at, Interval::Month, period).unwrap();
+        let until_start = (start.millis() - own.now().millis()) / 1_000;
+        own.advance(until_start - 3_600).await;
+        own.advance(3_600 + seconds).await;
+    };
+    let spend = async |key: &str, credits: &str| {
+        charge(&api, &account, key, credits).send().await.expect(201)["operation"]["postings"]
+            .as_array()
+            .map_or(0, Vec::len)
+    };
+
+    // Most of a month is left: as much as may roll over does, and is spent before the credits of
+    // the new month, which were granted an hour earlier.
+    spend("c-1", "300").await;
+    enter(1, 60).await;
+    assert_eq!(grants(&api, &account).await, "rollover 400, plan 1000");
+    assert_eq!(spend("c-2", "450").await, 2);
+    assert_eq!(grants(&api, &account).await, "plan 950");
+    // Less than that is left: all of it rolls over.
+    spend("c-3", "700").await;
+    enter(2, 60).await;
+    assert_eq!(grants(&api, &account).await, "rollover 250, plan 1000");
+    // What rolled over and was not spent is gone a month later.
+    spend("c-4", "200").await;
+    enter(3, 60).await;
+    assert_eq!(grants(&api, &account).await, "rollover 400, plan 1000");
+    // Next to nothing is left: at least the least rolls over.
+    spend("c-5", "1390").await;
+    enter(4, 60).await;
+    assert_eq!(grants(&api, &account).await, "rollover 100, plan 1000");
+    // Debt first, also from what rolls over where nothing is left.
+    spend("c-6", "1150").await;
+    assert_eq!(balance(&api, &account).await["posted"], "-50");
+    enter(5, 60).await;
+    assert_eq!(grants(&api, &account).await, "rollover 50, plan 1000");
+
+    // Nobody looks for months, the schedule neither: what rolled over expired each time.
+    let start = period_start(starts_at, Interval::Month, 9).unwrap();
+    own.advance((start.millis() - own.now().millis()) / 1_000 + 86_400).await;
+    assert_eq!(grants(&api, &account).await, "rollover 400, plan 1000");
+    let all = journal(&api, &account).await;
+    let rolled: Vec<_> = all
+        .iter()
+        .filter(|operation| operation["grant"]["source"] == "rollover")
+        .map(|operation| {
+            let end = operation["grant"]["expires_at"].as_str().unwrap();
+            let period = (0..20)
+                .find(|n| period_start(starts_at, Interval::Month, *n).unwrap().to_string() == end);
+            (operation["grant"]["credits"].as_str().unwrap(), period)
+        })
+        .collect();
+    let expected = ["400", "250", "400", "100", "100", "400", "400", "400", "400"];
+    let expected: Vec<_> = expected.into_iter().zip((2..).map(Some)).collect();
+    assert_eq!(rolled, expected);
+    grant(&api, &account, "1").await;
+    assert_adds_up(&journal(&api, &account).await, &balance(&api, &account).await);
+    own.stack.ledger().verify(&account.parse().unwrap()).await.unwrap();
+    let audit = api.get(&format!("/v1/accounts/{account}/audit")).send().await.expect(200);
+    assert_eq!(audit["verified"], true, "{audit}");
+
+    // An account has room for the rollovers of eight subscriptions.
+    api.put(&format!("/v1/plans/{plan}")).json(&terms).send().await.expect(200);
+    let full = unique("full");
+    for number in 0..8 {
+        subscribe(&full, &format!("s-{number}")).await.expect(201);
+    }
+    let ninth = subscribe(&full, "s-8").await;
+    assert_eq!((ninth.status, &*ninth.code()), (422, "limit_exceeded"));
     own.stop().await;
 }
 

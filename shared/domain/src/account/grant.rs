@@ -205,18 +205,28 @@ impl Grant {
         self.rollover.map_or(remaining, |rollover| remaining.max(rolled(rollover)))
     }
 
-    /// Which of two grants is spent first: lower priority, sooner expiry (never is last), unpaid
-    /// before paid, earlier effective, lower id. A total order, as ids are unique.
+    /// Which of two grants is spent first: lower priority, sooner expiry (never is last), what
+    /// rolled over before the rest and paid ones last, earlier effective, lower id. A total order,
+    /// as ids are unique.
+    ///
+    /// What rolled over ends with the period that follows, so it must be spent before that
+    /// period's own credits, which may roll over themselves. Their ids don't tell: a period is
+    /// granted ahead of its start.
     pub fn burn_order(&self, other: &Self) -> Ordering {
         self.burn_key().cmp(&other.burn_key())
     }
 
-    fn burn_key(&self) -> (u8, bool, Option<Timestamp>, bool, Timestamp, GrantId) {
+    fn burn_key(&self) -> (u8, bool, Option<Timestamp>, u8, Timestamp, GrantId) {
+        let class = match self.source {
+            Source::Rollover => 0,
+            Source::Paid => 2,
+            _ => 1,
+        };
         (
             self.priority,
             self.expires_at.is_none(),
             self.expires_at,
-            self.source == Source::Paid,
+            class,
             self.effective_at,
             self.id,
         )

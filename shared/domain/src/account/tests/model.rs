@@ -1078,9 +1078,9 @@ fn sooner<'a>(a: &'a Lot, b: &'a Lot) -> &'a Lot {
         _ => {}
     }
     match (a.source, b.source) {
-        (Source::Paid, Source::Paid) => {}
-        (Source::Paid, _) => return b,
-        (_, Source::Paid) => return a,
+        (x, y) if x == y => {}
+        (Source::Paid, _) | (_, Source::Rollover) => return b,
+        (_, Source::Paid) | (Source::Rollover, _) => return a,
         _ => {}
     }
     if a.from != b.from {
