@@ -52,6 +52,8 @@ impl Operation {
             .replace("{version}", "1")
             .replace("{plan}", "starter")
             .replace("{publication}", "p")
+            .replace("{hold}", "hold_1_0")
+            .replace("{grant}", "gr_1_0")
             .replace("{unrated}", "un_00000000000000000000000000000")
             .replace("{key}", "k");
         assert!(!path.contains('{'), "{path}");

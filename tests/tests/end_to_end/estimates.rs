@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uc_domain::Credits;
 
-use super::stack::{credits, event_json, open, shared, unique};
+use super::stack::{Own, credits, event_json, open, shared, unique};
 
 const MODEL: &str = "openai/gpt-5.1";
 
@@ -232,7 +232,9 @@ async fn what_nothing_limits_says_so() {
 
 #[tokio::test]
 async fn models_are_compared() {
-    let api = shared().api();
+    // Other tests publish models of this feature on the stack that is shared.
+    let own = Own::start().await;
+    let api = own.stack.api();
     let request = json!({"text": "Compare me.", "max_output_tokens": 2_000});
     let compare = |extra: Value| {
         let mut body = json!({"items": [{"request": request.clone()}]});
@@ -276,6 +278,7 @@ async fn models_are_compared() {
     let body = json!({"models": models, "items": [{"usage": {"input_tokens": 1_000}}]});
     let answer = api.post("/v1/estimates").json(&body).send().await.expect(200);
     assert_eq!(ids(&answer, "items").len(), 3);
+    own.stop().await;
 }
 
 #[tokio::test]
