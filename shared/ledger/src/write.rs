@@ -151,7 +151,8 @@ impl Ledger {
                 self.compose(past, asks, &pending[..], head.as_ref(), most, &decide);
             let Some(Next { stored, placed, puts, entry_index }) = entry else {
                 // They may have happened already: then they are replays, not refusals.
-                past.refuse(asks, refused, &history, answers).await;
+                let seq = head.as_ref().map_or(0, StoredEntry::seq);
+                past.refuse(asks, refused, &history, seq, answers).await;
                 continue;
             };
             if placed.len() > 1
@@ -170,7 +171,7 @@ impl Ledger {
                 Ok(()) => {
                     sent.answer(&stored, &mut tries, answers);
                     answer_same(asks, &same, answers);
-                    past.refuse(asks, refused, &history, answers).await;
+                    past.refuse(asks, refused, &history, stored.seq(), answers).await;
                     head = Some(stored);
                     followed_conflict = false;
                     continue;
@@ -498,12 +499,14 @@ impl<'l> Past<'l> {
         Put { item, condition }
     }
 
-    /// Refuses, except what has happened before: that is answered again.
+    /// Refuses, except what has happened before: that is answered again. And what was sent for an
+    /// entry above `seq`, the newest: it may still arrive, so nobody may say that it did not happen.
     async fn refuse<E>(
         &self,
         asks: &[&Ask<'_>],
         refused: Vec<(usize, Asked<E>)>,
         history: &[Sent],
+        seq: u64,
         answers: &mut Answers<E>,
     ) {
         let store = self.ledger.store();
@@ -522,7 +525,12 @@ impl<'l> Past<'l> {
             .await;
         let mut entries = HashMap::new();
         for (index, refusal, item) in looked_up {
+            let is_under_way = |sent: &Sent| sent.is_unknown && sent.seq > seq && sent.has(index);
             answers[index] = Some(match item {
+                Ok(None) if history.iter().any(is_under_way) => {
+                    let what = "what was sent before may still be written";
+                    Err(LedgerError::Unavailable(what.to_owned()).into())
+                }
                 Ok(None) => Err(refusal),
                 Ok(Some(item)) if self.is_parked(&item) => Err(refusal),
                 // A later one of this call has the key: when this one was asked, none had.

@@ -167,7 +167,7 @@ fn check_errand(errand: &Errand, book: &Book, found: &FoundByMark) -> Result<(),
     }
     let done = all.iter().find(|found| {
         found.account == errand.account
-            && errand.is_done_by(&found.operation, found.balance_after.posted).is_ok()
+            && errand.is_done_by(&found.operation, found.balance_after.available).is_ok()
     });
     match (&record.acknowledged, done) {
         (Some((operation, balance)), Some(found))

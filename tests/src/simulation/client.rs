@@ -198,7 +198,8 @@ impl Client {
         if outcome.replayed && record.calls == 1 {
             world.broken(format_args!("{errand:?}: the only call for it claims to be a replay"));
         }
-        if let Err(what) = errand.is_done_by(&happened.operation, happened.balance_after.posted) {
+        if let Err(what) = errand.is_done_by(&happened.operation, happened.balance_after.available)
+        {
             world.broken(format_args!("{what}"));
         }
         let answer = (happened.operation.clone(), happened.balance_after);

@@ -201,7 +201,11 @@ impl Errand {
     ///
     /// # Errors
     /// What differs.
-    pub fn is_done_by(&self, operation: &Operation, posted_after: Credits) -> Result<(), String> {
+    pub fn is_done_by(
+        &self,
+        operation: &Operation,
+        available_after: Credits,
+    ) -> Result<(), String> {
         let holds = match (&self.work, &operation.detail) {
             (Work::Grant(request), Detail::Grant { source, amount, expires_at, .. }) => {
                 (*source, *amount, *expires_at)
@@ -213,7 +217,7 @@ impl Errand {
             }
             // Whatever was there at that moment: nothing is left.
             (Work::SpendAll, Detail::Charge { requested, .. }) => {
-                posted_after.is_zero() && *requested == -operation.credits()
+                available_after.is_zero() && *requested == -operation.credits()
             }
             (Work::Settings(wanted), Detail::Settings(settings)) => wanted == settings,
             (Work::Payment(wanted), Detail::Grant { source, amount, .. }) => {
