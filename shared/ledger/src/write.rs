@@ -194,9 +194,15 @@ impl Ledger {
                             let faster = StoredEntry::from_item(account, &item)?;
                             // No operation item tells, but the entry may be ours to the last byte:
                             // this write was done twice, or an earlier one has arrived late.
-                            let own = |sent: &&Sent| sent.hash == faster.hash;
-                            if let Some(own) = history.iter().chain([&sent]).find(own) {
-                                own.answer_by_hash(&faster, &mut tries, answers);
+                            let hash = faster.hash;
+                            if sent.hash == hash || history.iter().any(|sent| sent.hash == hash) {
+                                history.push(sent);
+                                for own in history.iter_mut().filter(|sent| sent.hash == hash) {
+                                    own.answer_by_hash(&faster, &mut tries, answers);
+                                    // Of the others their operation items tell, whose reasons may
+                                    // have been hidden: they are looked up before any refusal.
+                                    own.is_unknown = true;
+                                }
                                 head = Some(faster);
                                 continue;
                             }

@@ -301,11 +301,11 @@ impl Errand {
         for _ in 0..8 {
             let charge = ledger.operation_of(&self.account, of).await.map_err(ledger_failure)?;
             let Some(charge) = charge.map(|happened| happened.operation.id) else {
-                return Err(Failure::Refused("no such charge".to_owned()));
+                return self.no_charge(ledger).await;
             };
             let evidence = ledger.refund_evidence(&self.account, charge).await;
             let Some(evidence) = evidence.map_err(ledger_failure)? else {
-                return Err(Failure::Refused("no such charge".to_owned()));
+                return self.no_charge(ledger).await;
             };
             let number = evidence.number;
             let extra = |refund: &Operation| match refund.detail {
@@ -335,6 +335,19 @@ impl Errand {
             }
         }
         Err(Failure::Unknown("others are always faster".to_owned()))
+    }
+
+    /// There is nothing to refund: but the key may have been used.
+    async fn no_charge(&self, ledger: Ledger) -> Result<Outcome, Failure> {
+        let ask = Ask {
+            account: &self.account,
+            origin: self.origin.clone(),
+            fingerprint: self.fingerprint(),
+            private: self.private(),
+            opens: false,
+            extra: &|_| Vec::new(),
+        };
+        ledger.execute(&ask, |_| Err("no such charge")).await.map_err(failure)
     }
 
     fn fingerprint(&self) -> [u8; 16] {
