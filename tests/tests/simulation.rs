@@ -9,7 +9,7 @@ const SEEDS: u64 = 1_000;
 fn whatever_goes_wrong_everything_happens_once() {
     let seeds = std::env::var("UC_SEEDS").map_or(SEEDS, |text| text.parse().expect("a number"));
     let report = simulation::run_many(0, seeds, None, false);
-    println!("{}", report.tally);
+    print!("{}{}", report.tally, report.tally.evidence());
     if let Some(broken) = report.broken.first() {
         println!("{}", simulation::trace(broken.seed).0.join("\n"));
         panic!("seed {}: {}", broken.seed, broken.what);

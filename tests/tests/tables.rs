@@ -127,5 +127,5 @@ fn the_ledger_answers_as_the_tables_say() {
     let mut cases = script::cases();
     let full = |case: &Case| case.lines.iter().any(|line| line.contains("!limit entry"));
     cases.retain(|case| !full(case));
-    check_all(&cases, |_| Stored::new());
+    check_all("the ledger", &cases, |_| Stored::new());
 }

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     let time = arguments.minutes.map(|minutes| Duration::from_secs(60 * minutes));
     let seeds = arguments.seeds.unwrap_or(if time.is_some() { u64::MAX } else { 10_000 });
     let report = simulation::run_many(arguments.seed, seeds, time, arguments.go_on);
-    print!("{}", report.tally);
+    print!("{}{}", report.tally, report.tally.evidence());
     println!("{:>12.1?}  taken", started.elapsed());
     let Some(first) = report.broken.first() else { return ExitCode::SUCCESS };
     if arguments.go_on {

@@ -98,6 +98,17 @@ impl Tally {
         self.events[event as usize]
     }
 
+    /// The same for `cargo evidence`, a line for each thing that goes wrong.
+    pub fn evidence(&self) -> String {
+        let events = [Event::Asked, Event::Acknowledged, Event::Landed, Event::Verified];
+        let events = events.map(|event| format!("{} {}", self.events(event), event.name()));
+        let first = format!("{} seeds, {}", self.seeds, events.join(", "));
+        let faults = Fault::ALL.iter();
+        let faults = faults.map(|fault| format!("{} {}", self.faults(*fault), fault.name()));
+        let lines = std::iter::once(first).chain(faults);
+        lines.map(|line| format!("evidence: simulation: {line}\n")).collect::<Vec<_>>().concat()
+    }
+
     /// Adds what others have seen.
     pub fn add(&mut self, other: &Self) {
         self.seeds += other.seeds;

@@ -73,7 +73,7 @@ impl Machine for Direct {
 
 #[test]
 fn cases() {
-    check_all(&script::cases(), |_| Direct::new());
+    check_all("the state machine", &script::cases(), |_| Direct::new());
 }
 
 fn grant_of_1(from_millis: i64, until_millis: i64) -> Command {

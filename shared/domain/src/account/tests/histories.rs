@@ -3,6 +3,8 @@
 //! `PROPTEST_CASES` says how many (256 where it does not; crowded ones and those that are settled
 //! twice are a quarter), so that they can run for hours.
 
+use std::cell::Cell;
+
 use proptest::prelude::*;
 
 use super::model::{Changes, Event, Model, Totals, What, World, target_name};
@@ -349,29 +351,54 @@ fn config(part: u32) -> ProptestConfig {
     ProptestConfig { cases: config.cases.div_ceil(part), failure_persistence: None, ..config }
 }
 
-proptest! {
-    #![proptest_config(config(1))]
+/// How much was checked, for `cargo evidence`.
+#[derive(Default)]
+struct Checked {
+    histories: Cell<u64>,
+    entries: Cell<u64>,
+}
 
-    #[test]
-    fn histories_agree_with_the_model(history in history(step(Just(1)), 25)) {
-        check(&history);
+impl Checked {
+    fn count(&self, last: &AccountState) {
+        self.histories.update(|histories| histories + 1);
+        self.entries.update(|entries| entries + last.seq());
+    }
+
+    fn tell(&self, what: &str) {
+        let (histories, entries) = (self.histories.get(), self.entries.get());
+        println!("evidence: model: {histories} {what}, {entries} entries checked one by one");
     }
 }
 
-proptest! {
-    #![proptest_config(config(4))]
+#[test]
+fn histories_agree_with_the_model() {
+    let checked = Checked::default();
+    proptest!(config(1), |(history in history(step(Just(1)), 25))| {
+        checked.count(&check(&history).0);
+    });
+    checked.tell("random histories");
+}
 
-    #[test]
-    fn crowded_histories_agree_with_the_model(history in crowded_history()) {
-        check(&history);
-    }
+#[test]
+fn crowded_histories_agree_with_the_model() {
+    let checked = Checked::default();
+    proptest!(config(4), |(history in crowded_history())| {
+        checked.count(&check(&history).0);
+    });
+    checked.tell("histories of crowded accounts");
+}
 
-    #[test]
-    fn settling_in_two_steps_is_settling_in_one(
-        mut history in prop_oneof![3 => history(step(1..4_usize), 12).boxed(), 1 => crowded_history().boxed()],
+#[test]
+fn settling_in_two_steps_is_settling_in_one() {
+    let checked = Checked::default();
+    proptest!(config(4), |(
+        mut history in prop_oneof![
+            3 => history(step(1..4_usize), 12).boxed(),
+            1 => crowded_history().boxed(),
+        ],
         ends in prop::collection::vec((1..20_i64, 0..3_u32, 1..9_i64), 0..4),
         (first, second) in (-2..30_i64, prop_oneof![0..30_i64, Just(7 * DAY), Just(7 * DAY + 1)]),
-    ) {
+    )| {
         // What rolls over is named by the step in which it does.
         let rolling = ends.into_iter().map(|(until, least, after)| Step::Grant(Granted {
             amount: Credits::from_whole(2),
@@ -384,6 +411,7 @@ proptest! {
         }));
         history.push((0, rolling.map(|step| (false, step)).collect()));
         let (state, model) = check(&history);
+        checked.count(&state);
         let first = state.settled_at().saturating_add_millis(first);
         let second = first.saturating_add_millis(second);
         let settle = |state: &AccountState, at| Draft::open(state, at).finish();
@@ -410,7 +438,8 @@ proptest! {
             let at = at.max(state.settled_at());
             check_state(&model.at(at), &state.settled(at));
         }
-    }
+    });
+    checked.tell("histories settled twice");
 }
 
 /// What was found wrong once.

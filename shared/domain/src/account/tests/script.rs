@@ -72,13 +72,14 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// Runs cases, each with a machine of its own, and says all that is not as expected.
-pub fn check_all<M: Machine>(cases: &[Case], mut machine: impl FnMut(&Case) -> M) {
+/// Runs cases, each with a machine of its own, and says all that is not as expected. `by`: what the
+/// machines are, for `cargo evidence`.
+pub fn check_all<M: Machine>(by: &str, cases: &[Case], mut machine: impl FnMut(&Case) -> M) {
     let failed = cases.iter().filter_map(|case| check(case, &mut machine(case)).err());
     let failed: Vec<String> = failed.collect();
     assert!(failed.is_empty(), "{} cases failed\n{}", failed.len(), failed.join("\n"));
     let lines = cases.iter().map(|case| case.lines.len()).sum::<usize>();
-    println!("{} cases of {lines} lines", cases.len());
+    println!("evidence: tables: {} cases answered by {by}, {lines} lines", cases.len());
 }
 
 /// Runs a case up to the first line that is not as expected.
