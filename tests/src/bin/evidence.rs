@@ -181,7 +181,16 @@ fn simulation(arguments: &Arguments) -> io::Result<Run> {
 fn mutation() -> io::Result<Run> {
     let tool = tool("cargo-mutants")?;
     let mut command = Command::new(tool);
-    command.args(["mutants", "--output", CACHE, "--no-shuffle", "--colors", "never"]);
+    command.args([
+        "mutants",
+        "--gitignore",
+        "true",
+        "--output",
+        CACHE,
+        "--no-shuffle",
+        "--colors",
+        "never",
+    ]);
     // Few: every mutant runs them.
     command.env("PROPTEST_CASES", "32");
     let mut run = listen(&mut command)?;

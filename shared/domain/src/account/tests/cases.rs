@@ -3,8 +3,9 @@
 use super::script::{Machine, check_all};
 use super::{check_entry, script, timestamp};
 use crate::account::{
-    AccountState, Allowed, Charge, Command, Draft, GrantId, GrantRequest, MAX_COMMANDS, MAX_GRANTS,
-    MAX_OTHER_GRANTS, Operation, OperationId, Origin, Overuse, Rejection, Settings, Source,
+    AccountState, Allowed, Charge, Command, Draft, GrantId, GrantRequest, HoldRequest,
+    MAX_COMMANDS, MAX_GRANTS, MAX_OTHER_GRANTS, Operation, OperationId, Origin, Overuse, Rejection,
+    Settings, Source,
 };
 use crate::{Credits, Timestamp};
 
@@ -195,6 +196,27 @@ fn new_work_is_allowed_while_there_is_something_to_spend() {
         check(overuse, "0.000001", 0, 0, Allowed::Yes);
         check(overuse, "1000000000000000", 9, 0, Allowed::Yes);
     }
+}
+
+/// At the end of time nothing can be reserved: such a hold would have ended as it begins.
+#[test]
+fn a_hold_ends_later_than_it_begins() {
+    let check = |before_the_end: i64, expected: Result<(), Rejection>| {
+        let now = Timestamp::MAX.saturating_add_millis(-before_the_end);
+        let settings = Settings { credit_line: Credits::from_whole(9), ..Settings::default() };
+        let mut draft = Draft::open(&AccountState::new(settings), now);
+        let hold = Command::Hold(HoldRequest {
+            credits: Credits::from_whole(1),
+            millis: 5,
+            partial: false,
+            ratio_version: None,
+            price_group: None,
+        });
+        let answer = draft.apply(Origin::System, &hold).map(|_| ());
+        assert_eq!(answer, expected, "{before_the_end} ms before the end");
+    };
+    check(1, Ok(()));
+    check(0, Err(Rejection::Invalid("time ends before the hold")));
 }
 
 /// Reading settles in memory and is no entry.
