@@ -62,6 +62,24 @@ impl Asked {
     }
 }
 
+/// Reads a body as a charge, as a message and as a batch.
+#[cfg(fuzzing)]
+pub(crate) fn read_anyhow(body: &[u8], now: Timestamp) {
+    let (account, key) = ("acme".parse().expect("an id"), "k".parse().expect("a key"));
+    if let Ok(charge) = uc_http::parse_strict::<ChargeRequest>(body) {
+        let _ = Prepared::read(&account, key, charge, now, OnUnpriced::Refuse, None);
+    }
+    if let Ok(operation) = uc_http::parse_strict::<Value>(body) {
+        let _ = Asked::read(operation.value, now, OnUnpriced::Park);
+    }
+    if let Ok(batch) = uc_http::parse_strict::<BatchRequest>(body) {
+        let _ = twice(&batch.body.operations);
+        for operation in batch.body.operations {
+            let _ = Asked::read(operation, now, OnUnpriced::Refuse);
+        }
+    }
+}
+
 /// Takes a field out of an operation.
 fn take<T: serde::de::DeserializeOwned>(
     fields: &mut serde_json::Map<String, Value>,

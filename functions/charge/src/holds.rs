@@ -215,6 +215,34 @@ fn read_items(items: Vec<EstimateItem>) -> Result<Vec<AskedItem>, Problem> {
     items.into_iter().enumerate().map(read).collect()
 }
 
+/// Reads what to capture, and whether it is the last of its hold.
+fn read_capture(mut body: Value) -> Result<(ChargeRequest, bool), Problem> {
+    let last = match body.as_object_mut().and_then(|fields| fields.remove(FINAL)) {
+        None => true,
+        Some(Value::Bool(last)) => last,
+        Some(_) => return Err(Problem::invalid_field("/final", "true or false")),
+    };
+    Ok((parse_typed(&body)?, last))
+}
+
+/// Reads a body as what to hold, to capture, to extend and to void.
+#[cfg(fuzzing)]
+pub(crate) fn read_anyhow(body: &[u8], now: uc_domain::Timestamp) {
+    if let Ok(hold) = uc_http::parse_strict::<CreateHold>(body) {
+        let _ = hold.body.items.map(read_items);
+        let _ = hold.body.ttl_seconds.map(millis);
+    }
+    if let Ok((charge, last)) =
+        uc_http::parse_strict(body).and_then(|body: StrictJson<Value>| read_capture(body.value))
+    {
+        let key = "k".parse().expect("a key");
+        let hold = HoldId(uc_domain::account::OperationId { seq: 1, position: 0 });
+        let _ = Prepared::capture(key, [0; 16], charge, now, hold, last);
+    }
+    let _ = uc_http::parse_strict::<ExtendHold>(body);
+    let _ = uc_http::parse_strict::<VoidHold>(body);
+}
+
 fn millis(seconds: u32) -> Result<i64, Problem> {
     if (1..=MAX_TTL).contains(&seconds) {
         return Ok(i64::from(seconds) * 1_000);
@@ -345,13 +373,7 @@ async fn capture_hold(
     let hold = hold_of(&path)?;
     let route = format!("/v1/accounts/{account}/holds/{hold}/capture");
     let fingerprint = fingerprint("POST", &route, &request.value);
-    let mut body = request.value;
-    let last = match body.as_object_mut().and_then(|fields| fields.remove(FINAL)) {
-        None => true,
-        Some(Value::Bool(last)) => last,
-        Some(_) => return Err(Problem::invalid_field("/final", "true or false")),
-    };
-    let charge: ChargeRequest = parse_typed(&body)?;
+    let (charge, last) = read_capture(request.value)?;
     let now = deps.ledger.now();
     let capture = Prepared::capture(key, fingerprint, charge, now, hold, last)?;
     // The table in force is the one that the hold promised, but for the rare hold that was opened

@@ -50,6 +50,14 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     described
 }
 
+/// Reads a body as each of the routes does, up to what needs an account: see `tests/fuzz`.
+#[cfg(fuzzing)]
+pub fn read_anyhow(body: &[u8], now: uc_domain::Timestamp) {
+    batch::read_anyhow(body, now);
+    holds::read_anyhow(body, now);
+    refunds::read_anyhow(body);
+}
+
 /// The function's router in a deployment.
 pub fn router(deployment: &Deployment) -> Router {
     let deps = Deps::new(deployment);

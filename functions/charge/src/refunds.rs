@@ -41,6 +41,12 @@ struct CreateRefund {
     metadata: Option<BTreeMap<String, String>>,
 }
 
+/// Reads a body as what to refund.
+#[cfg(fuzzing)]
+pub(crate) fn read_anyhow(body: &[u8]) {
+    let _ = uc_http::parse_strict::<CreateRefund>(body);
+}
+
 problems!(
     RefundProblems = IdempotencyKeyMissing,
     AccountNotFound,

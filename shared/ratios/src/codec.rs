@@ -11,6 +11,8 @@
 //! Compression is DEFLATE: measured on 4,500 models, Brotli saves a tenth of the chunks and Zstandard
 //! none, and either would add its decoder to every function.
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod group;
 mod pack;
 mod share;

@@ -19,6 +19,8 @@ mod register;
 mod secrets;
 mod ssm;
 
+#[cfg(fuzzing)]
+pub use codec::fuzzing;
 pub use codec::{Hash, MAX_CHUNKS, PackError, Storage};
 pub use draft::{DraftError, DraftInfo, Drafts, MAX_DRAFT, NewDraft};
 pub use parameters::{GET_LIMIT, Parameter, ParameterError, ParameterStore, VALUE_LIMIT};

@@ -65,25 +65,30 @@ pub fn pack(table: &RatioTable, borders: &[String]) -> Result<Parts, PackError> 
     let chunks: Vec<Vec<u8>> =
         groups.iter().flat_map(|group| group.bytes.chunks(PART)).map(<[u8]>::to_vec).collect();
 
-    let mut hashes = Vec::with_capacity(chunks.len() * 32);
-    for chunk in &chunks {
-        hashes.extend_from_slice(&hash(chunk));
-    }
-    let mut manifest = Encoder::new(Vec::new());
-    manifest
-        .u8(FORMAT)
-        .and_then(|e| e.bytes(&deflate(&head(table))))
-        .and_then(|e| e.bytes(&hashes))
-        .expect("writing to memory does not fail");
-    let manifest = manifest.into_writer();
+    let manifest = manifest(FORMAT, &deflate(&head(table)), &chunks);
     if manifest.len() > PART {
         return Err(PackError::Head);
     }
     Ok(Parts { manifest, chunks })
 }
 
+/// The part that lists the others.
+pub(super) fn manifest(format: u8, head: &[u8], chunks: &[Vec<u8>]) -> Vec<u8> {
+    let mut hashes = Vec::with_capacity(chunks.len() * 32);
+    for chunk in chunks {
+        hashes.extend_from_slice(&hash(chunk));
+    }
+    let mut manifest = Encoder::new(Vec::new());
+    manifest
+        .u8(format)
+        .and_then(|e| e.bytes(head))
+        .and_then(|e| e.bytes(&hashes))
+        .expect("writing to memory does not fail");
+    manifest.into_writer()
+}
+
 /// What is not of one model, as JSON.
-fn head(table: &RatioTable) -> Vec<u8> {
+pub(super) fn head(table: &RatioTable) -> Vec<u8> {
     let features: BTreeMap<_, _> = table
         .features()
         .map(|(name, dimensions)| (name, BTreeMap::from([("dimensions", dimensions)])))
@@ -189,7 +194,7 @@ fn encode(models: &[&Model], range: &Range<usize>) -> Vec<u8> {
     deflate(&group::encode(&models[range.clone()]))
 }
 
-fn deflate(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn deflate(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
     encoder
         .write_all(bytes)
