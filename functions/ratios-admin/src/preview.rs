@@ -8,13 +8,13 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use uc_domain::account::{Detail, OperationId, RatedItem, Settings};
+use uc_domain::account::{Detail, OperationId, Settings};
 use uc_domain::ratios::{
-    Comparison, Conditions, CreditPrice, ExactMoney, Line, Margin, ModelPreview, Parameters, Rated,
-    Ratio, RatioTable, Side, TableDiff, Totals, UsageTotals,
+    Comparison, CreditPrice, ExactMoney, Margin, ModelPreview, Rated, Ratio, RatioTable, Side,
+    TableDiff, Totals, UsageTotals,
 };
 use uc_domain::{AccountId, Credits, Quantity, Timestamp};
-use uc_http::items::{Item, REQUESTS, UsageOf};
+use uc_http::items::{self, Item, UsageOf};
 use uc_http::scope::RatiosAdmin;
 use uc_http::{
     Access, Code, FieldError, LargeJson, Limit, Page, Problem, RequestLog, Scope, openapi,
@@ -130,8 +130,6 @@ struct Used {
     item: usize,
     /// What was used; or why that is not known.
     usage: Result<UsageOf, Problem>,
-    /// Why that may not be all of it.
-    doubt: Option<&'static str>,
     at: Timestamp,
 }
 
@@ -406,8 +404,8 @@ problems!(
 /// What another table would mean: each model's prices and margins before and after, and what usage
 /// would have cost and earned. Nothing is stored.
 ///
-/// Of an account's charges the quantities are known, and the parameters since the journal keeps
-/// them. Charges from before, and what else is not known, are listed as `approximate`.
+/// Of an account's charges the quantities and the parameters are known; what is not is listed as
+/// `approximate`.
 #[utoipa::path(
     post,
     path = "/v1/ratios/preview",
@@ -580,7 +578,7 @@ fn given(usage: &Value, now: Timestamp) -> Result<Vec<Used>, Problem> {
             // A response without usage, say: nothing that either table could price.
             usage => {
                 let at = occurred_at.unwrap_or(now);
-                Ok(Used { operation: None, item, usage, doubt: None, at })
+                Ok(Used { operation: None, item, usage, at })
             }
         }
     };
@@ -621,9 +619,9 @@ async fn charged(
             for (item, rated) in items.iter().enumerate() {
                 view.charged = view.charged.checked_add(rated.credits).ok_or_else(over_limit)?;
                 // Of an item that used nothing there is no line to tell the model.
-                let Some((usage, doubt)) = usage_of(rated) else { continue };
+                let Some(usage) = UsageOf::of_charged(rated).transpose() else { continue };
                 let at = occurred_at.unwrap_or(at);
-                used.push(Used { operation: Some(id), item, usage, doubt, at });
+                used.push(Used { operation: Some(id), item, usage, at });
             }
         }
         match operations.next {
@@ -632,88 +630,6 @@ async fn charged(
         }
     }
     Ok((used, view))
-}
-
-/// The journal did not keep a charge's parameters from the beginning.
-const NO_PARAMETERS: &str = "the charge is from before parameters were kept: of them only those \
-                             are known that the rows which priced it asked for";
-/// A response is of one request, which has a fee in one table and had none when it was charged.
-const NO_REQUESTS: &str = "a table has a price of requests, which the charge did not count";
-
-/// What was used, and why that may not be all of it: of several requests those are told apart whose
-/// rows differed. `None` where nothing was.
-fn usage_of(rated: &RatedItem) -> Option<(Result<UsageOf, Problem>, Option<&'static str>)> {
-    let id = rated.lines.first()?.model();
-    let mut requests: Vec<(&str, Vec<&Line>)> = Vec::new();
-    for line in &rated.lines {
-        let fits = |(model, lines): &&mut (&str, Vec<&Line>)| {
-            *model == line.model() && lines.iter().all(|l| l.dimension() != line.dimension())
-        };
-        match requests.iter_mut().find(fits) {
-            Some((_, lines)) => lines.push(line),
-            None => requests.push((line.model(), vec![line])),
-        }
-    }
-    let mut sum: Option<UsageOf> = None;
-    let mut doubt = None;
-    for (model, lines) in requests {
-        // The same request by another table: its name may lead elsewhere there, or nowhere.
-        let name = rated.matched.as_ref().filter(|_| model == id).map(|matched| &*matched.name);
-        let name = name.unwrap_or(model);
-        let usage = match request_of(name, &lines, &rated.parameters) {
-            Ok((usage, unsure)) => {
-                doubt = doubt.or(unsure);
-                usage
-            }
-            Err(problem) => return Some((Err(problem), None)),
-        };
-        sum = Some(match sum {
-            Some(sum) => sum.and(usage),
-            None => usage,
-        });
-    }
-    sum.map(|sum| (Ok(sum), doubt))
-}
-
-/// What was used in one request, by its lines and the parameters that were kept; and why that may
-/// not be all of it.
-fn request_of(
-    model: &str,
-    lines: &[&Line],
-    kept: &Parameters,
-) -> Result<(UsageOf, Option<&'static str>), Problem> {
-    let mut usage = BTreeMap::<String, Quantity>::new();
-    let mut add = |dimension: &str, quantity: Quantity| {
-        if quantity.is_zero() {
-            return Ok(());
-        }
-        let sum = usage.entry(dimension.to_owned()).or_default();
-        *sum = sum.checked_add(quantity).ok_or_else(over_limit)?;
-        Ok::<_, Problem>(())
-    };
-    let mut parameters = kept.clone();
-    let mut doubt = None;
-    for line in lines {
-        let mut own = line.quantity();
-        for (dimension, part) in line.parts() {
-            own = own.checked_sub(*part).unwrap_or_default();
-            add(dimension, *part)?;
-        }
-        add(line.dimension(), own)?;
-        for (name, value) in line.rate().when().into_iter().flat_map(Conditions::equalities) {
-            if !parameters.contains_key(name) {
-                parameters.insert(name.clone(), value.clone());
-                doubt = Some(NO_PARAMETERS);
-            }
-        }
-    }
-    let item = Item {
-        model: Some(model.to_owned()),
-        usage: Some(usage),
-        parameters: Some(parameters),
-        ..Item::default()
-    };
-    Ok((item.read(String::new())?, doubt))
 }
 
 /// Prices usage by both tables.
@@ -725,7 +641,7 @@ fn compare(
     let mut totals = UsageTotals::default();
     let mut unpriced = Vec::new();
     let mut approximate = Vec::new();
-    for Used { operation, item, usage, doubt, at } in used {
+    for Used { operation, item, usage, at } in used {
         let rate = |side: &Side<'_>| {
             usage.as_ref().map_err(Problem::clone)?.rate(side.table, side.multiplier, at)
         };
@@ -733,11 +649,9 @@ fn compare(
             (Ok(from), Ok(to)) => {
                 totals.add(comparison, &from, &to).map_err(|_| over_limit())?;
                 let sides = [(&comparison.from, &from), (&comparison.to, &to)];
-                let uncounted = sides.iter().any(|(side, rated)| {
-                    side.table.model(&rated.model).is_some_and(|model| model.prices(REQUESTS))
-                        && rated.lines.iter().all(|line| line.dimension() != REQUESTS)
-                });
-                let reason = doubt.or(uncounted.then_some(NO_REQUESTS));
+                let reason = sides
+                    .into_iter()
+                    .find_map(|(side, rated)| items::doubt_of_charged(side.table, rated));
                 if let (Some(operation), Some(reason)) = (operation, reason) {
                     let operation = operation.to_string();
                     approximate.push(Approximate { operation, item, reason });
@@ -767,46 +681,3 @@ fn compare(
 }
 
 uc_http::operations!(Deps; preview_ratios);
-
-#[cfg(test)]
-mod tests {
-    use uc_domain::ratios::{Line, Multiplier, Parameters, Per, Rate};
-
-    use super::*;
-
-    fn parameters(text: &str) -> Parameters {
-        let pair = |pair: &str| pair.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned()));
-        text.split_whitespace().filter_map(pair).collect()
-    }
-
-    /// What is known of the parameters of a charge that kept `kept` and was priced by a row with
-    /// the conditions `when`.
-    #[test]
-    fn parameters_of_charges() {
-        let check = |kept: &str, when: &str, known: &str, doubt: Option<&str>| {
-            let when = Some(when).filter(|when| !when.is_empty());
-            let when = when.map(|when| Conditions::from_text(when).unwrap());
-            let rate = Rate::new("1".parse().unwrap(), Per::ONE, when).unwrap();
-            let quantity = Quantity::from_whole(3).unwrap();
-            let rated = RatedItem {
-                lines: vec![
-                    Line::new("m".into(), "pages".into(), quantity, rate, Multiplier::ONE).unwrap(),
-                ],
-                credits: Credits::ZERO,
-                minimum_applied: false,
-                matched: None,
-                parameters: parameters(kept),
-            };
-            let (usage, doubted) = usage_of(&rated).unwrap();
-            assert_eq!(usage.unwrap().parameters(), parameters(known), "{kept}");
-            assert_eq!(doubted, doubt, "{kept}");
-        };
-        let batch = r#"{"service_class":"batch"}"#;
-        check("", "", "", None);
-        // No row asked for these when they were charged; another table's may.
-        check("service_class=batch size=1x1", "", "service_class=batch size=1x1", None);
-        check("service_class=batch size=1x1", batch, "service_class=batch size=1x1", None);
-        // Without the row's own, they are from before any were kept.
-        check("", batch, "service_class=batch", Some(NO_PARAMETERS));
-    }
-}

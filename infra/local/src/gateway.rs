@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -219,27 +219,28 @@ impl Gateway {
         let Some(host) = host else {
             return message(StatusCode::BAD_REQUEST, "Bad Request");
         };
-        let event = event(parts, host, &path, &body, peer, route, &parameters);
         let function = &self.functions[&route.function];
-        let invoked = function.invoke(Bytes::from(event.to_string()));
-        match tokio::time::timeout(TIMEOUT, invoked).await {
-            Err(_) => {
-                tracing::error!(function = function.name(), "no answer in time");
-                message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
+        let answered = async {
+            let event = event(parts, host, &path, &body, peer, route, &parameters);
+            match function.invoke(Bytes::from(event.to_string())).await {
+                Err(error) => {
+                    tracing::error!(function = function.name(), %error, "the function failed");
+                    message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+                }
+                Ok(answer) => response(&answer).unwrap_or_else(|reason| {
+                    tracing::error!(
+                        function = function.name(),
+                        reason,
+                        "not an answer to an HTTP request"
+                    );
+                    message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+                }),
             }
-            Ok(Err(error)) => {
-                tracing::error!(function = function.name(), %error, "the function failed");
-                message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
-            }
-            Ok(Ok(answer)) => response(&answer).unwrap_or_else(|reason| {
-                tracing::error!(
-                    function = function.name(),
-                    reason,
-                    "not an answer to an HTTP request"
-                );
-                message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
-            }),
-        }
+        };
+        in_time(TIMEOUT, answered).await.unwrap_or_else(|| {
+            tracing::error!(function = function.name(), "no answer in time");
+            message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
+        })
     }
 
     /// What only a local stack answers; `None` for everything else.
@@ -375,6 +376,14 @@ fn shape(route: &Route) -> impl Iterator<Item = Option<&str>> {
 /// The name in a `{name}` segment.
 fn parameter(segment: &str) -> Option<&str> {
     segment.strip_prefix('{')?.strip_suffix('}')
+}
+
+/// What comes of it within a time. Later answers are none, although functions that compute may have
+/// kept the timer from firing.
+async fn in_time<T>(limit: Duration, answered: impl Future<Output = T>) -> Option<T> {
+    let started = Instant::now();
+    let answer = tokio::time::timeout(limit, answered).await.ok()?;
+    (started.elapsed() <= limit).then_some(answer)
 }
 
 /// The route for a decoded path, with its parameters. A literal segment goes before a parameter, the
@@ -637,4 +646,19 @@ fn access_log_time(now: OffsetDateTime) -> String {
 fn trace_id(now: OffsetDateTime) -> String {
     let random = Uuid::new_v4().simple().to_string();
     format!("Root=1-{:08x}-{}", now.unix_timestamp(), &random[..24])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn late_answers_are_none() {
+        let limit = Duration::from_millis(100);
+        assert_eq!(in_time(limit, async { 1 }).await, Some(1));
+        assert_eq!(in_time(limit, std::future::pending::<u8>()).await, None);
+        // It never yields: the timer has no chance.
+        let computing = async { std::thread::sleep(2 * limit) };
+        assert_eq!(in_time(limit, computing).await, None);
+    }
 }

@@ -1,6 +1,7 @@
 //! `cargo local`: reads the command line and does what it says.
 
 use std::error::Error;
+use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -15,6 +16,9 @@ use uc_local::ssm::Quotas;
 use uc_local::stack::{self, Options};
 use uc_local::{banner, commands, journal, schema, seed, ssm, wiring};
 
+/// Threads for requests at least.
+const MIN_THREADS: usize = 4;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // What a function logs as an error is worth a line; the embedded store's warnings are not.
@@ -22,7 +26,10 @@ fn main() -> ExitCode {
         .with_max_level(tracing::Level::ERROR)
         .with_writer(std::io::stderr)
         .init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    // Functions compute on these threads: some are left to answer others, and to keep time.
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).max(MIN_THREADS);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let done = runtime.map_err(Into::into).and_then(|runtime| {
         runtime.block_on(async {
             match cli.command {

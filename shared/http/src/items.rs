@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
+use uc_domain::account::RatedItem;
 use uc_domain::providers::{ResponseUsage, canonical_name, names_of, usage_from_response};
 use uc_domain::ratios::{
-    Multiplier, Parameters, Rated, RatioTable, Request, Usage, is_model_name, is_name,
+    Line, Multiplier, Parameters, Rated, RatioTable, Request, Usage, is_model_name, is_name,
     is_parameter_value,
 };
 use uc_domain::{Quantity, Timestamp};
@@ -173,6 +174,42 @@ impl UsageOf {
         Self { requests: requests.collect(), pointer }
     }
 
+    /// What an item of a charge was priced for, to be priced by another table; `None` where nothing
+    /// was used, which leaves no line to tell the model.
+    ///
+    /// Several requests of one model are told apart where their rows differed. What was charged by
+    /// equal rows is one line, and so one request.
+    ///
+    /// # Errors
+    /// `limit_exceeded` where the sum of several lines is no quantity.
+    pub fn of_charged(charged: &RatedItem) -> Result<Option<Self>, Problem> {
+        let Some(first) = charged.lines.first() else { return Ok(None) };
+        let mut requests: Vec<(&str, Vec<&Line>)> = Vec::new();
+        for line in &charged.lines {
+            let fits = |(model, lines): &&mut (&str, Vec<&Line>)| {
+                *model == line.model() && lines.iter().all(|l| l.dimension() != line.dimension())
+            };
+            match requests.iter_mut().find(fits) {
+                Some((_, lines)) => lines.push(line),
+                None => requests.push((line.model(), vec![line])),
+            }
+        }
+        let read = |(model, lines): (&str, Vec<&Line>)| {
+            // The same request by another table: its name may lead elsewhere there, or nowhere.
+            let own = charged.matched.as_ref().filter(|_| model == first.model());
+            let name = own.map_or(model, |matched| &*matched.name);
+            Ok(RequestOf {
+                names: vec![name.to_owned()],
+                // What counted as a request is among the lines.
+                is_response: false,
+                usage: usage_of(&lines)?,
+                parameters: charged.parameters.clone(),
+            })
+        };
+        let requests = requests.into_iter().map(read).collect::<Result<_, Problem>>()?;
+        Ok(Some(Self { requests, pointer: String::new() }))
+    }
+
     /// What the prices of the first request may depend on: what the caller said, and the provider's
     /// response.
     pub fn parameters(&self) -> Parameters {
@@ -225,6 +262,41 @@ impl UsageOf {
         }
         Some((model, usage, &request.parameters))
     }
+}
+
+/// The quantities of a request's lines, each of which may be of parts of others.
+fn usage_of(lines: &[&Line]) -> Result<Usage, Problem> {
+    let mut usage = Usage::new();
+    let mut add = |dimension: &str, quantity: Quantity| {
+        if quantity.is_zero() {
+            return Ok(());
+        }
+        let sum = usage.entry(dimension.to_owned()).or_default();
+        let Some(more) = sum.checked_add(quantity) else {
+            let detail = format!("The charge's {dimension} add up to no quantity.");
+            return Err(Problem::new(Code::LimitExceeded, detail));
+        };
+        *sum = more;
+        Ok(())
+    };
+    for line in lines {
+        let mut own = line.quantity();
+        for (dimension, part) in line.parts() {
+            own = own.checked_sub(*part).unwrap_or_default();
+            add(dimension, *part)?;
+        }
+        add(line.dimension(), own)?;
+    }
+    Ok(usage)
+}
+
+/// Why a charge that is priced by another table may not be what its request would have cost there:
+/// the table prices requests, of which the charge counted none as its own table did not.
+pub fn doubt_of_charged(table: &RatioTable, rated: &Rated) -> Option<&'static str> {
+    let priced = table.model(&rated.model).is_some_and(|model| model.prices(REQUESTS));
+    let counted = rated.lines.iter().any(|line| line.dimension() == REQUESTS);
+    (priced && !counted)
+        .then_some("a table has a price of requests, which the charge did not count")
 }
 
 /// The multiplier of an account's price group.

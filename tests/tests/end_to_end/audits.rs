@@ -120,6 +120,9 @@ async fn a_charge_is_explained_by_the_table_of_its_day_and_rated_by_any_other() 
     let plain = use_model(&api, &account, &model, at_first.clone()).await;
     let batch = json!({"ratio_version": first, "parameters": {"service_class": "batch"}});
     let batch = use_model(&api, &account, &model, batch).await;
+    // A parameter that no row asks for yet.
+    let eu = json!({"ratio_version": first, "parameters": {"region": "eu"}});
+    let eu = use_model(&api, &account, &model, eu).await;
     let fixed = charge(&api, &account, "fixed", "1").send().await.expect(201)["operation"].clone();
     let second = publish(&api, by("80", "10", "90")).await;
     let third = publish(&api, |models| {
@@ -153,11 +156,11 @@ async fn a_charge_is_explained_by_the_table_of_its_day_and_rated_by_any_other() 
         landed(call).await
     };
     // By its own version: what it cost.
-    for operation in [&plain, &batch] {
+    for operation in [&plain, &batch, &eu] {
         let same = rerate(operation, json!({"ratio_version": first})).await.expect(200);
         assert_eq!((&same["difference"], &same["exact"]), (&json!("0"), &json!(true)), "{same}");
     }
-    // By another: that the plain one was no batch is known, as it would have cost less then.
+    // By another.
     let dearer = rerate(&plain, json!({"ratio_version": second})).await.expect(200);
     assert_eq!((&dearer["credits"], &dearer["difference"]), (&json!("90"), &json!("50")));
     assert_eq!(
@@ -167,7 +170,7 @@ async fn a_charge_is_explained_by_the_table_of_its_day_and_rated_by_any_other() 
     assert_eq!(dearer["items"][0]["lines"][0]["rate"]["credits"], "80");
     let batch_now = rerate(&batch, json!({"ratio_version": second})).await.expect(200);
     assert_eq!(batch_now["items"][0]["subtotal"], "10");
-    // A parameter that no row asked about then is not known.
+    // By rows for a parameter that none asked for then.
     let fourth = publish(&api, |models| {
         by("30", "10", "0")(models);
         models[&model]["ratios"].as_array_mut().unwrap().extend([
@@ -178,10 +181,10 @@ async fn a_charge_is_explained_by_the_table_of_its_day_and_rated_by_any_other() 
         ]);
     })
     .await;
-    let unsure = rerate(&plain, json!({"ratio_version": fourth})).await.expect(200);
-    assert_eq!((&unsure["credits"], &unsure["exact"]), (&json!("30"), &json!(false)));
-    assert_eq!(unsure["items"][0]["unknown"], json!(["region"]));
-    assert_eq!(unsure["items"][0]["range"], json!({"min": "30", "max": "33"}));
+    for (operation, credits) in [(&plain, "30"), (&batch, "10"), (&eu, "33")] {
+        let now = rerate(operation, json!({"ratio_version": fourth})).await.expect(200);
+        assert_eq!((&now["credits"], &now["exact"]), (&json!(credits), &json!(true)), "{now}");
+    }
     // A model that is not there any more.
     let gone = rerate(&plain, json!({"ratio_version": third})).await.expect(200);
     assert_eq!(gone["items"][0]["error"], "unknown_model");
@@ -197,7 +200,7 @@ async fn a_charge_is_explained_by_the_table_of_its_day_and_rated_by_any_other() 
         assert_eq!((answer.status, &*answer.code()), (status, code), "{body}");
     }
     let journal = super::stack::journal(&api, &account).await;
-    assert_eq!(journal.len(), 4, "nothing was written");
+    assert_eq!(journal.len(), 5, "nothing was written");
     own.stop().await;
 }
 
