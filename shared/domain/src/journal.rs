@@ -383,7 +383,7 @@ struct PackedItem {
     /// Absent: the request named the model by its id.
     #[n(3)]
     matched: Option<PackedMatched>,
-    /// Names and values. Absent: none, or written before they were kept.
+    /// Names and values. Absent: none.
     #[n(4)]
     parameters: Option<Vec<(u32, u32)>>,
 }

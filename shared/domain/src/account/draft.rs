@@ -87,9 +87,10 @@ impl Draft {
     /// of how many there are. The draft is then what it was before.
     pub fn apply(&mut self, origin: Origin, command: &Command) -> Result<OperationId, Rejection> {
         // The operation itself, and a second one: the expiry of a grant whose period is over, or the
-        // release of what a last capture left of its hold. And what rolls over.
+        // release of what a last capture left of its hold. And what rolls over, which may be over
+        // as well.
         let rolls_over = matches!(command, Command::Grant(request) if request.rollover.is_some());
-        let room = self.operations.len() + 2 + usize::from(rolls_over);
+        let room = self.operations.len() + if rolls_over { 4 } else { 2 };
         if self.commands == MAX_COMMANDS || room > MAX_OPERATIONS {
             return Err(Rejection::LimitExceeded("an entry carries at most 96 operations"));
         }

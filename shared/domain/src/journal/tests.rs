@@ -209,6 +209,35 @@ fn format_1_has_parameters() {
     assert_eq!(Entry::decode(&bytes), Ok(golden_parameters()));
 }
 
+/// An item has as many parameters, and a line as many parts, as the state machine lets through.
+#[test]
+fn names_of_an_item() {
+    let check = |line: &Line, names: &[(String, &str)], expected: Result<(), &str>| {
+        let names = names.iter().map(|(name, value)| (&**name, *value));
+        let parameters = parameters(&names.collect::<Vec<_>>());
+        let items = vec![RatedItem { parameters, ..item("1", vec![line.clone()]) }];
+        let mut draft = Draft::open(&AccountState::new(Settings::default()), day(0));
+        draft.apply(client(KEY), &Command::Charge(charge(items))).unwrap();
+        let entry = entry(draft);
+        let decoded = Entry::decode(&entry.encode()).map(|decoded| assert_eq!(decoded, entry));
+        let expected = expected.map_err(|text| EntryError::Malformed(text.into()));
+        assert_eq!(decoded, expected);
+    };
+    let names = |count: usize| (0..count).map(|n| (format!("name_{n}"), "x")).collect::<Vec<_>>();
+    let parts = |count: usize| {
+        let parts = (0..count).map(|n| (format!("part_{n}"), Quantity::from_whole(1).unwrap()));
+        line("m", "input_tokens", None, "1").with_parts(parts.collect()).unwrap()
+    };
+    check(&parts(0), &names(MAX_PARAMETERS), Ok(()));
+    check(&parts(0), &names(MAX_PARAMETERS + 1), Err("too many parameters"));
+    check(&parts(0), &names(MAX_PARAMETERS + 2), Err("too many parameters"));
+    check(&parts(0), &[("Size".into(), "x")], Err("parameter"));
+    check(&parts(0), &[("size".into(), "")], Err("parameter"));
+    check(&parts(MAX_LINES), &[], Ok(()));
+    check(&parts(MAX_LINES + 1), &[], Err("too many parts"));
+    check(&parts(MAX_LINES + 2), &[], Err("too many parts"));
+}
+
 #[test]
 fn other_formats_are_named() {
     let mut bytes = golden().encode();
@@ -632,6 +661,15 @@ fn unknown_and_impossible_operations_are_refused() {
         &|body| {
             let each = [posting(None, -Credits::MAX), posting(of_grant, Credits::MAX)];
             body.operations[0].postings = [each.clone(), each].concat();
+        },
+        "postings over 10^15",
+    );
+    // Not all of it together, and not of the grants: the debt alone.
+    check(
+        &|body| {
+            let half = Credits::from_micros(-Credits::MAX.micros() / 2).unwrap();
+            let debt = [posting(None, -Credits::MAX), posting(None, half)];
+            body.operations[0].postings = [&debt[..], &[posting(of_grant, Credits::MAX)]].concat();
         },
         "postings over 10^15",
     );

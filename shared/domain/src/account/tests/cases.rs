@@ -5,7 +5,7 @@ use super::{check_entry, script, timestamp};
 use crate::account::{
     AccountState, Allowed, Charge, Command, Draft, GrantId, GrantRequest, HoldRequest,
     MAX_COMMANDS, MAX_GRANTS, MAX_OTHER_GRANTS, Operation, OperationId, Origin, Overuse, Rejection,
-    Settings, Source,
+    Rollover, Settings, Source,
 };
 use crate::{Credits, Timestamp};
 
@@ -134,6 +134,31 @@ fn no_entry_has_more_operations_than_positions() {
     check(33, 1, 94);
     check(60, 0, 68);
     check(60, MAX_COMMANDS, 0);
+}
+
+/// What a missed period rolls over, and the end of that, are operations as well.
+#[test]
+fn no_entry_has_more_operations_where_credits_roll_over() {
+    let mut draft = Draft::open(&AccountState::new(Settings::default()), timestamp(0));
+    for index in (0..).take(60) {
+        draft.apply(Origin::System, &grant_of_1(1 + index, 200 + index)).unwrap();
+    }
+    let state = draft.finish().state;
+    let Command::Grant(missed) = grant_of_1(500, 501) else { unreachable!() };
+    let one = Credits::from_whole(1);
+    let rollover = Rollover { min: Credits::ZERO, max: one, expires_at: timestamp(600) };
+    let rolls_over = Command::Grant(GrantRequest { rollover: Some(rollover), ..missed });
+    for charges in 0..4 {
+        let mut draft = Draft::open(&state, timestamp(1_000));
+        for _ in 0..charges {
+            draft.apply(Origin::System, &charge_of(0)).unwrap();
+        }
+        while draft.apply(Origin::System, &rolls_over).is_ok() {}
+        let applied = draft.finish();
+        let (room, each) = (256 - 2 * 60 - charges, 4);
+        assert_eq!(applied.operations.len(), 256 - room % each);
+        check_entry(&state, &applied);
+    }
 }
 
 /// However much time has brought, there is room for the command that was asked.
