@@ -27,7 +27,8 @@ struct EraseQuery {
 /// What was erased.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ErasedView {
-    /// Journal entries whose personal data were erased by this call.
+    /// Journal entries, and requests that wait for their price, whose personal data were erased by
+    /// this call.
     erased: u64,
     /// What to send as `cursor` for the rest; null where all is done.
     next_cursor: Option<String>,
@@ -35,7 +36,8 @@ pub struct ErasedView {
 
 problems!(EraseProblems = AccountNotFound);
 
-/// Erases actors, descriptions, reasons and metadata of all operations of an account so far. What
+/// Erases actors, descriptions, reasons and metadata of all operations of an account so far, and of
+/// usage that waits for its price. What
 /// was charged and why stays, and so does the proof that nothing else was changed: an audit passes
 /// as before. It can't be undone, so it asks for `keys:admin`, which people hold who operate the
 /// deployment: a back end that gives credits must not be able to erase who they were for.
@@ -77,7 +79,7 @@ async fn erase_personal_data(
     let erased = deps.ledger.erase_private(account, after, LIMIT).await?;
     let next_cursor = erased.next.map(|next| encode_cursor(&list, &next.to_be_bytes()));
     let status = if next_cursor.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
-    Ok((status, Json(ErasedView { erased: erased.entries, next_cursor })))
+    Ok((status, Json(ErasedView { erased: erased.entries + erased.unrated, next_cursor })))
 }
 
 uc_http::operations!(Deps; erase_personal_data);

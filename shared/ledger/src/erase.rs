@@ -1,4 +1,5 @@
-//! Erasing the personal data beside an account's entries. The journal itself stays as it is.
+//! Erasing the personal data beside an account's entries and unrated usage. The journal itself stays
+//! as it is.
 
 use futures_util::future::try_join_all;
 use uc_domain::AccountId;
@@ -18,6 +19,8 @@ const AT_ONCE: usize = 25;
 pub struct Erased {
     /// Entries whose personal data are gone now and were there before.
     pub entries: u64,
+    /// Unrated usage of which the same is true.
+    pub unrated: u64,
     /// The last entry that was looked at, where there are more.
     pub next: Option<u64>,
 }
@@ -40,6 +43,9 @@ impl Ledger {
         let pk = keys::journal(account);
         let (_, to) = keys::seq_range();
         let mut erased = Erased::default();
+        if after == 0 {
+            erased.unrated = self.erase_unrated(account).await?;
+        }
         let (mut after, mut left) = (after, limit.max(1));
         loop {
             let query = Query {
@@ -68,6 +74,27 @@ impl Ledger {
             if left == 0 {
                 return Ok(Erased { next: Some(last), ..erased });
             }
+        }
+    }
+
+    async fn erase_unrated(&self, account: &AccountId) -> Result<u64, LedgerError> {
+        let mut erased = 0;
+        let mut after = None;
+        loop {
+            let page = self.unrated_page(Some(account), after.as_ref(), PAGE).await?;
+            let said = page.items.iter().filter(|(_, unrated)| !unrated.private.is_empty());
+            for (id, _) in said {
+                match self.store().remove(&keys::unrated(id), PRIVATE).await {
+                    Ok(()) => erased += 1,
+                    // It has been rated meanwhile.
+                    Err(StoreError::ConditionFailed) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            after = match page.next {
+                Some(next) => Some(next),
+                None => return Ok(erased),
+            };
         }
     }
 

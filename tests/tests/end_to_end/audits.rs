@@ -271,9 +271,16 @@ async fn personal_data_are_erased_and_the_audit_still_passes() {
             "metadata": {"chat": "7"}});
         api.post(&format!("{path}/charges")).key(key).json(&body).send().await.expect(201);
     }
+    let unpriced = json!({"model": "nobody/knows", "usage": {"input_tokens": 1}, "actor": "ada",
+        "on_unpriced": "park"});
+    let parked = api.post(&format!("{path}/charges")).key("p").json(&unpriced).send().await;
+    assert_eq!(parked.expect(202)["unrated"]["actor"], "ada");
     let before = api.get(&path).send().await.expect(200);
     let erased = api.delete(&format!("{path}/personal-data")).send().await.expect(200);
-    assert_eq!(erased, json!({"erased": 3, "next_cursor": null}), "two charges, a grant's reason");
+    let expected = json!({"erased": 4, "next_cursor": null});
+    assert_eq!(erased, expected, "two charges, a grant's reason, what waits for its price");
+    let unrated = api.get(&format!("/v1/unrated?account={account}")).send().await.expect(200);
+    assert!(unrated["items"][0].get("actor").is_none(), "{unrated}");
     let again = api.delete(&format!("{path}/personal-data")).send().await.expect(200);
     assert_eq!(again["erased"], 0);
 
