@@ -163,13 +163,14 @@ fn policies_name_what_they_allow() {
     assert!(statements.len() > wiring::descriptions().len());
     let mut actions = BTreeSet::new();
     for statement in statements {
-        // The journal is never changed: an update may name the personal data beside an entry alone.
+        // The journal is never changed: an update may name the personal data alone, beside an entry
+        // or beside usage that waits for its price.
         if texts(&statement["Action"]).contains(&"dynamodb:UpdateItem") {
             let condition = &statement["Condition"];
             let named = &condition["ForAllValues:StringEquals"]["dynamodb:Attributes"];
             assert_eq!(texts(named), ["pk", "sk", "x"], "{statement:?}");
             let keys = &condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
-            assert_eq!(texts(keys), ["A#*"], "{statement:?}");
+            assert_eq!(texts(keys), ["A#*", "U#*"], "{statement:?}");
             assert_eq!(texts(&statement["Action"]), ["dynamodb:UpdateItem"], "{statement:?}");
         }
         assert_eq!(statement["Effect"].as_str(), Some("Allow"), "{statement:?}");

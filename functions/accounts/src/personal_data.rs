@@ -37,10 +37,10 @@ pub struct ErasedView {
 problems!(EraseProblems = AccountNotFound);
 
 /// Erases actors, descriptions, reasons and metadata of all operations of an account so far, and of
-/// usage that waits for its price. What
-/// was charged and why stays, and so does the proof that nothing else was changed: an audit passes
-/// as before. It can't be undone, so it asks for `keys:admin`, which people hold who operate the
-/// deployment: a back end that gives credits must not be able to erase who they were for.
+/// usage that waits for its price. What was charged and why stays, and so does the proof that
+/// nothing else was changed: an audit passes as before. It can't be undone, so it asks for
+/// `keys:admin`, which people hold who operate the deployment: a back end that gives credits must
+/// not be able to erase who they were for.
 ///
 /// Answers 202 while there is more: send the same request with the cursor. The request without a
 /// cursor begins anew, which does no harm.
