@@ -1,14 +1,15 @@
 //! From an API Gateway event to the router and back.
 
 use std::convert::Infallible;
-use std::future::Future;
 
 use axum::Router;
 use axum::http::Uri;
-use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use axum::response::Response;
+use http_body_util::BodyExt;
+use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::tower::ServiceExt;
-use lambda_http::{Adapter, Error, LambdaEvent, Request, Service, service_fn};
+use lambda_http::{Body, Error, LambdaEvent, Request, RequestExt, service_fn};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
@@ -51,12 +52,33 @@ pub async fn run(router: Router) -> Result<(), Error> {
 /// decoded `?` would begin a query, `..` would leave the account that the route was chosen for, and
 /// a tab would vanish. Here the path becomes a URI path again, so that what a handler gets is what
 /// the gateway routed. A stage's name in front is taken off.
-pub fn invoke(
+///
+/// # Errors
+/// Never: what can go wrong is an answer.
+pub async fn invoke(
     router: Router,
     event: LambdaEvent<LambdaRequest>,
-) -> impl Future<Output = Result<impl Serialize, Infallible>> + Send {
-    // A router is always ready, and so is what only wraps it.
-    Adapter::from(router.map_request(restore)).call(set_aside(event))
+) -> Result<impl Serialize, Infallible> {
+    let LambdaEvent { payload, context } = set_aside(event);
+    let request = restore(Request::from(payload).with_lambda_context(context));
+    Ok(answer(router.oneshot(request).await?).await)
+}
+
+/// The answer as API Gateway takes it. `lambda_http` would go by the content type, for which it
+/// brings tables of every character set (150 KB); here text is what is UTF-8.
+async fn answer(response: Response) -> ApiGatewayV2httpResponse {
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.expect("bodies are in memory").to_bytes();
+    let mut answer = ApiGatewayV2httpResponse::default();
+    answer.status_code = parts.status.as_u16().into();
+    answer.headers = parts.headers;
+    answer.body = match String::from_utf8(bytes.into()) {
+        Ok(text) if text.is_empty() => None,
+        Ok(text) => Some(Body::Text(text)),
+        Err(error) => Some(Body::Binary(error.into_bytes())),
+    };
+    answer.is_base64_encoded = matches!(answer.body, Some(Body::Binary(_)));
+    answer
 }
 
 /// Puts the target where the conversion leaves it alone.
@@ -164,5 +186,24 @@ mod tests {
         check(default, "/v1/accounts/a/b", "", Value::Null).await;
         check(default, "", "", Value::Null).await;
         check(default, &format!("/{}", "x".repeat(70_000)), "", Value::Null).await;
+    }
+
+    #[tokio::test]
+    async fn answers_are_text_or_base64() {
+        async fn check(body: &'static [u8], expected: Value, is_base64: bool) {
+            let response = axum::http::Response::builder()
+                .status(207)
+                .header("content-type", "application/json")
+                .body(axum::body::Body::from(body))
+                .unwrap();
+            let answer = serde_json::to_value(answer(response).await).unwrap();
+            assert_eq!(answer["body"], expected);
+            assert_eq!(answer["isBase64Encoded"], is_base64);
+            assert_eq!(answer["statusCode"], 207);
+            assert_eq!(answer["headers"]["content-type"], "application/json");
+        }
+        check(b"{\"a\":\"\xc3\xbc\"}", json!("{\"a\":\"ü\"}"), false).await;
+        check(b"", Value::Null, false).await;
+        check(b"\x1f\x8b\x08", json!("H4sI"), true).await;
     }
 }
