@@ -1,7 +1,7 @@
 //! What another table would mean: prices and margins of each model, and what usage would have cost
 //! and earned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
@@ -271,9 +271,15 @@ struct Approximate {
 struct ChargesView {
     /// How many were looked at.
     charges: u16,
-    /// What their items cost when they were charged.
+    /// What their items cost when they were charged, by the ratios alone: as the totals have it.
     #[schema(value_type = openapi::Decimal)]
     charged: Credits,
+    /// What was taken for those: less, where a charge was capped or part of it was forgiven.
+    #[schema(value_type = openapi::Decimal)]
+    taken: Credits,
+    /// How much of that was given back since.
+    #[schema(value_type = openapi::Decimal)]
+    refunded: Credits,
     /// How many of them were of fixed credits: no table prices those.
     fixed: u16,
     /// When the oldest of them was.
@@ -594,11 +600,19 @@ async fn charged(
     let most = request.charges.unwrap_or(MAX_CHARGES);
     let mut used = Vec::new();
     let mut view = ChargesView::default();
+    // The newest come first, so a charge's refunds before it.
+    let mut refunds: HashMap<OperationId, Credits> = HashMap::new();
     let mut before = None;
     for _ in 0..MAX_PAGES {
         let operations = deps.ledger.transactions(account, before, PAGE).await?;
         for happened in operations.items {
             let (id, at) = (happened.operation.id, happened.operation.at);
+            let taken = -happened.operation.credits();
+            if let Detail::Refund { charge, refunded, .. } = happened.operation.detail {
+                // Each tells the sum of those before it.
+                refunds.entry(charge).or_insert(refunded);
+                continue;
+            }
             let (Detail::Charge { items, occurred_at, .. }
             | Detail::Capture { items, occurred_at, .. }) = happened.operation.detail
             else {
@@ -616,6 +630,11 @@ async fn charged(
             view.charges += 1;
             view.oldest = Some(at);
             view.fixed += u16::from(items.is_empty());
+            if !items.is_empty() {
+                let refunded = refunds.remove(&id).unwrap_or_default();
+                view.taken = view.taken.checked_add(taken).ok_or_else(over_limit)?;
+                view.refunded = view.refunded.checked_add(refunded).ok_or_else(over_limit)?;
+            }
             for (item, rated) in items.iter().enumerate() {
                 view.charged = view.charged.checked_add(rated.credits).ok_or_else(over_limit)?;
                 // Of an item that used nothing there is no line to tell the model.

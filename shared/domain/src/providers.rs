@@ -64,6 +64,7 @@ const PROVIDERS: &[Provider] = &[
     openrouter::PROVIDER,
     perplexity::PROVIDER,
     together::PROVIDER,
+    google::VERTEX_AI,
     xai::PROVIDER,
 ];
 
@@ -148,13 +149,23 @@ pub fn canonical_name(name: &str) -> Option<&'static str> {
     provider(name).map(|provider| provider.name)
 }
 
+/// Whose names count where the table has none of a provider's own: Google sells its models twice,
+/// by its Gemini API and by Vertex AI, some of them at different prices.
+const ELSE_OF: [(&str, &str); 1] = [(google::VERTEX_AI.name, google::PROVIDER.name)];
+
 /// The names to look for where a response of `provider`, by its own name, says that `model` answered,
 /// the most exact first: qualified by the provider, as two sell the same model at different prices,
 /// and as it is; then both without the collection it is in (`models/..`), as Google has it.
 pub fn names_of(provider: &str, model: &str) -> Vec<String> {
+    let also = ELSE_OF.iter().filter(|(own, _)| *own == provider).map(|(_, also)| *also);
+    let providers: Vec<&str> = iter::once(provider).chain(also).collect();
     let within = within_collection(model);
     let names = iter::once(model).chain(within);
-    names.flat_map(|name| [format!("{provider}/{name}"), name.to_owned()]).collect()
+    let of_name = |name: &str| {
+        let qualified = providers.iter().map(|provider| format!("{provider}/{name}"));
+        qualified.chain([name.to_owned()]).collect::<Vec<_>>()
+    };
+    names.flat_map(of_name).collect()
 }
 
 /// A model's name within the collection that is written before it: `models/..`,

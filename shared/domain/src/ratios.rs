@@ -611,10 +611,12 @@ impl RatioTable {
         }
     }
 
-    /// A model's minimum in a price group, rounded as sums are.
+    /// A model's minimum in a price group, at the scale of sums: up, as a minimum that is rounded
+    /// away is none.
     fn minimum(&self, model: &Model, multiplier: Multiplier) -> Credits {
+        let up = CreditRule::new(self.credit.scale(), Rounding::Up).expect("it is one's scale");
         Exact::of_credits(model.minimum(), multiplier)
-            .and_then(|exact| round(exact, self.credit))
+            .and_then(|exact| round(exact, up))
             .expect("a minimum is at most 10^9 and a multiplier below 10")
     }
 }

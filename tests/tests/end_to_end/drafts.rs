@@ -340,7 +340,15 @@ async fn a_preview_tells_what_usage_would_have_cost_and_earned() {
     thinking["usage"]["output_reasoning_tokens"] = json!(1_000);
     // Nor does priority cost more yet.
     thinking["parameters"] = json!({"service_class": "priority"});
-    charge(thinking).send().await.expect(201);
+    // Half of its 1,000 credits is taken, and some of that given back.
+    thinking["max_credits"] = json!("500");
+    let capped = charge(thinking).send().await.expect(201);
+    let capped = capped["operation"]["id"].as_str().unwrap();
+    for credits in ["20", "30"] {
+        let refund = json!({"credits": credits, "reason": "goodwill", "actor": "support"});
+        let call = api.post(&format!("/v1/accounts/{account}/charges/{capped}/refunds"));
+        call.key(&unique("refund")).json(&refund).send().await.expect(201);
+    }
     charge(json!({"items": [in_batch, item("e2e/gone", 1_000)]})).send().await.expect(201);
     charge(json!({"credits": "7", "description": "fixed"})).send().await.expect(201);
     grant(&api, &account, "5").await;
@@ -397,6 +405,7 @@ async fn a_preview_tells_what_usage_would_have_cost_and_earned() {
     let charges = &usage["charges"];
     assert_eq!((&charges["charges"], &charges["fixed"]), (&json!(3), &json!(1)));
     assert_eq!((&charges["charged"], &charges["complete"]), (&json!("2001"), &json!(true)));
+    assert_eq!((&charges["taken"], &charges["refunded"]), (&json!("1501"), &json!("50")));
 
     // Models: what changes, with margins.
     let kept = &view["items"].as_array().unwrap()[1];

@@ -264,7 +264,9 @@ async fn models_by_the_names_of_responses() {
     let name = "models/gemini-2.5-flash";
     let body = json!({"modelVersion": name, "usageMetadata": {"promptTokenCount": 1_000}});
     let item = json!({"model": name, "usage": {"input_tokens": 1_000}});
-    for item in [item, json!({"provider": "google", "provider_response": body})] {
+    // Google's Gemini API, and Vertex AI, of whose own prices this table has none.
+    let of = |provider: &str| json!({"provider": provider, "provider_response": body});
+    for item in [item, of("google"), of("vertex")] {
         let asked = json!({"items": [item]});
         let estimate = api.post("/v1/estimates").json(&asked).send().await.expect(200);
         let item = &estimate["items"][0];

@@ -561,7 +561,7 @@ mod tests {
             case(
                 BATCH,
                 json!({"custom_id": "a", "result": {"type": "expired"}}),
-                Missing("nothing was charged"),
+                Missing("its request failed, at no cost"),
             ),
             case(MESSAGES, json!({"usage": {}}), Missing("/usage/input_tokens")),
             case(MESSAGES, json!({"usage": {"output_tokens": 1}}), Missing("/usage/input_tokens")),

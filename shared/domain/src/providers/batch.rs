@@ -17,44 +17,69 @@ use super::{ProviderError, contradictory, missing};
 /// What `service_class` a batch is of.
 pub(super) const CLASS: &str = "batch";
 
-/// The response within a line; `None` where `body` is no line of a batch.
-pub(super) fn response<'a>(body: &Body<'a>) -> Result<Option<Body<'a>>, ProviderError> {
+/// What a line of a batch tells.
+enum Line<'a> {
+    /// What the request was answered.
+    Response(Body<'a>),
+    /// That the request was not.
+    Failed,
+    /// It is no line of a batch.
+    Other,
+}
+
+fn line<'a>(body: &Body<'a>) -> Result<Line<'a>, ProviderError> {
     let is_object = |field| body.get(field).is_some_and(Value::is_object);
     if body.text("custom_id").is_some() {
         for (holder, response) in [("response", "body"), ("result", "message")] {
             let Some(result) = body.object(holder)? else { continue };
-            return match result.object(response)? {
-                Some(response) => Ok(Some(response)),
-                None => Err(not_billed()),
-            };
+            let status = result.get("status_code").and_then(Value::as_u64);
+            if status.is_some_and(|status| status >= 400) {
+                return Ok(Line::Failed);
+            }
+            return Ok(result.object(response)?.map_or(Line::Failed, Line::Response));
         }
-        return if body.get("error").is_some() { Err(not_billed()) } else { Ok(None) };
+        return Ok(if body.get("error").is_some() { Line::Failed } else { Line::Other });
     }
-    if is_object("response") && (body.text("key").is_some() || is_object("request")) {
-        return body.object("response");
+    if body.text("key").is_none() && !is_object("request") {
+        return Ok(Line::Other);
     }
-    Ok(None)
+    match body.object("response")? {
+        Some(response) => Ok(Line::Response(response)),
+        None if is_object("error") => Ok(Line::Failed),
+        None => Ok(Line::Other),
+    }
 }
 
-/// The responses of an array of lines; `None` where it is of something else.
+/// The response within a line; `None` where `body` is no line of a batch.
+pub(super) fn response<'a>(body: &Body<'a>) -> Result<Option<Body<'a>>, ProviderError> {
+    match line(body)? {
+        Line::Response(response) => Ok(Some(response)),
+        Line::Failed => {
+            Err(missing("the line of a batch has no response: its request failed, at no cost"))
+        }
+        Line::Other => Ok(None),
+    }
+}
+
+/// The responses of an array of lines, without those that failed, of which there may be all but
+/// one; `None` where it is of something else.
 pub(super) fn responses<'a>(lines: &'a [Value]) -> Result<Option<Vec<Body<'a>>>, ProviderError> {
     let mut responses: Vec<Body<'a>> = Vec::new();
-    for (index, line) in lines.iter().enumerate() {
+    let mut are_lines = None;
+    for (index, value) in lines.iter().enumerate() {
         let pointer = format!("/{index}");
-        let line = line.as_object().map(|fields| Body::new(fields, pointer.clone()));
-        let response = match &line {
-            Some(line) => response(line)?,
-            None => None,
-        };
-        match response {
-            Some(response) if responses.len() == index => responses.push(response),
-            None if responses.is_empty() => {}
-            _ => return Err(contradictory(pointer, "lines of a batch stand among other things")),
+        let body = value.as_object().map(|fields| Body::new(fields, pointer.clone()));
+        let line = body.as_ref().map_or(Ok(Line::Other), line)?;
+        let is_line = !matches!(line, Line::Other);
+        if *are_lines.get_or_insert(is_line) != is_line {
+            return Err(contradictory(pointer, "lines of a batch stand among other things"));
+        }
+        if let Line::Response(response) = line {
+            responses.push(response);
         }
     }
+    if are_lines == Some(true) && responses.is_empty() {
+        return Err(missing("no line of the batch has a response: all failed, at no cost"));
+    }
     Ok(Some(responses).filter(|responses| !responses.is_empty()))
-}
-
-fn not_billed() -> ProviderError {
-    missing("the line of a batch has no response: its request failed and nothing was charged")
 }

@@ -52,12 +52,16 @@ use super::{
 
 pub(super) const PROVIDER: Provider = Provider {
     name: "google",
-    aliases: &["gemini", "vertex", "vertex_ai"],
+    aliases: &["gemini"],
     read,
     read_stream,
     #[cfg(test)]
     cases: tests::cases,
 };
+
+/// The same bodies, of models that may have other prices.
+pub(super) const VERTEX_AI: Provider =
+    Provider { name: "vertex_ai", aliases: &["vertex"], ..PROVIDER };
 
 /// One spelling of the counts.
 struct Names {

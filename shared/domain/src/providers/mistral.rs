@@ -48,7 +48,11 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
         return ocr(body, &usage);
     }
     let Some(usage) = body.object("usage")? else { return CHAT.read(body) };
-    let mut read = match usage.measure("prompt_audio_seconds")? {
+    // Of a prompt without sound the reference's own example has an empty object here.
+    let is_empty = |value: &Value| value.as_object().is_some_and(serde_json::Map::is_empty);
+    let heard = usage.get("prompt_audio_seconds").is_some_and(|seconds| !is_empty(seconds));
+    let seconds = if heard { usage.measure("prompt_audio_seconds")? } else { None };
+    let mut read = match seconds {
         Some(seconds) if !seconds.is_zero() => {
             let mut read = ResponseUsage::of(body);
             read.set(SERVICE_CLASS, body.parameter("service_tier", CHAT.standard_tiers)?);
@@ -181,6 +185,14 @@ mod tests {
                     "prompt_audio_seconds": null
                 }}),
                 Expected::Usage("mistral-embed: input_tokens 15"),
+            ),
+            case(
+                "https://docs.mistral.ai/api/endpoint/agents",
+                usage(json!({
+                    "prompt_tokens": 24, "completion_tokens": 27, "total_tokens": 51,
+                    "prompt_audio_seconds": {}
+                })),
+                Expected::Usage("m: input_tokens 24, output_tokens 27"),
             ),
             // The total has the tokens of the sound.
             case(

@@ -1166,7 +1166,16 @@ mod tests {
             ),
             case(BATCH, json!([line("a", chat(9)), chat(7)]), Contradictory("/1")),
             case(BATCH, json!([chat(7), line("a", chat(9))]), Contradictory("/1")),
-            case(BATCH, failed, Missing("nothing was charged")),
+            // What failed is not billed, and keeps nothing else from being.
+            case(
+                BATCH,
+                json!([failed, line("b", chat(7)), {
+                    "custom_id": "c", "response": {"status_code": 400, "body": {"error": {}}}
+                }]),
+                Usage("m: input_tokens 7, output_tokens 2 service_class=batch"),
+            ),
+            case(BATCH, json!([failed, failed]), Missing("all failed, at no cost")),
+            case(BATCH, failed, Missing("its request failed, at no cost")),
             case(
                 BATCH,
                 line("a", json!({"error": {"message": "", "code": "x"}})),

@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 
 use super::body::Body;
 use super::chat::{Chat, Reasoning};
-use super::{PROVIDERS, ProviderError, ResponseUsage, canonical_name, usage_from_response};
+use super::{
+    PROVIDERS, ProviderError, ResponseUsage, canonical_name, names_of, usage_from_response,
+};
 
 /// What a body is expected to give.
 #[derive(Debug, Clone, Copy)]
@@ -191,6 +193,17 @@ fn names() {
     names.sort_unstable();
     assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
     assert_eq!(canonical_name("acme"), None);
+}
+
+#[test]
+fn names_of_models() {
+    let check = |provider: &str, model: &str, expected: &[&str]| {
+        assert_eq!(names_of(provider, model), expected, "{provider} {model}");
+    };
+    check("openai", "gpt-5.1", &["openai/gpt-5.1", "gpt-5.1"]);
+    check("google", "models/g", &["google/models/g", "models/g", "google/g", "g"]);
+    // Its own price before that of the Gemini API.
+    check("vertex_ai", "g", &["vertex_ai/g", "google/g", "g"]);
 }
 
 #[test]
