@@ -1,6 +1,7 @@
 //! Tests of the state machine: a table of cases, and random histories against a slow model.
 
 mod cases;
+mod check;
 mod histories;
 mod model;
 mod script;
