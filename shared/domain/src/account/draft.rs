@@ -52,13 +52,13 @@ impl Draft {
     /// Starts the entry after `state`, and settles all that happened up to `now` in order of time.
     /// Where `now` lies before the state's own time, that one counts: time never runs backwards.
     pub fn open(state: &AccountState, now: Timestamp) -> Self {
-        let mut state = state.clone();
-        state.seq += 1;
-        let unwritten = std::mem::take(&mut state.unwritten);
-        let mut draft = Self { state, operations: Vec::new(), commands: 0, unwritten };
-        let before = draft.state.clone();
-        draft.settle(now.max(before.settled_at));
-        draft.assert_posted(&before, 0);
+        let mut next = state.clone();
+        next.seq += 1;
+        let unwritten = std::mem::take(&mut next.unwritten);
+        let mut draft = Self { state: next, operations: Vec::new(), commands: 0, unwritten };
+        if draft.settle(now.max(state.settled_at)) {
+            draft.assert_sound(state, 0);
+        }
         draft
     }
 
@@ -114,7 +114,7 @@ impl Draft {
             Ok(id) => {
                 // A grant for a period that is over expires in the entry that brings it.
                 self.settle(self.state.settled_at);
-                self.assert_posted(&before, operations);
+                self.assert_sound(&before, operations);
                 self.commands += 1;
                 Ok(id)
             }
@@ -226,8 +226,11 @@ impl Draft {
     /// instant several grants become effective, and once the state's time is that instant, those
     /// that were not settled yet could not be told from those that were. Only what rolls over is a
     /// grant more, which ends later.
-    fn settle(&mut self, now: Timestamp) {
+    ///
+    /// Returns whether there were any: what is due is all that time changes.
+    fn settle(&mut self, now: Timestamp) -> bool {
         let mut events = self.events(now);
+        let settled = !events.is_empty();
         while let Some((at, event)) = events.pop_first() {
             match event {
                 Event::HoldExpiry(id) => self.expire_hold(id, at),
@@ -241,25 +244,18 @@ impl Draft {
         self.state.settled_at = now;
         let oldest = now.saturating_add_millis(-LATE_CAPTURE_MILLIS);
         self.state.expired_holds.retain(|hold| hold.expired_at > oldest);
-        assert_eq!(self.state.check(), Ok(()), "after settling");
+        settled
     }
 
     /// What time has brought up to `now` and is not settled.
     fn events(&self, now: Timestamp) -> BTreeSet<(Timestamp, Event)> {
-        let mut events = BTreeSet::new();
-        for hold in &self.state.holds {
-            events.insert((hold.expires_at, Event::HoldExpiry(hold.id)));
-        }
-        for grant in &self.state.grants {
-            if self.state.is_pending(grant) {
-                events.insert((grant.effective_at, Event::Activation(grant.id)));
-            }
-            if let Some(expires_at) = grant.expires_at {
-                events.insert((expires_at, Event::GrantExpiry(grant.id)));
-            }
-        }
-        events.retain(|(at, _)| *at <= now);
-        events
+        let holds = self.state.holds.iter();
+        let holds = holds.map(|hold| (hold.expires_at, Event::HoldExpiry(hold.id)));
+        let ends = self.state.grants.iter();
+        let ends = ends.filter_map(|grant| Some((grant.expires_at?, Event::GrantExpiry(grant.id))));
+        let pending = self.state.grants.iter().filter(|grant| self.state.is_pending(grant));
+        let starts = pending.map(|grant| (grant.effective_at, Event::Activation(grant.id)));
+        holds.chain(ends).chain(starts).filter(|(at, _)| *at <= now).collect()
     }
 
     /// A hold's time is over at `at`.
@@ -421,8 +417,10 @@ impl Draft {
         in_range(state.debt.micros() + unfunded)
     }
 
-    /// I1: the postings of what was added account for the change of the posted balance.
-    fn assert_posted(&self, before: &AccountState, operations: usize) {
+    /// I1: the postings of what was added account for the change of the posted balance. And all
+    /// that a state must be.
+    fn assert_sound(&self, before: &AccountState, operations: usize) {
+        assert_eq!(self.state.check(), Ok(()), "after the operations");
         let added =
             self.operations[operations..].iter().map(|o| o.credits().micros()).sum::<i128>();
         let change = self.state.balance().posted.micros() - before.balance().posted.micros();
