@@ -37,7 +37,6 @@ from litellm.types.utils import (
     PromptTokensDetailsWrapper,
     Usage,
 )
-from litellm.utils import get_model_info_for_pricing
 
 from oracle import Differences, Ours
 
@@ -413,7 +412,7 @@ def cases(differences, omitted, skipped):
         if name in omitted:
             continue
         try:
-            key = get_model_info_for_pricing(
+            key = litellm.get_model_info(
                 model=name, custom_llm_provider=provider_of(entry),
             )["key"]
         except Exception:  # The library raises nothing narrower.
