@@ -124,7 +124,7 @@ impl Parents {
     }
 
     /// The price of a dimension, or of the nearest that it is part of.
-    fn find(&self, name: &str, price: impl Fn(&str) -> Option<Price>) -> Option<Price> {
+    fn find<P>(&self, name: &str, price: impl Fn(&str) -> Option<P>) -> Option<P> {
         let mut level = vec![name];
         while !level.is_empty() {
             if let Some(found) = level.iter().find_map(|name| price(name)) {
@@ -208,6 +208,8 @@ struct Collector {
     currency: String,
     drafts: Vec<Draft>,
     ids: HashMap<String, usize>,
+    /// Ids of models that are left out in the end.
+    left_out: BTreeSet<String>,
     omitted: Vec<Omitted>,
     notes: Vec<Omitted>,
 }
@@ -218,9 +220,27 @@ impl Collector {
             currency: currency.to_owned(),
             drafts: Vec::new(),
             ids: HashMap::new(),
+            left_out: BTreeSet::new(),
             omitted: Vec::new(),
             notes: Vec::new(),
         }
+    }
+
+    /// How much was said so far.
+    fn mark(&self) -> (usize, usize) {
+        (self.omitted.len(), self.notes.len())
+    }
+
+    /// Forgets what was said since.
+    fn back_to(&mut self, (omitted, notes): (usize, usize)) {
+        self.omitted.truncate(omitted);
+        self.notes.truncate(notes);
+    }
+
+    /// Leaves a model out in the end, also where it was taken over.
+    fn leave_out(&mut self, id: &str, reason: &str) {
+        self.left_out.insert(id.to_owned());
+        self.omit(id, None, reason);
     }
 
     fn omit(&mut self, model: &str, field: Option<&str>, reason: impl ToString) {
@@ -248,17 +268,27 @@ impl Collector {
         } else if draft.costs.is_empty() {
             self.omit(&draft.source, None, "has no price");
         } else if let Some(first) = self.ids.get(&draft.id) {
-            // It is the same model, whatever it is called; what has just this name has its prices.
+            // It is the same model, whatever it is called: the dearer prices hold, or, where none
+            // are in every row, those under just this name.
             let first = &mut self.drafts[*first];
             let mut second = draft;
-            if second.source == second.id {
+            let is_named_so = second.source == second.id;
+            let (swap, which) = match (
+                asks_as_much(&first.costs, &second.costs),
+                asks_as_much(&second.costs, &first.costs),
+            ) {
+                (true, true) => (is_named_so, "both have the same prices"),
+                (true, false) => (false, "the second is dearer"),
+                (false, true) => (true, "the second is dearer"),
+                (false, false) => {
+                    (is_named_so, "neither is dearer in every row, the prices of the second hold")
+                }
+            };
+            if swap {
                 std::mem::swap(first, &mut second);
             }
-            let prices = if first.costs == second.costs { "the same" } else { "other" };
-            let reason = format!(
-                "its id {:?} is that of {:?}, with {prices} prices",
-                first.id, first.source
-            );
+            let (this, kept) = (echo(&second.source), echo(&first.source));
+            let reason = format!("{this:?} and {kept:?} are one model, {:?}: {which}", first.id);
             first.aliases.append(&mut second.aliases);
             self.omit(&second.source, None, reason);
         } else if self.drafts.len() == MAX_MODELS {
@@ -275,6 +305,7 @@ impl Collector {
     fn finish(mut self) -> ProviderCosts {
         let mut drafts = std::mem::take(&mut self.drafts);
         let parts = standard_parts();
+        drafts.retain(|draft| !self.left_out.contains(&draft.id));
         let mut features = Features::of(&drafts);
         drafts.retain(|draft| match fault(draft, &self.currency) {
             None => true,
@@ -489,6 +520,32 @@ impl Features {
 
     fn into_required(self) -> BTreeMap<String, Vec<String>> {
         self.required
+    }
+}
+
+/// Whether rows ask at least as much as others at every place that either has a row for. What they
+/// have no row for, which is refused, counts as less than nothing.
+fn asks_as_much(ours: &[CostRow], theirs: &[CostRow]) -> bool {
+    let parents = Parents::standard();
+    let at = |rows: &[CostRow], place: &CostRow| {
+        let holds = |row: &&CostRow| implies(place.when.as_ref(), row.when.as_ref());
+        let more_special =
+            |best: &CostRow, row: &CostRow| implies(row.when.as_ref(), best.when.as_ref());
+        parents.find(&place.dimension, |name| {
+            let there = rows.iter().filter(|row| row.dimension == name).filter(holds);
+            let chosen = there.reduce(|best, row| if more_special(best, row) { row } else { best });
+            chosen.map(|row| row.amount)
+        })
+    };
+    ours.iter().chain(theirs).all(|place| at(ours, place) >= at(theirs, place))
+}
+
+/// Whether conditions hold only where others do.
+fn implies(when: Option<&Conditions>, other: Option<&Conditions>) -> bool {
+    match (when, other) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(when), Some(other)) => when.imply(other),
     }
 }
 

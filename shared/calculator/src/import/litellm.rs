@@ -17,13 +17,17 @@
 //!
 //! Where it would sell under cost, or a provider says otherwise, it is not followed:
 //! - *Batches* without a price cost the standard price, not half of it by a guess. Cache writes and
-//!   modalities without a batch price too, not the text price of batches.
+//!   modalities without a batch price too, not the text price of batches. What was read from a
+//!   cache is input of the batch, which is dearer than from the cache; with Gemini it costs the
+//!   standard cached price, for Google says that the cache's discount takes precedence.
 //! - *Writing to a cache* without a price is refused, not input
 //!   ([`standard_parts`](super::standard_parts)).
 //! - *Cached audio*, images and video without a price of their own cost, where the model asks more
 //!   for them than for text, their full price, not the one of cached text.
 //! - A *reasoning price* that equals the output price is the output price, in every tier and class;
 //!   so are input prices of a modality that equal that of text.
+//! - *Two fields of the same price*: the dearer one. So are seconds of video by the length of
+//!   intervals, which no usage tells.
 //! - *Search* by `search_context_size`: without the parameter the dearest. Where Perplexity's
 //!   prices differ by size they are fees of requests, as its price list has them, not of searches.
 //! - *Generated images* are priced as `output_images`, also where the field says `input`.
@@ -32,11 +36,17 @@
 //! (units in which a provider bills documents), `results` (how many a search was asked for; free,
 //! but a query's price depends on it), and the units of guardrails, such as `content_policy_units`.
 //!
+//! An entry is *left out as a whole* where a price that is known here can't be read, or where what
+//! is not used of it (a class of a price by resolution, say) is dearer than what would then be
+//! asked: a usage without a row of its own is rated by a more general one. A field that is not known
+//! here at all is only listed. `alias_of` makes an entry a further name of another's model.
+//!
 //! A model's id is `<provider>/<model>`; the table's own key is an alias, and so is the id under
 //! the provider's usual name where `LiteLLM` has one of its own (`gemini`, `together_ai`) and no
 //! other model has that.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -109,6 +119,12 @@ const CACHE_WRITE_12H: &str = "cache_write_12h_tokens";
 /// No dimension: cache reads under `cache_type` `ephemeral`.
 const EXPLICIT_CACHE_READ: &str = "";
 
+/// What comes of an entry of which one price is missing.
+const LEFT_OUT: &str = "left out as a whole, for without this another, cheaper price could apply";
+const BY_RESOLUTION: &str = "a class or tier of a price that depends on the resolution";
+/// The dimensions that `tiered_pricing` prices.
+const TIERED: [&str; 5] = [INPUT, OUTPUT, REASONING, CACHE_READ, CACHE_WRITE];
+
 /// Reads costs from `LiteLLM`'s table, in US dollars.
 ///
 /// # Errors
@@ -124,6 +140,9 @@ pub fn import(source: &[u8]) -> Result<ProviderCosts, ImportError> {
     }
     let mut collector = Collector::new("USD");
     let mut sized = Sized::default();
+    let mut further_names = FurtherNames::default();
+    // The ids that entries which are left out would have had, and their keys.
+    let mut unreadable = Vec::new();
     for (key, raw) in &table.0 {
         let fields: Object<'_> = serde_json::from_str(raw.get()).map_err(|error| {
             let place = format!("model {:?}", super::echo(key));
@@ -133,14 +152,29 @@ pub fn import(source: &[u8]) -> Result<ProviderCosts, ImportError> {
             collector.omit(key, None, "explains the table's fields");
             continue;
         }
+        if let Some(target) = fields.get("alias_of") {
+            further_names.add(key, json::text(target), &mut collector);
+            continue;
+        }
         let Some(provider) = fields.text("litellm_provider") else {
             collector.omit(key, None, "has no provider");
             continue;
         };
         let provider = provider_name(&provider);
-        let entry = Entry::read(key, provider, &fields, &mut collector);
+        let before = collector.mark();
+        let mut entry = Entry::read(key, provider, &fields, &mut collector);
         let costs = entry.rows(&mut collector);
         let (id, aliases) = names(key, provider);
+        further_names.ids.insert(key.clone(), id.clone());
+        if !entry.faults.is_empty() {
+            collector.back_to(before);
+            for (field, reason) in &entry.faults {
+                collector.omit(key, None, format!("{}: {reason}: {LEFT_OUT}", super::echo(field)));
+            }
+            unreadable.extend(Sized::id(&entry, &id).map(|id| (id, key)));
+            unreadable.push((id, key));
+            continue;
+        }
         if !costs.is_empty() && costs.iter().all(|row| row.amount.is_zero()) {
             collector.note(key, None, "all its prices are zero");
         }
@@ -157,7 +191,70 @@ pub fn import(source: &[u8]) -> Result<ProviderCosts, ImportError> {
         })?;
     }
     sized.push(&mut collector)?;
+    for (id, key) in unreadable {
+        if collector.ids.contains_key(&id) {
+            let reason = format!("{:?} is of the same model: {LEFT_OUT}", super::echo(key));
+            collector.leave_out(&id, &reason);
+        }
+    }
+    further_names.push(&mut collector);
     Ok(collector.finish())
+}
+
+/// Entries that are another name of one that has prices.
+#[derive(Default)]
+struct FurtherNames {
+    /// By the key what it is another name of.
+    targets: BTreeMap<String, String>,
+    /// By the key of an entry of its own the id of its model.
+    ids: HashMap<String, String>,
+}
+
+impl FurtherNames {
+    fn add(&mut self, key: &str, target: Option<String>, collector: &mut Collector) {
+        match target {
+            Some(target) => {
+                self.targets.insert(key.to_owned(), target);
+            }
+            None => collector.omit(key, Some("alias_of"), "not the name of an entry"),
+        }
+    }
+
+    fn push(self, collector: &mut Collector) {
+        for (key, first) in &self.targets {
+            let way = std::iter::successors(Some(first), |name| self.targets.get(*name));
+            let target = way.take(MAX_ITEMS).last().unwrap_or(first);
+            let id = self.ids.get(target);
+            let draft = id
+                .filter(|id| !collector.left_out.contains(*id))
+                .and_then(|id| collector.ids.get(id).map(|draft| (id, *draft)));
+            let reason = match (draft, id) {
+                (Some((id, draft)), _) => {
+                    // As if it were an entry of the model's provider.
+                    let provider = collector.drafts[draft].provider.clone();
+                    let (name, aliases) = names(key, &provider);
+                    for name in std::iter::once(name).chain(aliases) {
+                        let is_taken =
+                            collector.ids.contains_key(&name) || self.ids.contains_key(&name);
+                        if is_taken && name != *id {
+                            let reason = format!("{:?} is another model", super::echo(&name));
+                            collector.omit(key, Some("alias_of"), reason);
+                        } else {
+                            collector.drafts[draft].aliases.push(name);
+                        }
+                    }
+                    continue;
+                }
+                (None, Some(_)) => format!("{:?} is left out", super::echo(target)),
+                (None, None) if self.targets.contains_key(target) => {
+                    let first = super::echo(first);
+                    format!("{first:?} leads in a circle, or over more than {MAX_ITEMS} names")
+                }
+                (None, None) => format!("there is no entry {:?}", super::echo(target)),
+            };
+            collector.omit(key, Some("alias_of"), reason);
+        }
+    }
 }
 
 /// Pictures whose size and quality are in the keys of the table, each combination an entry. They
@@ -178,10 +275,42 @@ struct SizedModel {
 
 impl Sized {
     fn add(&mut self, entry: &Entry<'_>, id: &str, aliases: &[String]) {
-        let Some(key) = id.strip_prefix(entry.provider).and_then(|key| key.strip_prefix('/'))
-        else {
-            return;
+        let Some((name, parameters, pixels)) = Self::parsed(entry, id) else { return };
+        let by_pixel = || {
+            let price = entry.plain("output_pixels", None)?;
+            price.of_many(pixels?).ok()
         };
+        let by_image = entry.plain("output_images", None);
+        let by_image = by_image.map(|price| Read { price, rounded: false });
+        let Some(Read { price, rounded }) = by_image.or_else(by_pixel) else { return };
+        let id = format!("{}/{name}", entry.provider);
+        let model = self.0.entry(id).or_insert_with(|| SizedModel {
+            provider: entry.provider.to_owned(),
+            aliases: Vec::new(),
+            prices: Vec::new(),
+            rounded: false,
+        });
+        // As the entries' own keys: without the provider where those have none in front.
+        if model.aliases.is_empty() && !aliases.is_empty() {
+            model.aliases.push(name);
+        }
+        model.prices.push((parameters, price));
+        model.rounded |= rounded;
+    }
+
+    /// The id of the model that an entry for some parameters is of.
+    fn id(entry: &Entry<'_>, id: &str) -> Option<String> {
+        let (name, ..) = Self::parsed(entry, id).filter(|_| entry.makes_images())?;
+        Some(format!("{}/{name}", entry.provider))
+    }
+
+    /// The name behind the parameters in an id, these, and how many pixels that is; `None` where it
+    /// has none.
+    fn parsed(
+        entry: &Entry<'_>,
+        id: &str,
+    ) -> Option<(String, BTreeMap<String, String>, Option<u32>)> {
+        let key = id.strip_prefix(entry.provider)?.strip_prefix('/')?;
         let mut parameters = BTreeMap::new();
         let mut pixels = None;
         let mut rest = key;
@@ -202,25 +331,9 @@ impl Sized {
             }
             rest = more;
         }
-        let by_pixel = || {
-            let price = entry.plain("output_pixels", None)?;
-            price.of_many(pixels?).ok()
-        };
-        let by_image = entry.plain("output_images", None);
-        let by_image = by_image.map(|price| Read { price, rounded: false });
-        let read = by_image.or_else(by_pixel).filter(|_| !parameters.is_empty());
-        let Some(Read { price, rounded }) = read else { return };
         let name = rest.strip_prefix(entry.provider).and_then(|rest| rest.strip_prefix('/'));
-        let name = name.unwrap_or(rest);
-        let model = self.0.entry(format!("{}/{name}", entry.provider)).or_insert(SizedModel {
-            provider: entry.provider.to_owned(),
-            // As the entries' own keys: without the provider where those have none in front.
-            aliases: aliases.first().map(|_| name.to_owned()).into_iter().collect(),
-            prices: Vec::new(),
-            rounded: false,
-        });
-        model.prices.push((parameters, price));
-        model.rounded |= rounded;
+        let name = name.unwrap_or(rest).to_owned();
+        (!parameters.is_empty()).then_some((name, parameters, pixels))
     }
 
     fn push(self, collector: &mut Collector) -> Result<(), ImportError> {
@@ -400,6 +513,15 @@ struct Tier {
     prices: BTreeMap<&'static str, Price>,
 }
 
+/// A multiplier under a value of a parameter.
+struct Factor {
+    parameter: String,
+    value: String,
+    factor: Price,
+    /// Where it is from.
+    field: String,
+}
+
 /// All that one entry of the table says about prices.
 struct Entry<'a> {
     key: &'a str,
@@ -407,17 +529,22 @@ struct Entry<'a> {
     mode: String,
     /// By dimension.
     prices: BTreeMap<&'static str, BTreeMap<Place, Price>>,
+    /// By dimension and place the field that the price is from.
+    fields: BTreeMap<(&'static str, Place), String>,
     /// Ascending; empty where there are none.
     tiers: Vec<Tier>,
     off_peak: BTreeMap<&'static str, Price>,
     /// Disjoint.
     off_peak_windows: Vec<When>,
-    /// Parameter, value, multiplier.
-    factors: Vec<(String, String, Price)>,
+    factors: Vec<Factor>,
     /// By dimension the prices under values of `resolution`.
     by_resolution: BTreeMap<&'static str, Vec<(String, Price)>>,
     /// Rows that depend on nothing else.
     rows: Vec<CostRow>,
+    /// Prices that are known to be there and are not used: field, dimension, price, and why.
+    unused: Vec<(String, &'static str, Price, &'static str)>,
+    /// Fields that can't be read, or without which it would be sold under its costs, and why.
+    faults: Vec<(String, String)>,
 }
 
 impl<'a> Entry<'a> {
@@ -432,12 +559,15 @@ impl<'a> Entry<'a> {
             provider,
             mode: fields.text("mode").unwrap_or_default(),
             prices: BTreeMap::new(),
+            fields: BTreeMap::new(),
             tiers: Vec::new(),
             off_peak: BTreeMap::new(),
             off_peak_windows: Vec::new(),
             factors: Vec::new(),
             by_resolution: BTreeMap::new(),
             rows: Vec::new(),
+            unused: Vec::new(),
+            faults: Vec::new(),
         };
         for (name, raw) in fields.0.iter().filter(|(name, _)| is_about_prices(name)) {
             if raw.get() == "null" {
@@ -464,17 +594,22 @@ impl<'a> Entry<'a> {
             }
         }
         entry.omit_replaced(collector);
+        entry.omit_unused(collector);
         entry.complete(fields, collector);
         entry
     }
 
-    /// Reads a price; what is none is listed.
-    fn price(&self, field: &str, raw: &RawValue, collector: &mut Collector) -> Option<Price> {
+    fn fault(&mut self, field: &str, reason: impl ToString) {
+        self.faults.push((field.to_owned(), reason.to_string()));
+    }
+
+    /// Reads a price; what is none is a fault.
+    fn price(&mut self, field: &str, raw: &RawValue, collector: &mut Collector) -> Option<Price> {
         let text = json::number(raw).ok_or(PriceError::NotANumber);
         match text.and_then(|text| Price::read(&text, 0)) {
             Ok(read) => Some(collector.price(self.key, field, read)),
             Err(error) => {
-                collector.omit(self.key, Some(field), error);
+                self.fault(field, error);
                 None
             }
         }
@@ -492,31 +627,48 @@ impl<'a> Entry<'a> {
         match meaning {
             Meaning::Dimension(dimension) => {
                 let Some(price) = self.price(name, raw, collector) else { return };
-                let places = self.prices.entry(dimension).or_default();
-                if places.insert(field.place, price).is_some_and(|other| other != price) {
-                    let reason = "another field prices the same";
-                    collector.omit(self.key, Some(name), reason);
+                let known = self.prices.entry(dimension).or_default();
+                let from = self.fields.entry((dimension, field.place)).or_default();
+                let known = known.entry(field.place).or_insert(price);
+                let reason = match price.cmp(known) {
+                    _ if from.is_empty() => {
+                        name.clone_into(from);
+                        return;
+                    }
+                    Ordering::Equal => format!("repeats {from}"),
+                    Ordering::Less => format!("{from} prices the same, and is dearer"),
+                    Ordering::Greater => format!("{name} prices the same, and is dearer"),
+                };
+                let mut unused = name.to_owned();
+                if price > *known {
+                    *known = price;
+                    std::mem::swap(from, &mut unused);
                 }
+                collector.omit(self.key, Some(&unused), reason);
             }
             Meaning::ByResolution(dimension, resolution) => {
-                if let Some(price) = self.price(name, raw, collector) {
+                let Some(price) = self.price(name, raw, collector) else { return };
+                if field.place == (None, None) {
                     self.by_resolution.entry(dimension).or_default().push((resolution, price));
+                } else {
+                    self.unused.push((name.to_owned(), dimension, price, BY_RESOLUTION));
                 }
             }
             Meaning::None(reason) => collector.omit(self.key, Some(name), reason),
+            Meaning::Unreadable(reason) => self.fault(name, reason),
         }
+    }
+
+    fn makes_images(&self) -> bool {
+        matches!(self.mode.as_str(), "image_generation" | "image_edit")
     }
 
     /// What a field prices, which may depend on what else is there.
     fn meaning(&self, field: &Field<'_>, fields: &Object<'_>) -> Meaning {
         use Meaning::{ByResolution, Dimension, None as Nothing};
 
-        let has = |name: &str| fields.get(name).is_some();
-        let number = |name: &str| {
-            let text = fields.get(name).and_then(json::number);
-            text.and_then(|text| Price::read(&text, 0).ok()).map(|read| read.price)
-        };
-        let makes_images = matches!(self.mode.as_str(), "image_generation" | "image_edit");
+        let has = |name: &str| fields.get(name).is_some_and(|raw| raw.get() != "null");
+        let makes_images = self.makes_images();
         let by_audio = matches!(self.mode.as_str(), "audio_transcription" | "realtime");
         if let Some(hours) = field.hours {
             return match (field.base, hours) {
@@ -534,63 +686,47 @@ impl<'a> Entry<'a> {
                 }
             }
             "input_cost_per_image" => Dimension("input_images"),
-            "input_cost_per_pixel" if makes_images && has("input_cost_per_image") => {
+            "input_cost_per_pixel" | "output_cost_per_pixel"
+                if makes_images && has("input_cost_per_image") && has("input_cost_per_pixel") =>
+            {
                 Nothing("the price of an image stands beside it and counts first")
             }
             "input_cost_per_pixel" if makes_images => Dimension("output_pixels"),
             "input_cost_per_pixel" => Dimension("input_pixels"),
-            "output_cost_per_pixel" if makes_images && has("input_cost_per_pixel") => {
-                Nothing("input_cost_per_pixel is the price of a generated pixel")
-            }
             // A clip of music is an answer, not a picture.
             "output_cost_per_image" if self.mode == "audio_speech" => Dimension("requests"),
             "output_cost_per_image" => Dimension("output_images"),
-            "output_cost_per_second" if by_audio => {
-                match (number("output_cost_per_second"), number("input_cost_per_second")) {
-                    (Some(output), Some(input)) if output.is_zero() || output == input => {
-                        Nothing("a second is priced once, by input_cost_per_second")
-                    }
-                    _ => Dimension("audio_seconds"),
-                }
-            }
-            "input_cost_per_second" if by_audio => {
-                match (number("input_cost_per_second"), number("output_cost_per_second")) {
-                    (Some(input), Some(output)) if input.is_zero() && !output.is_zero() => {
-                        Nothing("a second is priced once, by output_cost_per_second")
-                    }
-                    _ => Dimension("audio_seconds"),
-                }
+            // Some tell the price of a second twice, some the one that they mean beside a zero.
+            "output_cost_per_second" | "input_cost_per_second" if by_audio => {
+                Dimension("audio_seconds")
             }
             "output_cost_per_second" => match self.mode.as_str() {
                 "video_generation" => Dimension("video_seconds"),
                 "audio_speech" => Dimension("output_audio_seconds"),
                 _ => Dimension("output_seconds"),
             },
-            "input_cost_per_second" if has("cost_per_second") => {
-                Nothing("a second is priced once, by cost_per_second")
-            }
             "input_cost_per_second" => Dimension("input_seconds"),
-            "input_cost_per_token_cache_hit" if has("cache_read_input_token_cost") => {
-                Nothing("repeats cache_read_input_token_cost")
-            }
             "input_cost_per_token_cache_hit" => Dimension(CACHE_READ),
             "input_dbu_cost_per_token" | "output_dbu_cost_per_token" => {
                 Nothing("in units of the provider; the price in dollars stands beside it")
             }
+            // It depends on the length of single intervals, which no usage tells: the dearest.
             "input_cost_per_video_per_second_above_8s_interval"
             | "input_cost_per_video_per_second_above_15s_interval" => {
-                Nothing("depends on the length of single intervals, which no usage tells")
+                Dimension("input_video_seconds")
             }
             base => {
                 if let Some((_, dimension)) = BASES.iter().find(|(name, _)| *name == base) {
                     return Dimension(dimension);
                 }
-                let plain = field.place == (None, None);
-                let resolution = |prefix| base.strip_prefix(prefix).filter(|_| plain);
-                if let Some(resolution) = resolution("output_cost_per_second_") {
+                if let Some(resolution) = base.strip_prefix("output_cost_per_second_") {
                     ByResolution("video_seconds", resolution.to_owned())
-                } else if let Some(resolution) = resolution("output_cost_per_image_") {
+                } else if let Some(resolution) = base.strip_prefix("output_cost_per_image_") {
                     ByResolution("output_images", resolution.to_owned())
+                } else if let Some((known, _)) = base.split_once("_above_")
+                    && BASES.iter().any(|(name, _)| *name == known)
+                {
+                    Meaning::Unreadable("a border that can't be read")
                 } else {
                     Nothing("no dimension is known for this field")
                 }
@@ -604,7 +740,7 @@ impl<'a> Entry<'a> {
             .filter(|items| !items.is_empty() && items.len() <= MAX_ITEMS)
             .and_then(|items| items.into_iter().map(Object::from_raw).collect());
         let Some(items) = items else {
-            collector.omit(self.key, Some(FIELD), format!("not a list of 1 to {MAX_ITEMS} tiers"));
+            self.fault(FIELD, format!("not a list of 1 to {MAX_ITEMS} tiers"));
             return;
         };
         let results = items.iter().any(|item| item.get("max_results_range").is_some());
@@ -616,35 +752,38 @@ impl<'a> Entry<'a> {
                 start.get().strip_suffix(".0").unwrap_or(start.get()).parse::<u64>().ok()
             });
             let Some(start) = start else {
-                collector.omit(self.key, Some(FIELD), format!("a tier without a {range}"));
+                self.fault(FIELD, format!("a tier without a {range}"));
                 return;
             };
             let mut prices = BTreeMap::new();
             for (name, raw) in item.0.iter().filter(|(name, _)| name != range) {
-                let known = BASES.iter().find(|(base, _)| base == name);
                 let field = format!("{FIELD}/{name}");
-                match known.filter(|(_, dimension)| *dimension != EXPLICIT_CACHE_READ) {
-                    Some((_, dimension)) => {
-                        let Some(price) = self.price(&field, raw, collector) else { return };
-                        prices.insert(*dimension, price);
-                    }
-                    None => collector.omit(self.key, Some(&field), "not known in a tier"),
+                let known = BASES.iter().find(|(base, _)| base == name).map(|(_, d)| *d);
+                let Some(dimension) = known else {
+                    collector.omit(self.key, Some(&field), "not known in a tier");
+                    continue;
+                };
+                let Some(price) = self.price(&field, raw, collector) else { return };
+                if results && dimension == "queries" || !results && TIERED.contains(&dimension) {
+                    prices.insert(dimension, price);
+                } else {
+                    self.unused.push((field, dimension, price, "not known in a tier"));
                 }
             }
             tiers.push(Tier { start, prices });
         }
         tiers.sort_by_key(|tier| tier.start);
         if results {
-            self.read_tiers_of_results(&tiers, collector);
+            self.read_tiers_of_results(&tiers);
         } else if tiers.iter().all(|tier| tier.prices.contains_key(INPUT)) {
             self.tiers = tiers;
         } else {
-            collector.omit(self.key, Some(FIELD), "a tier without an input price");
+            self.fault(FIELD, "a tier without an input price");
         }
     }
 
     /// A query's price by how many results were asked for, which costs nothing by itself.
-    fn read_tiers_of_results(&mut self, tiers: &[Tier], collector: &mut Collector) {
+    fn read_tiers_of_results(&mut self, tiers: &[Tier]) {
         // Both ends of a range are in it: from the 26th result on is over 25.
         let borders: Vec<u64> =
             tiers[1..].iter().map(|tier| tier.start.saturating_sub(1)).collect();
@@ -654,45 +793,44 @@ impl<'a> Entry<'a> {
                 self.rows.extend(rows);
                 self.rows.push(row("results", Price::ZERO, None));
             }
-            Ok(_) => collector.omit(self.key, Some("tiered_pricing"), "has no price of a query"),
-            Err(error) => collector.omit(self.key, Some("tiered_pricing"), error),
+            Ok(_) => self.fault("tiered_pricing", "has no price of a query"),
+            Err(error) => self.fault("tiered_pricing", error),
         }
     }
 
     fn read_off_peak(&mut self, raw: &RawValue, collector: &mut Collector) {
         const FIELD: &str = "off_peak_pricing";
         let Some(block) = Object::from_raw(raw) else {
-            collector.omit(self.key, Some(FIELD), "not an object");
+            self.fault(FIELD, "not an object");
             return;
         };
-        match off_peak_windows(&block) {
-            Ok(windows) => self.off_peak_windows = windows,
-            Err(reason) => {
-                collector.omit(self.key, Some(FIELD), reason);
-                return;
-            }
-        }
-        let windows = ["hours_utc", "windows", "weekday_timezone"];
-        for (name, raw) in block.0.iter().filter(|(name, _)| !windows.contains(&name.as_str())) {
+        let windows = off_peak_windows(&block);
+        let names = ["hours_utc", "windows", "weekday_timezone"];
+        for (name, raw) in block.0.iter().filter(|(name, _)| !names.contains(&name.as_str())) {
             let field = format!("{FIELD}/{name}");
             let known = BASES.iter().find(|(base, _)| base == name).map(|(_, d)| *d);
-            let known =
-                known.filter(|d| [INPUT, OUTPUT, REASONING, CACHE_READ, CACHE_WRITE].contains(d));
-            match known {
-                Some(dimension) => {
-                    if let Some(price) = self.price(&field, raw, collector) {
-                        self.off_peak.insert(dimension, price);
-                    }
+            let Some(dimension) = known else {
+                collector.omit(self.key, Some(&field), "not known off peak");
+                continue;
+            };
+            let Some(price) = self.price(&field, raw, collector) else { continue };
+            match &windows {
+                Err(reason) => self.unused.push((field, dimension, price, *reason)),
+                Ok(_) if TIERED.contains(&dimension) => {
+                    self.off_peak.insert(dimension, price);
                 }
-                None => collector.omit(self.key, Some(&field), "not known off peak"),
+                Ok(_) => self.unused.push((field, dimension, price, "not known off peak")),
             }
+        }
+        if let Ok(windows) = windows {
+            self.off_peak_windows = windows;
         }
     }
 
     fn read_specific(&mut self, raw: &RawValue, collector: &mut Collector) {
         const FIELD: &str = "provider_specific_entry";
         let Some(entry) = Object::from_raw(raw) else {
-            collector.omit(self.key, Some(FIELD), "not an object");
+            self.fault(FIELD, "not an object");
             return;
         };
         for (name, raw) in &entry.0 {
@@ -702,7 +840,7 @@ impl<'a> Entry<'a> {
                 collector.omit(self.key, Some(&field), reason);
             } else if name == "fast" {
                 self.read_factor("speed", name, &field, raw, collector);
-            } else if name.len() == 2 && json::text(raw).is_none() {
+            } else if name.len() == 2 {
                 self.read_factor("inference_geo", name, &field, raw, collector);
             } else {
                 collector.omit(self.key, Some(&field), "not a price");
@@ -720,11 +858,30 @@ impl<'a> Entry<'a> {
     ) {
         if !is_name(parameter) || !is_parameter_value(value) {
             collector.omit(self.key, Some(field), "not a parameter with a value");
-        } else if self.factors.iter().any(|(name, of, _)| name == parameter && of == value) {
-            collector.omit(self.key, Some(field), "another field prices the same");
-        } else if let Some(factor) = self.price(field, raw, collector) {
-            self.factors.push((parameter.to_owned(), value.to_owned(), factor));
+            return;
         }
+        let Some(price) = self.price(field, raw, collector) else { return };
+        let new = Factor {
+            parameter: parameter.to_owned(),
+            value: value.to_owned(),
+            factor: price,
+            field: field.to_owned(),
+        };
+        let mut factors = self.factors.iter_mut();
+        let Some(known) =
+            factors.find(|known| known.parameter == parameter && known.value == value)
+        else {
+            self.factors.push(new);
+            return;
+        };
+        let (used, unused) = if price > known.factor {
+            let old = std::mem::replace(known, new);
+            (field.to_owned(), old.field)
+        } else {
+            (known.field.clone(), new.field)
+        };
+        let reason = format!("{used} is the factor of the same, and no smaller");
+        collector.omit(self.key, Some(&unused), reason);
     }
 
     fn read_search(&mut self, raw: &RawValue, collector: &mut Collector) {
@@ -757,7 +914,7 @@ impl<'a> Entry<'a> {
             |place: &[usize]| Some(place[0].checked_sub(1).map_or(dearest, |n: usize| prices[n].1));
         match grid::rows(dimension, &[axis], price) {
             Ok(rows) => self.rows.extend(rows),
-            Err(error) => collector.omit(self.key, Some(FIELD), error),
+            Err(error) => self.fault(FIELD, error),
         }
     }
 
@@ -765,7 +922,7 @@ impl<'a> Entry<'a> {
         const FIELD: &str = "guardrail_cost_per_unit";
         let units = Object::from_raw(raw).filter(|units| units.0.len() <= MAX_ITEMS);
         let Some(units) = units else {
-            collector.omit(self.key, Some(FIELD), "not an object of units");
+            self.fault(FIELD, "not an object of units");
             return;
         };
         for (name, raw) in &units.0 {
@@ -785,34 +942,73 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Lists prices that others stand in for.
+    /// Takes away prices that others stand in for.
     fn omit_replaced(&mut self, collector: &mut Collector) {
         if !self.tiers.is_empty() {
-            for dimension in [INPUT, OUTPUT, REASONING, CACHE_READ, CACHE_WRITE] {
+            for dimension in TIERED {
                 // The plain output price is that of tiers without one.
                 let in_each_tier =
                     || self.tiers.iter().all(|tier| tier.prices.contains_key(dimension));
-                if (dimension != OUTPUT || in_each_tier())
-                    && self.prices.remove(dimension).is_some()
-                {
-                    let reason = "tiered_pricing stands in for the entry's own price";
+                if dimension == OUTPUT && !in_each_tier() {
+                    continue;
+                }
+                let places = self.prices.remove(dimension).unwrap_or_default();
+                let reason = "tiered_pricing stands in for the entry's own price";
+                if places.contains_key(&(None, None)) {
                     collector.omit(self.key, Some(dimension), reason);
                 }
+                self.unused(dimension, places, reason);
             }
-            if self.prices.remove(EXPLICIT_CACHE_READ).is_some() {
+            let places = self.prices.remove(EXPLICIT_CACHE_READ).unwrap_or_default();
+            for price in places.into_values() {
+                let field = "explicit_cache_read_input_token_cost".to_owned();
                 let reason = "tiered_pricing stands in for it, without such a price";
-                collector.omit(self.key, Some("explicit_cache_read_input_token_cost"), reason);
+                self.unused.push((field, CACHE_READ, price, reason));
             }
         }
-        for dimension in self.by_resolution.keys() {
-            let Some(places) = self.prices.get_mut(dimension) else { continue };
-            let all = places.len();
-            places.retain(|place, _| *place == (None, None));
-            if places.len() < all {
-                let reason = "a class or tier of a price that depends on the resolution";
-                collector.omit(self.key, Some(dimension), reason);
+        let by_resolution = self.by_resolution.keys().map(|dimension| (*dimension, BY_RESOLUTION));
+        let explicit = (EXPLICIT_CACHE_READ, "explicit caching has one price for all classes");
+        let plain_only: Vec<_> = by_resolution.chain([explicit]).collect();
+        for (dimension, reason) in plain_only {
+            let mut places = self.prices.remove(dimension).unwrap_or_default();
+            if let Some(plain) = places.remove(&(None, None)) {
+                self.prices.insert(dimension, BTreeMap::from([((None, None), plain)]));
+            }
+            self.unused(dimension, places, reason);
+        }
+    }
+
+    /// Notes prices of classes and tiers that are not used.
+    fn unused(
+        &mut self,
+        dimension: &'static str,
+        places: BTreeMap<Place, Price>,
+        reason: &'static str,
+    ) {
+        for (place, price) in places.into_iter().filter(|(place, _)| *place != (None, None)) {
+            let field = self.fields.remove(&(dimension, place)).unwrap_or_default();
+            self.unused.push((field, dimension, price, reason));
+        }
+    }
+
+    /// Lists what is not used; where a cheaper price would stand in for it, that is a fault.
+    fn omit_unused(&mut self, collector: &mut Collector) {
+        let parents = Parents::standard();
+        for (field, dimension, price, reason) in std::mem::take(&mut self.unused) {
+            match parents.find(dimension, |name| self.lowest(name)) {
+                Some(lowest) if lowest < price => self.fault(&field, reason),
+                _ => collector.omit(self.key, Some(&field), reason),
             }
         }
+    }
+
+    /// The lowest price of a dimension, wherever.
+    fn lowest(&self, dimension: &str) -> Option<Price> {
+        let own = self.prices.get(dimension).into_iter().flat_map(BTreeMap::values);
+        let tiers = self.tiers.iter().filter_map(|tier| tier.prices.get(dimension));
+        let by_resolution = self.by_resolution.get(dimension).into_iter().flatten();
+        let off_peak = self.off_peak.get(dimension);
+        own.chain(tiers).chain(by_resolution.map(|(_, price)| price)).chain(off_peak).min().copied()
     }
 
     /// What follows from the prices that are there.
@@ -870,10 +1066,8 @@ impl<'a> Entry<'a> {
                 }
             }
         }
-        // Both also offer models of others, who ask for each search.
-        let google = matches!(self.provider, "gemini" | "vertex_ai") && self.key.contains("gemini");
         let by_query = fields.get("web_search_billing_unit").is_some();
-        if google && !by_query && fields.get("search_context_cost_per_query").is_some() {
+        if self.is_gemini() && !by_query && fields.get("search_context_cost_per_query").is_some() {
             let reason = "asked once for a grounded prompt, here for each of its searches";
             collector.note(self.key, Some("search_context_cost_per_query"), reason);
         }
@@ -884,7 +1078,7 @@ impl<'a> Entry<'a> {
     }
 
     /// All rows.
-    fn rows(&self, collector: &mut Collector) -> Vec<CostRow> {
+    fn rows(&mut self, collector: &mut Collector) -> Vec<CostRow> {
         let grid = Grid::of(self);
         let parents = Parents::standard();
         let mut rows = self.rows.clone();
@@ -897,8 +1091,9 @@ impl<'a> Entry<'a> {
             .filter(|dimension| *dimension != EXPLICIT_CACHE_READ)
             .filter(|dimension| !self.by_resolution.contains_key(dimension))
             .collect();
+        let mut faults = Vec::new();
         for dimension in dimensions {
-            let mut rounded = false;
+            let (mut rounded, mut too_much) = (false, None);
             let price = |place: &[usize]| {
                 let at = grid.at(place);
                 let price = parents.find(dimension, |name| self.rate(name, &at))?;
@@ -906,14 +1101,17 @@ impl<'a> Entry<'a> {
                     return Some(price);
                 }
                 at.factors.iter().try_fold(price, |price, factor| {
-                    let read = price.times(*factor).ok()?;
+                    let read = price.times(*factor).map_err(|error| too_much = Some(error)).ok()?;
                     rounded |= read.rounded;
                     Some(read.price)
                 })
             };
             match grid::rows(dimension, &grid.axes, price) {
                 Ok(more) => rows.extend(more),
-                Err(error) => collector.omit(self.key, Some(dimension), error),
+                Err(error) => faults.push((dimension.to_owned(), error.to_string())),
+            }
+            if let Some(error) = too_much {
+                faults.push((dimension.to_owned(), error.to_string()));
             }
             if rounded {
                 collector.note(self.key, Some(dimension), super::ROUNDED);
@@ -928,9 +1126,10 @@ impl<'a> Entry<'a> {
                 |place: &[usize]| place[0].checked_sub(1).map_or(other, |n| Some(prices[n].1));
             match grid::rows(dimension, &[axis], price) {
                 Ok(more) => rows.extend(more),
-                Err(error) => collector.omit(self.key, Some(dimension), error),
+                Err(error) => faults.push(((*dimension).to_owned(), error.to_string())),
             }
         }
+        self.faults.append(&mut faults);
         rows
     }
 
@@ -947,9 +1146,8 @@ impl<'a> Entry<'a> {
         {
             return Some(price);
         }
-        let tiered = [INPUT, OUTPUT, REASONING, CACHE_READ, CACHE_WRITE];
         if let Some(first) = self.tiers.first()
-            && tiered.contains(&dimension)
+            && TIERED.contains(&dimension)
         {
             let above = |border| self.tiers.iter().rev().find(|tier| tier.start <= border);
             let tier = at.above.and_then(above).unwrap_or(first);
@@ -959,7 +1157,7 @@ impl<'a> Entry<'a> {
                 None => None,
             };
         }
-        if at.suffix == Some(BATCHES) && tiered.contains(&dimension) {
+        if at.suffix == Some(BATCHES) && TIERED.contains(&dimension) {
             let prices = self.prices.get(dimension)?;
             let batch = at.borders().rev().find_map(|above| prices.get(&(above, at.suffix)));
             if batch.is_some() || !self.has_batch_price(dimension) {
@@ -993,10 +1191,18 @@ impl<'a> Entry<'a> {
         self.prices.get(dimension)?.get(&(above, suffix)).copied()
     }
 
-    /// Whether cached input and thinking in batches have a price to count as: `LiteLLM` bills them
-    /// as input and output there. All else without a batch price costs the standard price.
+    /// Whether it is Google's own model: both providers also offer those of others, who ask
+    /// otherwise.
+    fn is_gemini(&self) -> bool {
+        matches!(self.provider, "gemini" | "vertex_ai") && self.key.contains("gemini")
+    }
+
+    /// Whether cached input and thinking in batches have a price to count as, that of input and
+    /// output there. All else without a batch price costs the standard price.
     fn has_batch_price(&self, dimension: &str) -> bool {
         let whole = match dimension {
+            // With Google the price of cached input takes precedence over that of batches.
+            CACHE_READ if self.is_gemini() => return false,
             CACHE_READ => INPUT,
             REASONING => OUTPUT,
             _ => return false,
@@ -1025,15 +1231,17 @@ enum Meaning {
     ByResolution(&'static str, String),
     /// Nothing, and why.
     None(&'static str),
+    /// Something that can't be read, and what.
+    Unreadable(&'static str),
 }
 
 /// What the prices of an entry depend on.
-struct Grid<'a> {
+struct Grid {
     axes: Vec<Axis>,
     borders: Vec<u64>,
     suffixes: Vec<&'static str>,
     /// By axis of a multiplier its values.
-    factors: Vec<Vec<&'a Price>>,
+    factors: Vec<Vec<Price>>,
 }
 
 /// A place in the grid.
@@ -1060,8 +1268,8 @@ impl At {
     }
 }
 
-impl<'a> Grid<'a> {
-    fn of(entry: &'a Entry<'_>) -> Self {
+impl Grid {
+    fn of(entry: &Entry<'_>) -> Self {
         let places = || entry.prices.values().flat_map(BTreeMap::keys);
         let borders: BTreeSet<u64> = places()
             .filter_map(|(above, _)| *above)
@@ -1091,12 +1299,13 @@ impl<'a> Grid<'a> {
         ];
         let mut factors = Vec::new();
         let known = ["inference_geo", "speed", "data_residency", "endpoint"];
-        let others: BTreeSet<&str> = entry.factors.iter().map(|(name, ..)| name.as_str()).collect();
+        let others: BTreeSet<&str> =
+            entry.factors.iter().map(|factor| factor.parameter.as_str()).collect();
         let others = others.into_iter().filter(|name| !known.contains(name));
         for parameter in known.into_iter().chain(others) {
-            let of_it = || entry.factors.iter().filter(|(name, ..)| name == parameter);
-            axes.push(Axis::parameter(parameter, of_it().map(|(_, value, _)| value.clone())));
-            factors.push(of_it().map(|(_, _, factor)| factor).collect());
+            let of_it = || entry.factors.iter().filter(|factor| factor.parameter == parameter);
+            axes.push(Axis::parameter(parameter, of_it().map(|factor| factor.value.clone())));
+            factors.push(of_it().map(|factor| factor.factor).collect());
         }
         Self { axes, borders, suffixes, factors }
     }
@@ -1116,7 +1325,7 @@ impl<'a> Grid<'a> {
                 .iter()
                 .zip(&self.factors)
                 .filter_map(|(value, factors)| factors.get(value.checked_sub(1)?))
-                .map(|factor| **factor)
+                .copied()
                 .collect(),
         }
     }

@@ -83,10 +83,6 @@ impl Price {
         (self.0 * Decimal::from(per.units())).normalize()
     }
 
-    pub const fn is_zero(self) -> bool {
-        self.0.is_zero()
-    }
-
     /// `mantissa * 10^scale`, the mantissa below 10^24.
     fn parts(self) -> (u128, i32) {
         let scale = i32::try_from(self.0.scale()).expect("at most 18 places");

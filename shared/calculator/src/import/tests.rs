@@ -150,18 +150,374 @@ fn litellm_entries() {
             r#"input_tokens 2/M {"sea":"North"}"#,
             r#"input_tokens 4/M {"moon":"yes"}"#,
             r#"input_tokens 8/M {"moon":"yes","sea":"North"}"#,
-            r#"input_tokens 1.1/M {"data_residency":"fedramp"}"#,
-            r#"input_tokens 2.2/M {"data_residency":"fedramp","sea":"North"}"#,
-            r#"input_tokens 4.4/M {"data_residency":"fedramp","moon":"yes"}"#,
-            r#"input_tokens 8.8/M {"data_residency":"fedramp","moon":"yes","sea":"North"}"#,
+            r#"input_tokens 1.3/M {"data_residency":"fedramp"}"#,
+            r#"input_tokens 2.6/M {"data_residency":"fedramp","sea":"North"}"#,
+            r#"input_tokens 5.2/M {"data_residency":"fedramp","moon":"yes"}"#,
+            r#"input_tokens 10.4/M {"data_residency":"fedramp","moon":"yes","sea":"North"}"#,
             r#"input_tokens 1.2/M {"data_residency":"eu"}"#,
             r#"input_tokens 2.4/M {"data_residency":"eu","sea":"North"}"#,
             r#"input_tokens 4.8/M {"data_residency":"eu","moon":"yes"}"#,
             r#"input_tokens 9.6/M {"data_residency":"eu","moon":"yes","sea":"North"}"#,
             "omitted: m Sun_uplift_multiplier: not a parameter with a value",
-            "omitted: m regional_processing_uplift_multiplier_fedramp: another field prices the \
-             same",
+            "omitted: m fedramp_uplift_multiplier: \
+             regional_processing_uplift_multiplier_fedramp is the factor of the same, and no smaller",
         ],
+    );
+}
+
+/// What an import makes of the text of a table of `LiteLLM`'s.
+fn litellm_lines(table_text: &str) -> Vec<String> {
+    let costs = litellm::import(table_text.as_bytes()).unwrap();
+    table(&costs);
+    shown(&costs).lines().map(|line| line.trim().to_owned()).collect()
+}
+
+/// An entry is left out where without one of its prices a cheaper one would apply.
+#[test]
+fn litellm_entries_left_out() {
+    let check = |fields: &str, expected: Result<&str, &str>| {
+        let lines = litellm_lines(&format!(
+            r#"{{"m": {{"litellm_provider": "p", "mode": "chat", "input_cost_per_token": 1e-6,
+                "output_cost_per_token": 2e-6, {fields}}}}}"#
+        ));
+        let is_left_out = lines[0].starts_with("omitted: ");
+        let line = match expected {
+            Ok(listed) => format!("omitted: m {listed}"),
+            Err(fault) => format!(
+                "omitted: m: {fault}: left out as a whole, for without this another, cheaper price \
+                 could apply"
+            ),
+        };
+        assert_eq!((is_left_out, lines.last()), (expected.is_err(), Some(&line)), "{fields}");
+    };
+    // A class, a tier, a modality, a unit of its own.
+    for field in [
+        "input_cost_per_token_priority",
+        "input_cost_per_token_above_200k_tokens",
+        "input_cost_per_audio_token",
+        "cache_creation_input_token_cost_above_1hr",
+        "output_cost_per_image_2K",
+        "input_cost_per_token_batches",
+        "regional_processing_uplift_multiplier_eu",
+        "search_context_cost_per_query",
+        "provider_specific_entry",
+    ] {
+        let (number, negative, huge, inside) = match field {
+            "provider_specific_entry" => {
+                (r#"{"fast": "n/a"}"#, r#"{"us": -1}"#, r#"{"us": 1e9}"#, true)
+            }
+            _ => (r#""n/a""#, "-1e-6", "1e400", false),
+        };
+        let place = |name: &str| if inside { format!("{field}/{name}") } else { field.to_owned() };
+        let field = |value: &str| format!(r#""{field}": {value}"#);
+        check(&field(number), Err(&format!("{}: not a number", place("fast"))));
+        check(&field(negative), Err(&format!("{}: a price is not negative", place("us"))));
+        let absurd = format!("{}: more than a million for one unit is no price", place("us"));
+        check(&field(huge), Err(&absurd));
+    }
+    for value in [r#""NaN""#, r#""Infinity""#, r#""2,5e-6""#, "true", "[]", "{}"] {
+        let field = format!(r#""input_cost_per_token_flex": {value}"#);
+        check(&field, Err("input_cost_per_token_flex: not a number"));
+    }
+    let digits = format!(r#""output_cost_per_token_flex": 0.{}"#, "1".repeat(70));
+    check(&digits, Err("output_cost_per_token_flex: not a number"));
+    for (tiers, fault) in [
+        ("[]", "not a list of 1 to 64 tiers"),
+        (r#"[{"input_cost_per_token": 1e-6}]"#, "a tier without a range"),
+        (r#"[{"range": [0, 9], "output_cost_per_token": 1}]"#, "a tier without an input price"),
+    ] {
+        let field = format!(r#""tiered_pricing": {tiers}"#);
+        check(&field, Err(&format!("tiered_pricing: {fault}")));
+    }
+    let in_tier = |prices: &str| {
+        format!(
+            r#""tiered_pricing": [{{"range": [0, 9], "input_cost_per_token": 3e-6, {prices}}}]"#
+        )
+    };
+    let fault = "tiered_pricing/output_cost_per_token: not a number";
+    check(&in_tier(r#""output_cost_per_token": "x""#), Err(fault));
+    let audio = "tiered_pricing/input_cost_per_audio_token: not known in a tier";
+    check(&in_tier(r#""input_cost_per_audio_token": 4e-6"#), Err(audio));
+    check(&in_tier(r#""input_cost_per_audio_token": 3e-6"#), Ok(audio));
+    check(
+        &in_tier(r#""input_cost_per_moon": 3e-6"#),
+        Ok("input_tokens: tiered_pricing stands in for the entry's own price"),
+    );
+
+    // What stands in for it is no cheaper, or is.
+    let replaced = "input_cost_per_token_priority: tiered_pricing stands in for the entry's own \
+                    price";
+    let tiers = in_tier(r#""cache_read_input_token_cost": 1e-6"#);
+    check(&format!(r#""input_cost_per_token_priority": 3.1e-6, {tiers}"#), Err(replaced));
+    check(&format!(r#""input_cost_per_token_priority": 3e-6, {tiers}"#), Ok(replaced));
+    let resolutions = r#""output_cost_per_image_1K": 0.1, "output_cost_per_image_2K": 0.2"#;
+    let class = "output_cost_per_image_2K_priority: a class or tier of a price that depends on the \
+                 resolution";
+    check(&format!(r#"{resolutions}, "output_cost_per_image_2K_priority": 0.4"#), Err(class));
+    check(&format!(r#"{resolutions}, "output_cost_per_image_2K_priority": 0.1"#), Ok(class));
+    let off_peak = |price: &str| {
+        format!(
+            r#""off_peak_pricing": {{"hours_utc": "25:00-26:00", "input_cost_per_token": {price}}}"#
+        )
+    };
+    let hours = "off_peak_pricing/input_cost_per_token: hours are written as \"HH:MM-HH:MM\"";
+    check(&off_peak("0.5e-6"), Ok(hours));
+    check(&off_peak("1.5e-6"), Err(hours));
+    check(&off_peak(r#""x""#), Err("off_peak_pricing/input_cost_per_token: not a number"));
+
+    // A multiplier that makes a price of no price, which would leave the plain one.
+    check(
+        r#""input_cost_per_audio_token": 1000, "provider_specific_entry": {"us": 1001}"#,
+        Err("input_audio_tokens: more than a million for one unit is no price"),
+    );
+    // A border, and a class of what has none.
+    for above in ["above_99999999999k_tokens", "above_200k_tokens_above_1k_tokens", "above_x"] {
+        let field = format!("input_cost_per_token_{above}");
+        check(&format!(r#""{field}": 9"#), Err(&format!("{field}: a border that can't be read")));
+    }
+    let explicit = |class: &str| {
+        format!(
+            r#""explicit_cache_read_input_token_cost": 1e-7,
+                "explicit_cache_read_input_token_cost_priority": {class}"#
+        )
+    };
+    let class = "explicit_cache_read_input_token_cost_priority: explicit caching has one price for \
+                 all classes";
+    check(&explicit("2e-7"), Err(class));
+    check(&explicit("1e-7"), Ok(class));
+    // Nothing else can stand in for these.
+    let unknown = "input_cost_per_moon: no dimension is known for this field";
+    check(r#""input_cost_per_moon": "x""#, Ok(unknown));
+    check(
+        r#""input_dbu_cost_per_token": "x""#,
+        Ok(
+            "input_dbu_cost_per_token: in units of the provider; the price in dollars stands beside it",
+        ),
+    );
+}
+
+/// Of several entries that are one model, one can't be read.
+#[test]
+fn litellm_models_left_out() {
+    let check = |entries: [(&str, &str); 3], left: &[&str], expected: (&str, &str)| {
+        let entry = |(key, price): (&str, &str)| {
+            format!(
+                r#""{key}": {{"litellm_provider": "p", "mode": "image_generation",
+                    "output_cost_per_image": {price}}}"#
+            )
+        };
+        let lines = litellm_lines(&format!("{{{}}}", entries.map(entry).join(",")));
+        let models: Vec<&str> =
+            lines.iter().filter_map(|line| Some(line.split_once(" | ")?.0)).collect();
+        let left_out = "left out as a whole, for without this another, cheaper price could apply";
+        let omitted: Vec<String> =
+            lines.iter().filter_map(|line| Some(line.strip_prefix("omitted: ")?.into())).collect();
+        let (unreadable, with) = expected;
+        assert_eq!(models, left, "{entries:?}");
+        assert_eq!(
+            omitted,
+            [
+                format!("{unreadable}: output_cost_per_image: not a number: {left_out}"),
+                format!("{with}: {unreadable:?} is of the same model: {left_out}"),
+            ],
+        );
+    };
+    let (low, high) = ("low/512-x-512/i", "high/512-x-512/i");
+    check([("p/i", "1"), (low, "2"), (high, r#""x""#)], &["p/low/512-x-512/i"], (high, "p/i"));
+    check(
+        [("p/j", "1"), (low, "2"), (high, r#""x""#)],
+        &["p/j", "p/low/512-x-512/i"],
+        (high, "p/i"),
+    );
+    let both = ["p/high/512-x-512/i", "p/low/512-x-512/i"];
+    check([("p/i", r#""x""#), (low, "2"), (high, "3")], &both, ("p/i", "p/i"));
+    check([("p/i", r#""x""#), ("i", "2"), ("p/j", "3")], &["p/j"], ("p/i", "p/i"));
+    check([("p/i", "2"), ("i", r#""x""#), ("p/j", "3")], &["p/j"], ("i", "p/i"));
+}
+
+/// The dearer of two prices of the same is kept, in whatever order they are.
+#[test]
+fn litellm_prices_of_the_same() {
+    let check = |mode: &str, fields: [&str; 2], expected: [&str; 2]| {
+        for (first, second) in [(0, 1), (1, 0)] {
+            let lines = litellm_lines(&format!(
+                r#"{{"p/m": {{"litellm_provider": "p", "mode": "{mode}", {}, {}}}}}"#,
+                fields[first], fields[second]
+            ));
+            assert_eq!(lines[1..], expected, "{fields:?}");
+        }
+    };
+    let seconds = |input: &str, output: &str, expected: [&str; 2]| {
+        let input = format!(r#""input_cost_per_second": {input}"#);
+        let output = format!(r#""output_cost_per_second": {output}"#);
+        check("audio_transcription", [&input, &output], expected);
+    };
+    let input_is_dearer =
+        "omitted: p/m output_cost_per_second: input_cost_per_second prices the same, and is dearer";
+    seconds("0.0002", "0.0001", ["audio_seconds 0.0002", input_is_dearer]);
+    seconds("0.0002", "0", ["audio_seconds 0.0002", input_is_dearer]);
+    let output_is_dearer =
+        "omitted: p/m input_cost_per_second: output_cost_per_second prices the same, and is dearer";
+    seconds("0.0001", "0.0002", ["audio_seconds 0.0002", output_is_dearer]);
+    seconds("0", "0.0002", ["audio_seconds 0.0002", output_is_dearer]);
+    check(
+        "embedding",
+        [r#""input_cost_per_token_cache_hit": 2e-6"#, r#""cache_read_input_token_cost": 1e-6"#],
+        [
+            "cache_read_tokens 2/M",
+            "omitted: p/m cache_read_input_token_cost: input_cost_per_token_cache_hit prices the \
+             same, and is dearer",
+        ],
+    );
+    check(
+        "embedding",
+        [
+            r#""input_cost_per_video_per_second": 0.1"#,
+            r#""input_cost_per_video_per_second_above_8s_interval": 0.2"#,
+        ],
+        [
+            "input_video_seconds 0.2",
+            "omitted: p/m input_cost_per_video_per_second: \
+             input_cost_per_video_per_second_above_8s_interval prices the same, and is dearer",
+        ],
+    );
+    let factors = [
+        r#""input_cost_per_token": 1e-6, "fedramp_uplift_multiplier": 1.2"#,
+        r#""regional_processing_uplift_multiplier_fedramp": 1.1"#,
+    ];
+    for (first, second) in [(0, 1), (1, 0)] {
+        let (first, second) = (factors[first], factors[second]);
+        let lines = litellm_lines(&format!(
+            r#"{{"p/m": {{"litellm_provider": "p", "mode": "embedding", {first}, {second}}}}}"#
+        ));
+        assert_eq!(
+            lines[2..],
+            [
+                r#"input_tokens 1.2/M {"data_residency":"fedramp"}"#,
+                "omitted: p/m regional_processing_uplift_multiplier_fedramp: \
+                 fedramp_uplift_multiplier is the factor of the same, and no smaller",
+            ]
+        );
+    }
+}
+
+/// Entries that are another name of one.
+#[test]
+fn litellm_further_names() {
+    let check = |entries: &str, expected: &[&str]| {
+        let lines = litellm_lines(&format!(
+            r#"{{"openai/m": {{"litellm_provider": "openai", "input_cost_per_token": 1}},
+                "bad": {{"litellm_provider": "openai", "input_cost_per_token": "x"}}, {entries}}}"#
+        ));
+        let lines: Vec<&str> = lines
+            .iter()
+            .map(String::as_str)
+            .filter(|line| !line.starts_with("input_tokens ") && !line.starts_with("omitted: bad:"))
+            .collect();
+        assert_eq!(lines, expected, "{entries}");
+    };
+    let model = "openai/m | text-by-input-tokens |";
+    let with = |names: &str| format!("{model} {names}");
+    check(r#""a": {"alias_of": "openai/m"}"#, &[&with("openai/a a")]);
+    check(r#""openai/a": {"alias_of": "openai/m"}"#, &[&with("openai/a")]);
+    // Over several steps, in whatever order.
+    check(
+        r#""openai/a": {"alias_of": "openai/b"}, "openai/b": {"alias_of": "openai/m"}"#,
+        &[&with("openai/a openai/b")],
+    );
+    check(
+        r#""a": {"alias_of": "b"}, "b": {"alias_of": "c"}, "c": {"alias_of": "b"},
+            "d": {"alias_of": "d"}"#,
+        &[
+            model,
+            r#"omitted: a alias_of: "b" leads in a circle, or over more than 64 names"#,
+            r#"omitted: b alias_of: "c" leads in a circle, or over more than 64 names"#,
+            r#"omitted: c alias_of: "b" leads in a circle, or over more than 64 names"#,
+            r#"omitted: d alias_of: "d" leads in a circle, or over more than 64 names"#,
+        ],
+    );
+    check(
+        r#""a": {"alias_of": "nobody"}, "b": {"alias_of": "bad"}, "c": {"alias_of": 1}"#,
+        &[
+            model,
+            "omitted: c alias_of: not the name of an entry",
+            r#"omitted: a alias_of: there is no entry "nobody""#,
+            r#"omitted: b alias_of: "bad" is left out"#,
+        ],
+    );
+    // A name that is taken leads where it did.
+    check(
+        r#""n": {"litellm_provider": "openai", "input_cost_per_token": 2},
+            "q/n": {"litellm_provider": "q", "input_cost_per_token": 3},
+            "openai/n": {"alias_of": "openai/m"}, "n2": {"alias_of": "q/n"}"#,
+        &[
+            model,
+            "openai/n | text-by-input-tokens | n",
+            "q/n | text-by-input-tokens | q/n2 n2",
+            r#"omitted: openai/n alias_of: "openai/n" is another model"#,
+        ],
+    );
+    check(
+        r#""o": {"litellm_provider": "openai", "input_cost_per_token": 2},
+            "q/o": {"litellm_provider": "q", "input_cost_per_token": 3},
+            "q/n": {"alias_of": "o"}, "openai/m2": {"alias_of": "openai/m"}, "x": {"alias_of": "q/n"}"#,
+        &[
+            &with("openai/m2"),
+            "openai/o | text-by-input-tokens | o openai/q/n q/n openai/x x",
+            "q/o | text-by-input-tokens |",
+        ],
+    );
+}
+
+/// Two entries for one model.
+#[test]
+fn litellm_entries_of_one_model() {
+    let check = |bare: &str, named: &str, expected: (&str, &str)| {
+        let entry = |key: &str, prices: &str| {
+            format!(r#""{key}": {{"litellm_provider": "p", "mode": "chat", {prices}}}"#)
+        };
+        let (bare, named) = (entry("m", bare), entry("p/m", named));
+        for table in [format!("{{{bare}, {named}}}"), format!("{{{named}, {bare}}}")] {
+            let lines = litellm_lines(&table);
+            assert!(lines.contains(&expected.0.to_owned()), "{table}: {lines:?}");
+            assert_eq!(lines.last().map(String::as_str), Some(expected.1), "{table}");
+        }
+    };
+    let (one, two) = (r#""input_cost_per_token": 1"#, r#""input_cost_per_token": 2"#);
+    let bare_is_kept = r#"omitted: p/m: "p/m" and "m" are one model, "p/m": the second is dearer"#;
+    let named_is_kept = r#"omitted: m: "m" and "p/m" are one model, "p/m": the second is dearer"#;
+    let by_name = r#"omitted: m: "m" and "p/m" are one model, "p/m": neither is dearer in every row, the prices of the second hold"#;
+    check(two, one, ("input_tokens 2000000/M", bare_is_kept));
+    check(one, two, ("input_tokens 2000000/M", named_is_kept));
+    check(
+        one,
+        one,
+        (
+            "input_tokens 1000000/M",
+            r#"omitted: m: "m" and "p/m" are one model, "p/m": both have the same prices"#,
+        ),
+    );
+    // One more price: what the other has no price for is refused.
+    let search = format!(r#"{one}, "search_context_cost_per_query": 0.01"#);
+    check(&search, one, ("web_searches 0.01", bare_is_kept));
+    // ... or counts as something else: a cheaper class is no dearer price.
+    let batches = format!(r#"{one}, "input_cost_per_token_batches": 0.5"#);
+    check(&batches, one, ("input_tokens 1000000/M", named_is_kept));
+    let cached = format!(r#"{one}, "cache_read_input_token_cost": 0.1"#);
+    check(&cached, one, ("input_tokens 1000000/M", named_is_kept));
+    check(
+        &format!(r#"{batches}, "output_cost_per_token": 1"#),
+        one,
+        ("input_tokens 1000000/M", by_name),
+    );
+    // Dearer in one tier, cheaper in another.
+    let tiers =
+        |above: &str| format!(r#"{one}, "input_cost_per_token_above_200k_tokens": {above}"#);
+    check(&tiers("3"), two, ("input_tokens 2000000/M", by_name));
+    check(
+        &tiers("3"),
+        &tiers("2"),
+        (r#"input_tokens 3000000/M {"prompt_tokens":{"gt":200000}}"#, bare_is_kept),
     );
 }
 

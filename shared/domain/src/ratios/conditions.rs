@@ -227,7 +227,7 @@ impl Conditions {
 
     /// Whether `other` holds wherever this does: this has all its equalities, thresholds at least
     /// as high, and windows inside. A preorder; two rows that imply each other are the same.
-    pub(super) fn imply(&self, other: &Self) -> bool {
+    pub fn imply(&self, other: &Self) -> bool {
         other.equalities.iter().all(|(name, value)| self.equalities.get(name) == Some(value))
             && other.thresholds.iter().all(|(name, theirs)| {
                 self.thresholds.get(name).is_some_and(|ours| ours.least() >= theirs.least())
