@@ -149,6 +149,9 @@ const USUAL_NAMES: [(&str, &str); 7] = [
     ("aws", "bedrock"),
 ];
 
+/// What comes of a model of which one price is missing.
+const LEFT_OUT: &str = "left out as a whole, for without this another, cheaper price could apply";
+
 /// A qualified name under the provider's usual name, where that is another.
 fn usual_name(name: &str) -> Option<String> {
     let (provider, model) = name.split_once('/')?;

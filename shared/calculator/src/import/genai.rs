@@ -27,7 +27,7 @@ use serde_json::value::RawValue;
 use super::grid::{self, Axis};
 use super::json::{self, Object};
 use super::price::{Price, PriceError, Read};
-use super::{Collector, Draft, ImportError, Kind, MAX_BYTES, MAX_MODELS, Parents};
+use super::{Collector, Draft, ImportError, Kind, LEFT_OUT, MAX_BYTES, MAX_MODELS, Parents};
 use crate::costs::ProviderCosts;
 
 /// Most prices with constraints, variants or tiers of a model.
@@ -396,9 +396,13 @@ impl Prices {
             // Two of the source's parameters that are one here.
             let parameters = parameters.filter(|found| found.len() == when.0.len());
             let constraint = Constraint::read(field("constraint"));
-            let set = field("prices").and_then(|raw| read_set(raw, id, collector));
-            match (parameters, constraint, set) {
-                (Some(parameters), Some(constraint), Some(set)) if variants.len() < MAX_PARTS => {
+            let Some(prices) = field("prices") else {
+                collector.omit(id, Some(&name), "no prices");
+                continue;
+            };
+            let set = read_set(prices, id, collector)?;
+            match (parameters, constraint) {
+                (Some(parameters), Some(constraint)) if variants.len() < MAX_PARTS => {
                     // `default` is the class that has no name here: it only hides other variants.
                     if !set.is_empty() {
                         variants.push((parameters, constraint, set));
@@ -520,7 +524,7 @@ impl Day {
     }
 }
 
-/// Reads a set of prices. What can't be used is listed; `None` where it is no object.
+/// Reads a set of prices. What can't be used is listed; `None` where one of them can't be read.
 fn read_set(raw: &RawValue, id: &str, collector: &mut Collector) -> Option<Set> {
     let Some(object) = Object::from_raw(raw) else {
         collector.omit(id, Some("prices"), "not an object, or one that repeats a field");
@@ -542,7 +546,10 @@ fn read_set(raw: &RawValue, id: &str, collector: &mut Collector) -> Option<Set> 
                 }
                 set.insert(dimension, price);
             }
-            Err(error) => collector.omit(id, Some(key), error),
+            Err(error) => {
+                collector.omit(id, None, format!("{key}: {error}: {}", LEFT_OUT));
+                return None;
+            }
         }
     }
     Some(set)

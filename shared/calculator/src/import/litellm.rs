@@ -56,7 +56,8 @@ use super::grid::{self, Axis, When};
 use super::json::{self, Object};
 use super::price::{Price, PriceError, Read};
 use super::{
-    Collector, Draft, ImportError, Kind, MAX_BYTES, MAX_MODELS, Parents, row, unconditional,
+    Collector, Draft, ImportError, Kind, LEFT_OUT, MAX_BYTES, MAX_MODELS, Parents, row,
+    unconditional,
 };
 use crate::costs::{CostRow, ProviderCosts};
 
@@ -119,8 +120,6 @@ const CACHE_WRITE_12H: &str = "cache_write_12h_tokens";
 /// No dimension: cache reads under `cache_type` `ephemeral`.
 const EXPLICIT_CACHE_READ: &str = "";
 
-/// What comes of an entry of which one price is missing.
-const LEFT_OUT: &str = "left out as a whole, for without this another, cheaper price could apply";
 const BY_RESOLUTION: &str = "a class or tier of a price that depends on the resolution";
 /// The dimensions that `tiered_pricing` prices.
 const TIERED: [&str; 5] = [INPUT, OUTPUT, REASONING, CACHE_READ, CACHE_WRITE];
