@@ -104,7 +104,8 @@ fn case(table: &RatioTable, model: &str, asked: &Description, input: u64, output
         multiplier: Multiplier::ONE,
     };
     let actual = table.rate(&request).unwrap().credits;
-    let priced = price(table, &request, &counted.usage, counted.is_capped).unwrap();
+    let priced =
+        price(table, &request, &counted.usage, counted.is_capped, &counted.unsaid).unwrap();
     let expected = priced.expected.credits;
     assert!(priced.min <= expected && expected <= priced.max, "{model} {asked:?}");
     if asked.output.max_tokens.is_some() {

@@ -16,6 +16,8 @@ mod profile;
 mod request;
 #[cfg(test)]
 mod tests;
+mod tools;
+mod unsaid;
 
 use serde::Serialize;
 
@@ -25,6 +27,8 @@ pub use profile::Profile;
 pub use request::{
     Assumption, Basis, Description, Detail, Image, Images, Output, OverLimit, Quantities, Video,
 };
+pub use tools::ServerTool;
+pub use unsaid::Unsaid;
 
 use crate::Quantity;
 

@@ -46,6 +46,7 @@ use crate::ratios::{Parameters, Usage};
 
 use body::Body;
 use stream::Events;
+pub(crate) use tools::own_dimension;
 
 /// The providers.
 const PROVIDERS: &[Provider] = &[

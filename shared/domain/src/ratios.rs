@@ -524,6 +524,18 @@ impl RatioTable {
         Ok(self.total(request, found, &[found.model], lines))
     }
 
+    /// The rows that may price a dimension of a model: its own, and those of what it is part of.
+    pub(crate) fn rows_of<'a>(&'a self, model: &'a Model, dimension: &str) -> Vec<&'a Row> {
+        let mut wholes = Vec::new();
+        let all = |whole| -> Option<()> {
+            wholes.push(whole);
+            None
+        };
+        self.dimensions.find(dimension, all);
+        let prices = |row: &&Row| row.dimension() == dimension || wholes.contains(&row.dimension());
+        model.ratios().iter().filter(prices).collect()
+    }
+
     /// The lines of one request, in the order of their dimensions, and its model.
     fn lines<'a>(
         &'a self,

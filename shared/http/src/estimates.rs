@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use uc_domain::estimates::{self, Assumption, Description, PriceError, Priced};
+use uc_domain::estimates::{self, Assumption, Description, PriceError, Priced, Unsaid};
 use uc_domain::ratios::{
     Line, Matched, Multiplier, Parameters, RatingError, RatioTable, Request, Resolved, Usage,
 };
@@ -74,13 +74,15 @@ pub struct EstimatedItem {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<AssumptionSchema>, required = false)]
     assumptions: Vec<Assumption>,
-    /// The lines are of more than the expected usage, because past a threshold of the model the
-    /// most that the request's cap allows costs over three times as much as what is expected.
+    /// The lines are of more than the expected usage, because the most that the request's cap allows
+    /// costs over three times as much as what is expected: past a threshold of the model, or with
+    /// tools of the provider.
     #[serde(skip_serializing_if = "is_false")]
     #[schema(required = false)]
     expected_raised: bool,
-    /// Nothing limits what is written: `max` is what was assumed, and a model that writes or reasons
-    /// for longer costs more. With `max_output_tokens`, or bounds of `output_tokens`, it is a limit.
+    /// Nothing limits what is written, or how often a tool of the provider is used and what that
+    /// brings into the prompt: `max` is what was assumed, and what goes beyond costs more. With
+    /// `max_output_tokens`, or bounds of `output_tokens`, and without such tools it is a limit.
     #[serde(skip_serializing_if = "is_false")]
     #[schema(required = false)]
     unbounded: bool,
@@ -104,11 +106,15 @@ struct AssumptionSchema {
     /// What of the request they rest on: `text`, `messages`, `tools`, `thoughts` (thinking of
     /// earlier answers), `characters`, `input_images`, `audio_seconds`, `input_video`,
     /// `input_pages`, `output_tokens`, `words`, `default` (nothing was said of the output),
-    /// `reasoning`, `max_output_tokens`, `images`, `video`, `speech`, `pages`, `request`.
+    /// `reasoning`, `max_output_tokens`, `images`, `video`, `speech`, `pages`, `request`, `tool_uses`
+    /// (of tools that the provider runs), `tool_results` (what those bring into the prompt).
     basis: String,
     /// Whose tokenizer was assumed, where tokens were estimated from text.
     family: Option<String>,
     quantity: BoundsFields,
+    /// Parameters that prices of the dimension depend on and that the request doesn't say, such as
+    /// `size`: `credits` lie within whatever they may be, and are expected without them.
+    unsaid: Option<Vec<String>>,
 }
 
 /// An item that was read.
@@ -188,14 +194,18 @@ impl Prices<'_> {
             What::Response(usage) => {
                 let rated = usage.rate(self.table, self.multiplier, self.now)?;
                 let (min, max) = (rated.credits, rated.credits);
-                let priced = Priced { min, max, expected: rated, is_raised: false };
+                let unsaid = BTreeMap::new();
+                let priced = Priced { min, max, expected: rated, is_raised: false, unsaid };
                 Ok(EstimatedItem::new(priced, Vec::new()))
             }
             What::Usage(bounds) => {
+                let unsaid = &Unsaid::default();
                 let priced =
-                    self.price(model?, bounds, parameters, false).map_err(|error| match error {
-                        PriceError::Rating(error) => refusals::rating(&error, pointer),
-                        PriceError::TooManyTiers => too_wide(&error, pointer),
+                    self.price(model?, bounds, parameters, false, unsaid).map_err(|error| {
+                        match error {
+                            PriceError::Rating(error) => refusals::rating(&error, pointer),
+                            _ => too_wide(&error, pointer),
+                        }
                     })?;
                 Ok(EstimatedItem::new(priced, Vec::new()))
             }
@@ -210,7 +220,7 @@ impl Prices<'_> {
                     description.quantities(model).map_err(|error| too_wide(&error, &at))?;
                 let parameters = merged(parameters, counted.parameters, pointer)?;
                 let priced = self
-                    .price(name, &counted.usage, &parameters, counted.is_capped)
+                    .price(name, &counted.usage, &parameters, counted.is_capped, &counted.unsaid)
                     .map_err(|error| match error {
                         // The dimensions are not the caller's: what asks for them is.
                         PriceError::Rating(RatingError::UnpricedDimension { .. }) => {
@@ -219,7 +229,7 @@ impl Prices<'_> {
                                 .with_error(FieldError { pointer: at, detail })
                         }
                         PriceError::Rating(error) => refusals::rating(&error, pointer),
-                        PriceError::TooManyTiers => too_wide(&error, &at),
+                        _ => too_wide(&error, &at),
                     })?;
                 let mut item = EstimatedItem::new(priced, counted.assumptions);
                 item.unbounded = counted.is_unbounded;
@@ -234,11 +244,12 @@ impl Prices<'_> {
         bounds: &BTreeMap<String, estimates::Bounds>,
         parameters: &Parameters,
         capped: bool,
+        unsaid: &Unsaid,
     ) -> Result<Priced, PriceError> {
         let usage = &Usage::new();
         let (at, multiplier) = (self.now, self.multiplier);
         let request = Request { model, usage, parameters, at, multiplier };
-        estimates::price(self.table, &request, bounds, capped)
+        estimates::price(self.table, &request, bounds, capped, unsaid)
     }
 }
 
@@ -281,8 +292,11 @@ fn too_wide(error: &dyn std::error::Error, pointer: &str) -> Problem {
 }
 
 impl EstimatedItem {
-    fn new(priced: Priced, assumptions: Vec<Assumption>) -> Self {
-        let Priced { min, max, expected, is_raised } = priced;
+    fn new(priced: Priced, mut assumptions: Vec<Assumption>) -> Self {
+        let Priced { min, max, expected, is_raised, mut unsaid } = priced;
+        for assumption in &mut assumptions {
+            assumption.unsaid = unsaid.remove(&*assumption.dimension).unwrap_or_default();
+        }
         Self {
             model: expected.model,
             credits: CreditBounds { min, expected: expected.credits, max },

@@ -144,12 +144,24 @@ async fn requests_are_described() {
             json!({"speech_characters": 5_000}),
             vec!["input_tokens", "output_audio_tokens"],
         ),
+        (
+            "speech as text",
+            "google/gemini-3.8-flash-tts",
+            json!({"text": "say hi hello world", "max_output_tokens": 100}),
+            vec!["input_tokens", "output_audio_tokens"],
+        ),
+        (
+            "a search",
+            "xai/grok-4.5",
+            json!({"text": "Who won?", "tools": [{"type": "web_search"}, {"type": "x_search"}]}),
+            vec!["input_tokens", "output_tokens", "social_searches", "web_searches"],
+        ),
         ("a recording", "deepgram/nova-3", json!({"audio_seconds": "61.5"}), vec!["audio_seconds"]),
         (
             "sound in a message",
             "openai/gpt-audio-1.5",
             json!({"messages": [{"role": "user", "content": [{"type": "input_audio", "seconds": 12}]}]}),
-            vec!["input_audio_tokens", "input_tokens", "output_tokens"],
+            vec!["input_audio_tokens", "input_tokens", "output_audio_tokens", "output_tokens"],
         ),
         ("pages", "mistral/mistral-ocr-4-1", json!({"pages": 12}), vec!["pages"]),
     ] {
@@ -202,9 +214,89 @@ async fn sizes_and_caps_decide() {
     }
 }
 
+/// What a request allows lies within its bounds, whatever it leaves open.
+#[tokio::test]
+async fn what_is_allowed_lies_within() {
+    let search = |kind: &str| {
+        json!({"text": "What happened today?", "max_output_tokens": 100,
+        "tools": [{"type": kind, "name": "web_search", "max_uses": 5}]})
+    };
+    let google = json!({"text": "What happened today?", "max_output_tokens": 100,
+        "tools": [{"googleSearch": {}}]});
+    let searched = json!({"input_tokens": 2_500, "output_tokens": 100, "web_searches": 5});
+    let grounded = json!({"input_tokens": 5, "output_tokens": 100, "web_searches": 5});
+    let preview = json!({"web_search_tool": "web_search_preview"});
+    let cat = json!({"text": "a cat", "images": {"count": 1}});
+    let tokens = |dimension: &str| json!({"input_tokens": 5, dimension: 100});
+    let say = json!({"text": "say hi hello world", "max_output_tokens": 100});
+    for (model, request, usage, parameters, unsaid) in [
+        (
+            "anthropic/claude-sonnet-4-5",
+            search("web_search_20250305"),
+            searched.clone(),
+            json!({}),
+            json!(null),
+        ),
+        ("openai/gpt-5.1", search("web_search"), searched.clone(), json!({}), json!(null)),
+        ("openai/gpt-4o-mini", search("web_search_preview"), searched, preview, json!(null)),
+        ("google/gemini-3.8-flash", google, grounded, json!({}), json!(null)),
+        (
+            "fal/gpt-image-2",
+            cat.clone(),
+            json!({"output_images": 1}),
+            json!({"size": "1024x1024", "quality": "low"}),
+            json!(["quality", "size"]),
+        ),
+        (
+            "fal/gpt-image-2",
+            json!({"images": {"quality": "high"}}),
+            json!({"output_images": 1}),
+            json!({"size": "1920x1080", "quality": "high"}),
+            json!(["size"]),
+        ),
+        (
+            "google/veo-3.1-generate-001",
+            json!({"text": "a cat", "video": {"seconds": 8}}),
+            json!({"video_seconds": 8}),
+            json!({"resolution": "1080p"}),
+            json!(["resolution"]),
+        ),
+        (
+            "google/gemini-3.8-flash-tts",
+            say.clone(),
+            tokens("output_audio_tokens"),
+            json!({}),
+            json!(null),
+        ),
+        ("openai/gpt-audio-1.5", say, tokens("output_audio_tokens"), json!({}), json!(null)),
+    ] {
+        let described = estimate(model, request.clone()).await;
+        let body = json!({"items": [{"model": model, "usage": usage, "parameters": parameters}]});
+        let used = shared().api().post("/v1/estimates").json(&body).send().await.expect(200);
+        let [_, used, _] = bounds(&used["items"][0]["credits"]);
+        let [min, expected, max] = bounds(&described["credits"]);
+        assert!(min <= used && used <= max, "{model} {request}: {used} of {described}");
+        if request.get("max_output_tokens").is_some() {
+            assert!(max.micros() <= 3 * expected.micros(), "{model} {request}: {described}");
+        }
+        let mut assumptions = described["assumptions"].as_array().unwrap().iter();
+        let named = assumptions.find_map(|assumption| assumption.get("unsaid"));
+        assert_eq!(named.unwrap_or(&Value::Null), &unsaid, "{model} {request}: {described}");
+    }
+    // What is said beside the request is as good.
+    let said = json!({"items": [{"model": "fal/gpt-image-2", "request": cat,
+        "parameters": {"size": "1024x1024", "quality": "low"}}]});
+    let said = shared().api().post("/v1/estimates").json(&said).send().await.expect(200);
+    assert_eq!(bounds(&said["total"]), ["7.5"; 3].map(|credits| credits.parse().unwrap()));
+}
+
 #[tokio::test]
 async fn what_nothing_limits_says_so() {
+    let search = json!([{"type": "web_search_20250305", "name": "web_search", "max_uses": 1}]);
     for (request, unbounded) in [
+        (json!({"text": "Hi", "max_output_tokens": 9, "tools": search}), true),
+        (json!({"text": "Hi", "max_output_tokens": 9, "web_search_options": {}}), true),
+        (json!({"text": "Hi", "max_output_tokens": 9, "tools": [{"name": "web_search"}]}), false),
         (json!({"text": "Hi"}), true),
         (json!({"text": "Hi", "words": 100}), true),
         (json!({"text": "Hi", "words": 100, "reasoning_tokens": 1_000}), true),
@@ -384,6 +476,13 @@ async fn what_is_no_description_is_refused() {
             "what the model can't do",
             json!({"items": [{"model": "runway/gen4.5", "request": {"text": secret}}]}),
             (422, "/items/0/request"),
+        ),
+        (
+            "tools without end",
+            item(json!({"text": "x", "tools": [(0..257)
+                .map(|n| (format!("google_search_{n}"), json!({})))
+                .collect::<serde_json::Map<_, _>>()]})),
+            (400, "/items/0/request/tools"),
         ),
         ("no models", compare(json!({"models": []})), (400, "/models")),
         ("no feature", compare(json!({"feature": "nothing"})), (422, "/feature")),

@@ -8,15 +8,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Bounds;
+use super::{Bounds, Unsaid};
 use crate::ratios::{
-    Conditions, Model, PROMPT_TOKENS, Rated, RatingError, RatioTable, Request, Usage,
+    Conditions, Model, PROMPT_TOKENS, Parameters, Rated, RatingError, RatioTable, Request, Usage,
     is_prompt_tokens,
 };
 use crate::{Credits, Quantity};
 
 /// Into how many cells bounds may be cut.
 const MAX_CELLS: usize = 256;
+/// How many cells are priced at most, over all combinations of what is not said.
+const MAX_PRICED: usize = 1_024;
 /// Most times the expected credits that the most may be, where the request caps its output.
 const CAPPED: i128 = 3;
 
@@ -29,9 +31,12 @@ pub struct Priced {
     pub max: Credits,
     /// At the expected usage.
     pub expected: Rated,
-    /// Whether more than the expected usage was taken for the expected one, because past a
-    /// threshold the most would have been over three times as much.
+    /// Whether more than the expected usage was taken for the expected one, because the most would
+    /// have been over three times as much.
     pub is_raised: bool,
+    /// Parameters that are not said and that prices depend on, by dimension: the bounds cover all
+    /// of their values.
+    pub unsaid: BTreeMap<String, Vec<String>>,
 }
 
 /// Why a request can't be priced before the fact.
@@ -43,11 +48,18 @@ pub enum PriceError {
     /// The bounds reach over too many thresholds of the model.
     #[error("the bounds reach over more than {MAX_CELLS} combinations of tiers: narrow them")]
     TooManyTiers,
+    /// The price depends on too much that is not said.
+    #[error("the price depends on too many combinations of {names}: say them")]
+    TooMuchUnsaid {
+        /// The parameters, with commas.
+        names: String,
+    },
 }
 
 /// What a request would cost whose quantities are only known to lie within bounds. The usage of
 /// `request` is not looked at. With `capped` the most is at most three times what is expected
-/// wherever some usage within the bounds lets it be.
+/// wherever some usage within the bounds lets it be. Parameters that the request leaves out are
+/// whatever `unsaid` lets them be: it is expected to cost what it does without them.
 ///
 /// # Errors
 /// See [`PriceError`].
@@ -56,39 +68,56 @@ pub fn price(
     request: &Request<'_>,
     bounds: &BTreeMap<String, Bounds>,
     capped: bool,
+    unsaid: &Unsaid,
 ) -> Result<Priced, PriceError> {
     let at = |of: fn(Bounds) -> Quantity| -> Usage {
         bounds.iter().map(|(name, bounds)| (name.clone(), of(*bounds))).collect()
     };
-    let rate = |usage: &Usage| table.rate(&Request { usage, ..*request });
-    let mut priced = {
-        let expected = rate(&at(Bounds::expected))?;
-        Priced { min: expected.credits, max: expected.credits, expected, is_raised: false }
+    let rate = |usage: &Usage, parameters: &Parameters| {
+        table.rate(&Request { usage, parameters, ..*request })
     };
-    if bounds.values().all(|bounds| bounds.is_known()) {
-        return Ok(priced);
-    }
+    let expected = rate(&at(Bounds::expected), request.parameters)?;
     let model = table.resolve(request.model).map(|resolved| resolved.model);
     let model = model.expect("what was rated has a model");
+    let open = unsaid.of(table, model, request.parameters)?;
+    let mut priced = Priced {
+        min: expected.credits,
+        max: expected.credits,
+        expected,
+        is_raised: false,
+        unsaid: open.names,
+    };
+    if open.combinations.len() == 1 && bounds.values().all(|bounds| bounds.is_known()) {
+        return Ok(priced);
+    }
+    let cells = cells(model, bounds)?;
+    if cells.len() * open.combinations.len() > MAX_PRICED {
+        let names: BTreeSet<String> = priced.unsaid.into_values().flatten().collect();
+        return Err(PriceError::TooMuchUnsaid { names: Vec::from_iter(names).join(", ") });
+    }
     let mut dearest = None;
-    for cell in cells(model, bounds)? {
+    for cell in cells {
         let Some(Corners { low, high, inside, top }) = cell.corners(bounds) else { continue };
-        let rate = |usage| table.rate_as(&Request { usage, ..*request }, &inside);
-        priced.min = priced.min.min(rate(&low)?.credits);
-        let most = rate(&high)?.credits;
-        if most > priced.max || dearest.is_none() {
-            priced.max = priced.max.max(most);
-            dearest = Some(top);
+        for parameters in &open.combinations {
+            let rate = |usage| table.rate_as(&Request { usage, parameters, ..*request }, &inside);
+            priced.min = priced.min.min(rate(&low)?.credits);
+            let most = rate(&high)?.credits;
+            if most > priced.max || dearest.is_none() {
+                priced.max = priced.max.max(most);
+                dearest = Some((top.clone(), parameters));
+            }
         }
     }
     if capped {
         let is_enough = |rated: &Rated| priced.max.micros() <= CAPPED * rated.credits.micros();
         let raised = (1..=4).map(|quarters| {
-            bounds.iter().map(|(name, bounds)| (name.clone(), between(*bounds, quarters))).collect()
+            let raised = |bounds: &Bounds| between(*bounds, quarters);
+            let usage = bounds.iter().map(|(name, bounds)| (name.clone(), raised(bounds)));
+            (usage.collect(), request.parameters)
         });
         if !is_enough(&priced.expected) {
-            for usage in raised.chain(dearest) {
-                let rated = rate(&usage)?;
+            for (usage, parameters) in raised.chain(dearest) {
+                let rated = rate(&usage, parameters)?;
                 let enough = is_enough(&rated);
                 if rated.credits > priced.expected.credits {
                     priced.expected = rated;

@@ -1,13 +1,15 @@
 //! [`Description`], a request before the fact, and what a model would count of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::media::{Media, Range, pixels};
-use super::{Bounds, Family, Profile};
+use super::tools::{self, Uses};
+use super::{Bounds, Family, Profile, ServerTool, Unsaid};
 use crate::Quantity;
-use crate::ratios::{Model, Parameters};
+use crate::ratios::{Model, Parameters, is_prompt_tokens};
 
 /// Tokens written where a request for text says nothing of its output.
 const DEFAULT_OUTPUT: u64 = 500;
@@ -131,6 +133,8 @@ pub struct Description {
     pub thoughts: Vec<Profile>,
     /// The definitions of tools, as JSON text.
     pub tools: Option<Profile>,
+    /// Those of them that the provider runs.
+    pub server_tools: Vec<ServerTool>,
     /// Characters of further text that is not shown, in a language of Latin letters.
     pub characters: Option<Bounds>,
     /// Pictures that are sent.
@@ -186,7 +190,8 @@ pub enum Basis {
     /// `reasoning_tokens`, as given; a single number may be off by the factor 4. Or a limit of the
     /// output, where reasoning has a price of its own.
     Reasoning,
-    /// Nothing was said: 500 tokens.
+    /// Nothing was said: 500 tokens. Of a model that only speaks it is what the text comes to,
+    /// spoken, where that is more.
     Default,
     /// `max_output_tokens`: that is the most, and at least a third of it is expected.
     MaxOutputTokens,
@@ -200,13 +205,47 @@ pub enum Basis {
     Pages,
     /// It is one request, and the model has a price for that.
     Request,
+    /// Uses of a tool that the provider runs: none to `max_uses`, of which a third is expected; 5
+    /// where that is not said. Searches of a model that always searches.
+    ToolUses,
+    /// What such a tool brings into the prompt, with each use, and the prompt again.
+    ToolResults,
+}
+
+impl Basis {
+    /// Whether prices may depend on how it is to be done, and not only on how much.
+    const fn has_ways(self) -> bool {
+        match self {
+            Self::AudioSeconds
+            | Self::Images
+            | Self::Video
+            | Self::Speech
+            | Self::Pages
+            | Self::Request
+            | Self::ToolUses => true,
+            Self::Text
+            | Self::Messages
+            | Self::Tools
+            | Self::Thoughts
+            | Self::Characters
+            | Self::InputImages
+            | Self::InputVideo
+            | Self::InputPages
+            | Self::OutputTokens
+            | Self::Words
+            | Self::Reasoning
+            | Self::Default
+            | Self::MaxOutputTokens
+            | Self::ToolResults => false,
+        }
+    }
 }
 
 /// Where bounds come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Assumption {
     /// The dimension that they are of, or are part of.
-    pub dimension: &'static str,
+    pub dimension: Cow<'static, str>,
     /// What they rest on.
     pub basis: Basis,
     /// The family whose tokenizer was assumed, where tokens were estimated from text.
@@ -214,6 +253,10 @@ pub struct Assumption {
     pub family: Option<&'static str>,
     /// The bounds.
     pub quantity: Bounds,
+    /// Parameters that the request doesn't say and that prices of the dimension depend on: the
+    /// credits' bounds cover all of their values. Only pricing tells them ([`super::Priced`]).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unsaid: Vec<String>,
 }
 
 /// What a model would count.
@@ -221,23 +264,26 @@ pub struct Assumption {
 pub struct Quantities {
     /// Bounds of each dimension.
     pub usage: BTreeMap<String, Bounds>,
-    /// What prices depend on, as far as the description says it: size, quality, resolution.
+    /// What prices depend on, as far as the description says it: size, quality, resolution, and
+    /// what tools say.
     pub parameters: Parameters,
+    /// What else they may depend on.
+    pub unsaid: Unsaid,
     /// What the bounds rest on.
     pub assumptions: Vec<Assumption>,
     /// Whether the request caps what is written.
     pub is_capped: bool,
-    /// Whether nothing limits what is written: then the most is what was assumed, and a model that
-    /// writes or reasons for longer costs more.
+    /// Whether nothing limits what is written, or how often a tool is used and what it brings: then
+    /// the most is what was assumed, and what goes beyond costs more.
     pub is_unbounded: bool,
 }
 
 /// More than a quantity can be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("at most 12 digits a quantity: {0}")]
 pub struct OverLimit(
     /// The dimension.
-    pub &'static str,
+    pub Cow<'static, str>,
 );
 
 impl Description {
@@ -265,6 +311,7 @@ impl Description {
         counter.input(self);
         counter.output(self);
         counter.made(self);
+        counter.tools(self);
         if model.prices("requests") {
             counter.add("requests", Basis::Request, None, whole([1; 3]));
         }
@@ -276,15 +323,24 @@ impl Description {
         let assumptions = counter.assumptions.into_iter().collect::<Result<Vec<_>, _>>()?;
         let mut usage: BTreeMap<String, Bounds> = BTreeMap::new();
         for Assumption { dimension, quantity, .. } in &assumptions {
-            let sum = match usage.get(*dimension) {
-                Some(before) => before.checked_add(*quantity).ok_or(OverLimit(dimension))?,
+            let sum = match usage.get(&**dimension) {
+                Some(before) => {
+                    before.checked_add(*quantity).ok_or_else(|| OverLimit(dimension.clone()))?
+                }
                 None => *quantity,
             };
-            usage.insert((*dimension).to_owned(), sum);
+            usage.insert(dimension.clone().into_owned(), sum);
         }
+        let has_ways = assumptions.iter().filter(|assumption| assumption.basis.has_ways());
+        let unsaid = Unsaid {
+            dimensions: has_ways.map(|assumption| assumption.dimension.to_string()).collect(),
+            grounding: self.server_tools.iter().filter_map(ServerTool::grounding).collect(),
+            has_old_container: self.server_tools.iter().any(ServerTool::is_in_old_container),
+        };
         Ok(Quantities {
             usage,
             parameters: self.parameters(),
+            unsaid,
             assumptions,
             is_capped,
             is_unbounded,
@@ -294,14 +350,16 @@ impl Description {
     fn parameters(&self) -> Parameters {
         let images = self.images.as_ref();
         let video = self.video.as_ref();
-        [
+        let mut parameters = ServerTool::parameters(&self.server_tools);
+        let made = [
             ("size", images.and_then(|images| images.size.as_ref())),
             ("quality", images.and_then(|images| images.quality.as_ref())),
             ("resolution", video.and_then(|video| video.resolution.as_ref())),
         ]
         .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?.clone())))
-        .collect()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.clone())));
+        parameters.extend(made);
+        parameters
     }
 
     /// Whether something other than text is to be made of it.
@@ -333,19 +391,21 @@ impl Counter<'_> {
 
     fn add(
         &mut self,
-        dimension: &'static str,
+        dimension: impl Into<Cow<'static, str>>,
         basis: Basis,
         family: Option<&'static Family>,
         span: Span,
     ) {
+        let dimension = dimension.into();
         let [min, expected, max] = span.map(Quantity::from_millis);
         let bounds = || Bounds::new(min?, expected?, max?);
-        self.assumptions.push(bounds().ok_or(OverLimit(dimension)).map(|quantity| Assumption {
-            dimension,
-            basis,
-            family: family.map(Family::name),
-            quantity,
-        }));
+        self.assumptions.push(match bounds() {
+            Some(quantity) => {
+                let family = family.map(Family::name);
+                Ok(Assumption { dimension, basis, family, quantity, unsaid: Vec::new() })
+            }
+            None => Err(OverLimit(dimension)),
+        });
     }
 
     /// Tokens of text; nothing where there are none.
@@ -469,6 +529,7 @@ impl Counter<'_> {
             self.add("output_characters", Basis::Words, None, characters);
             return;
         }
+        let (written, only_speaks) = (self.written(), self.only_speaks());
         let (basis, [min, expected, max]) = match (tokens, words) {
             (Some(tokens), _) if tokens.is_known() => {
                 let tokens = tokens.expected().millis().div_ceil(1_000);
@@ -480,14 +541,20 @@ impl Counter<'_> {
                 let whole = [min / 1_000, expected.div_ceil(1_000), max.div_ceil(1_000)];
                 (Basis::OutputTokens, whole)
             }
+            (None, Some(words)) if only_speaks => {
+                (Basis::Words, self.tokens_of_sound(times(words, WORD_CHARACTERS)))
+            }
             (None, Some(words)) => (Basis::Words, self.tokens_of_words(words)),
             (None, None) if asked.makes_more_than_text() => return,
-            (None, None) if !self.model.prices("output_tokens") => return,
+            (None, None) if !self.model.prices(written) => return,
             (None, None) => {
-                (Basis::Default, [1, DEFAULT_OUTPUT, DEFAULT_OUTPUT.saturating_mul(UNCAPPED)])
+                let read_out = || self.tokens_read_out(asked);
+                let [_, expected, max] = if only_speaks { read_out() } else { [0; 3] };
+                let most = DEFAULT_OUTPUT.saturating_mul(UNCAPPED);
+                (Basis::Default, [1, expected.max(DEFAULT_OUTPUT), max.max(most)])
             }
         };
-        let family = (basis == Basis::Words).then_some(self.family);
+        let family = (basis == Basis::Words && !only_speaks).then_some(self.family);
         let is_given = tokens.is_some_and(|tokens| !tokens.is_known());
         let thinks_apart = self.model.prices("output_reasoning_tokens");
         let reasons = reasoning.map(|tokens| {
@@ -501,9 +568,9 @@ impl Counter<'_> {
         });
         let Some(cap) = max_tokens else {
             self.is_unbounded = !is_given;
-            self.add("output_tokens", basis, family, whole([min, expected, max]));
+            self.add_written(asked, basis, family, whole([min, expected, max]));
             if let Some(reasons) = reasons {
-                let dimension = self.first_priced(&["output_reasoning_tokens", "output_tokens"]);
+                let dimension = if thinks_apart { "output_reasoning_tokens" } else { written };
                 self.add(dimension, Basis::Reasoning, None, whole(reasons));
             }
             return;
@@ -519,7 +586,7 @@ impl Counter<'_> {
         if thinks_apart && (!is_given || reasons.is_some()) {
             let most = if is_given { cap.min(max) } else { cap };
             let bounds = capped(min, expected, most);
-            self.add("output_tokens", Basis::MaxOutputTokens, family, bounds);
+            self.add_written(asked, Basis::MaxOutputTokens, family, bounds);
             let most = if reasoning_is_given { cap.min(longest) } else { cap };
             let bounds = capped(least, likely, most);
             self.add("output_reasoning_tokens", Basis::Reasoning, None, bounds);
@@ -528,8 +595,50 @@ impl Counter<'_> {
             let most = if is_given { cap.min(max.saturating_add(longest)) } else { cap };
             let (min, expected) = (min.saturating_add(least), expected.saturating_add(likely));
             let bounds = capped(min, expected, most);
-            self.add("output_tokens", Basis::MaxOutputTokens, family, bounds);
+            self.add_written(asked, Basis::MaxOutputTokens, family, bounds);
         }
+    }
+
+    /// What an answer is counted as: of a model that prices no text, what it speaks.
+    fn written(&self) -> &'static str {
+        if self.only_speaks() { "output_audio_tokens" } else { "output_tokens" }
+    }
+
+    fn only_speaks(&self) -> bool {
+        self.model.prices("output_audio_tokens") && !self.model.prices("output_tokens")
+    }
+
+    /// An answer. A model that writes and speaks may speak all of it, unless something else is
+    /// asked for.
+    fn add_written(
+        &mut self,
+        asked: &Description,
+        basis: Basis,
+        family: Option<&'static Family>,
+        bounds: Span,
+    ) {
+        let written = self.written();
+        self.add(written, basis, family, bounds);
+        let spoken = "output_audio_tokens";
+        if written != spoken && self.model.prices(spoken) && !asked.makes_more_than_text() {
+            let [_, expected, max] = bounds;
+            self.add(spoken, basis, family, [0, expected, max]);
+        }
+    }
+
+    /// Tokens of characters that are spoken.
+    fn tokens_of_sound(&self, characters: Span) -> Range {
+        let [a, b, c] = spoken_for(characters);
+        let [x, y, z] = self.media.audio_out();
+        [(a, x), (b, y), (c, z)].map(|(millis, each)| millis.saturating_mul(each).div_ceil(1_000))
+    }
+
+    /// The same of all texts that are sent.
+    fn tokens_read_out(&self, asked: &Description) -> Range {
+        let shown = asked.texts.iter();
+        let shown = shown.fold(0, |sum: u64, text| sum.saturating_add(text.characters()));
+        let hidden = asked.characters.map_or([0; 3], span);
+        self.tokens_of_sound(plus(whole([shown; 3]), hidden))
     }
 
     fn tokens_of_words(&self, words: Bounds) -> Range {
@@ -598,21 +707,70 @@ impl Counter<'_> {
         } else {
             self.add(dimension, Basis::Speech, None, characters);
         }
-        let seconds = || {
-            let [fast, likely, slow] = SPOKEN;
-            let [min, expected, max] = characters;
-            [min / fast, expected / likely, max.div_ceil(slow)]
-        };
         if self.model.prices("output_audio_tokens") {
-            let [a, b, c] = seconds();
-            let [x, y, z] = self.media.audio_out();
-            let tokens = [(a, x), (b, y), (c, z)]
-                .map(|(millis, each)| millis.saturating_mul(each).div_ceil(1_000));
-            self.add("output_audio_tokens", Basis::Speech, None, whole(tokens));
+            // What was said of the output is of the sound, where there is nothing but that.
+            let Output { tokens, words, max_tokens, .. } = asked.output;
+            if !self.only_speaks() || (tokens.is_none() && words.is_none()) {
+                let most = max_tokens.unwrap_or(u64::MAX);
+                let tokens = self.tokens_of_sound(characters).map(|tokens| tokens.min(most));
+                self.add("output_audio_tokens", Basis::Speech, None, whole(tokens));
+            }
         } else if self.model.prices("output_audio_seconds") {
-            self.add("output_audio_seconds", Basis::Speech, None, seconds());
+            self.add("output_audio_seconds", Basis::Speech, None, spoken_for(characters));
         }
     }
+
+    /// Tools that the provider runs, after all else of the prompt: each use may read it again.
+    fn tools(&mut self, asked: &Description) {
+        let prompt = self.assumptions.iter().flatten();
+        let prompt = prompt.filter(|assumption| is_prompt_tokens(&assumption.dimension));
+        let prompt = prompt.fold(0, |sum: u64, assumption| {
+            sum.saturating_add(assumption.quantity.max().millis() / 1_000)
+        });
+        let reads = ["input_tool_tokens", "input_tokens"];
+        let read = reads.into_iter().find(|name| self.model.prices(name));
+        let searches = tools::searches(self.model.id());
+        if let Some((searches, brought)) = searches
+            && self.model.prices("web_searches")
+        {
+            self.add("web_searches", Basis::ToolUses, None, whole(searches));
+            let brings = read.filter(|_| brought[2] > 0);
+            if let Some(dimension) = brings {
+                self.add(dimension, Basis::ToolResults, None, whole(brought));
+            }
+            self.is_unbounded |= brings.is_some() || searches[2] > 1;
+        }
+        for tool in &asked.server_tools {
+            // A model that always searches does it as often as it does.
+            if searches.is_some() && tool.is_web_search() {
+                continue;
+            }
+            let Some(uses) = tool.uses(|name| self.model.prices(name), prompt) else { continue };
+            let Uses { dimension, count, times, brought, is_limited } = uses;
+            let is_priced = dimension.is_some();
+            if let Some(dimension) = dimension {
+                self.add(dimension, Basis::ToolUses, None, whole(count));
+            }
+            let brings = read.filter(|_| brought[2] > 0);
+            if let Some(dimension) = brings {
+                self.add(dimension, Basis::ToolResults, None, whole(brought));
+            }
+            for (dimension, each) in tools::FOR_PICTURES {
+                if tool.makes_pictures() && self.model.prices(dimension) {
+                    let all = std::array::from_fn(|n| times[n].saturating_mul(each[n]));
+                    self.add(dimension, Basis::ToolResults, None, whole(all));
+                }
+            }
+            // No provider limits what its tools bring.
+            self.is_unbounded |= brings.is_some() || (is_priced && !is_limited);
+        }
+    }
+}
+
+/// How long characters take to be said.
+fn spoken_for([min, expected, max]: Span) -> Span {
+    let [fast, likely, slow] = SPOKEN;
+    [min / fast, expected / likely, max.div_ceil(slow)]
 }
 
 fn plus(a: [u64; 3], b: [u64; 3]) -> [u64; 3] {

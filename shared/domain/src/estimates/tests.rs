@@ -20,6 +20,7 @@ fn table(models: Value) -> RatioTable {
         "credit": {"scale": 4, "rounding": "up"},
         "groups": {"default": "1"},
         "features": {"any": {"dimensions": []}},
+        "dimensions": {"output_images": {"part_of": ["output_tokens"]}},
         "models": models,
     }))
     .unwrap()
@@ -32,7 +33,7 @@ fn price_of(
     capped: bool,
 ) -> Result<Priced, PriceError> {
     let (usage, parameters) = (Usage::new(), Parameters::new());
-    price(table, &request(model, &usage, &parameters), bounds, capped)
+    price(table, &request(model, &usage, &parameters), bounds, capped, &Unsaid::default())
 }
 
 fn request<'a>(model: &'a str, usage: &'a Usage, parameters: &'a Parameters) -> Request<'a> {
@@ -128,6 +129,10 @@ fn what_models_count() {
         "google/gemini-tts": {"feature": "any", "ratios": [
             {"dimension": "input_tokens", "credits": "1", "per": 1},
             {"dimension": "output_audio_tokens", "credits": "1", "per": 1}]},
+        "openai/gpt-voice": {"feature": "any", "ratios": [
+            {"dimension": "input_tokens", "credits": "1", "per": 1},
+            {"dimension": "output_tokens", "credits": "1", "per": 1},
+            {"dimension": "output_audio_tokens", "credits": "1", "per": 1}]},
         "x/search": {"feature": "any", "ratios": [
             {"dimension": "input_tokens", "credits": "1", "per": 1},
             {"dimension": "requests", "credits": "1", "per": 1}]},
@@ -155,7 +160,7 @@ fn what_models_count() {
         assert_eq!(counted.usage, expected, "{} {asked:?}", model.id());
         let mut sums: BTreeMap<String, Bounds> = BTreeMap::new();
         for Assumption { dimension, quantity, .. } in counted.assumptions {
-            sums.entry(dimension.to_owned())
+            sums.entry(dimension.into_owned())
                 .and_modify(|sum| *sum = sum.checked_add(quantity).unwrap())
                 .or_insert(quantity);
         }
@@ -221,6 +226,34 @@ fn what_models_count() {
             ],
         );
     }
+    // An answer that is spoken: by a limit, by what is said, by default or what the text comes to.
+    let [g, h, i] = Family::of("gemini").tokens(&Profile::of("Hello there"));
+    for (asked, output) in [
+        (words(None, None, Some(100)), bounds(1, 100, 100)),
+        (words(Some(bounds(10, 20, 30)), None, None), bounds(10, 20, 30)),
+        (words(None, Some(known(100)), None), bounds(384, 1_000, 3_825)),
+        (text(), bounds(1, 500, 2_000)),
+    ] {
+        check(
+            "google/gemini-tts",
+            asked,
+            &[("input_tokens", bounds(g, h, i)), ("output_audio_tokens", output)],
+        );
+    }
+    let long = Description { texts: vec![Profile::of(&"a".repeat(9_000))], ..text() };
+    let counted = long.quantities(table.model("google/gemini-tts").unwrap()).unwrap();
+    assert_eq!(counted.usage["output_audio_tokens"], bounds(1, 15_000, 38_250));
+    assert!(counted.is_unbounded && counted.assumptions[1].basis == Basis::Default);
+    // A model that does both may speak all of it.
+    check(
+        "openai/gpt-voice",
+        words(None, None, Some(900)),
+        &[
+            ("input_tokens", input),
+            ("output_tokens", bounds(1, 500, 900)),
+            ("output_audio_tokens", bounds(0, 500, 900)),
+        ],
+    );
     // Without a limit the answer says so.
     for (asked, unbounded) in [
         (text(), true),
@@ -254,6 +287,18 @@ fn what_models_count() {
         speech(),
         &[("input_tokens", bounds(g, h, i)), ("output_audio_tokens", bounds(5, 9, 22))],
     );
+    // A limit, and what is said, are of the sound.
+    for (tokens, max_tokens, output) in
+        [(None, Some(8), bounds(5, 8, 8)), (Some(bounds(1, 2, 3)), None, bounds(1, 2, 3))]
+    {
+        let asked =
+            Description { output: Output { tokens, max_tokens, ..Output::default() }, ..speech() };
+        check(
+            "google/gemini-tts",
+            asked,
+            &[("input_tokens", bounds(g, h, i)), ("output_audio_tokens", output)],
+        );
+    }
     check("x/search", text(), &[("input_tokens", bounds(a, b, c)), ("requests", known(1))]);
     let pictures = Description {
         input_images: vec![Image { count: 2, size: Some((1_024, 1_024)), detail: Detail::Auto }],
@@ -267,6 +312,299 @@ fn what_models_count() {
             ("output_tokens", bounds(1, 500, 2_000)),
         ],
     );
+}
+
+/// Tools as requests name them, on a model that prices some: uses and other quantities but those of
+/// text, whether nothing bounds them, what they say that prices depend on.
+#[test]
+fn tools_of_the_provider() {
+    let rows = |dimensions: &[&str]| -> Vec<Value> {
+        let row = |name| json!({"dimension": name, "credits": "1", "per": 1});
+        dimensions.iter().map(row).collect()
+    };
+    let priced = |dimensions: &[&str]| {
+        let ratios = rows(&[&["input_tokens", "output_tokens"], dimensions].concat());
+        json!({"feature": "any", "ratios": ratios})
+    };
+    let table = table(json!({
+        "none": priced(&[]),
+        "claude": priced(&["web_searches", "code_executions", "telescope_calls"]),
+        "gpt": priced(&["web_searches", "file_searches", "code_sessions",
+            "image_gen_output_image_tokens", "image_gen_input_tokens"]),
+        "gemini": priced(&["web_searches", "maps_searches", "input_tool_tokens"]),
+        "grok": priced(&["web_searches", "social_searches", "file_searches", "code_executions"]),
+        "sonar-pro": priced(&["web_searches"]),
+        "gpt-4o-search-preview": priced(&["web_searches"]),
+        "gpt-5-search-api": priced(&["web_searches"]),
+    }));
+    let check = |model: &str, tools: &[Value], expected: &str| {
+        let asked = Description {
+            characters: Some(Bounds::known(q(0))),
+            output: Output { tokens: Some(bounds(1, 2, 3)), ..Output::default() },
+            server_tools: tools.iter().flat_map(ServerTool::named_in).collect(),
+            ..Description::default()
+        };
+        let counted = asked.quantities(table.model(model).unwrap()).unwrap();
+        let of_tools = counted.assumptions.iter().filter_map(|assumption| {
+            let Assumption { dimension, quantity, basis, .. } = assumption;
+            matches!(basis, Basis::ToolUses | Basis::ToolResults).then(|| {
+                let [min, likely, max] = [quantity.min(), quantity.expected(), quantity.max()];
+                format!("{dimension} {min} {likely} {max}")
+            })
+        });
+        let unbounded = counted.is_unbounded.then(|| "unbounded".to_owned());
+        let parameters = counted.parameters.iter().map(|(name, value)| format!("{name}={value}"));
+        let got: Vec<_> = of_tools.chain(unbounded).chain(parameters).collect();
+        assert_eq!(got.join(", "), expected, "{model} {tools:?}");
+    };
+    let typed = |kind: &str| json!({"type": kind});
+    // With a limit the uses are within it; what they bring is not limited.
+    let search = json!({"type": "web_search_20250305", "name": "web_search", "max_uses": 3});
+    let found = "input_tokens 0 10000 75000, unbounded";
+    check("claude", std::slice::from_ref(&search), &format!("web_searches 0 1 3, {found}"));
+    check("none", &[search], "");
+    let five = "input_tokens 0 20000 125000, unbounded";
+    for (model, kind, uses, more) in [
+        ("claude", "web_search_20260209", "web_searches", ""),
+        ("gpt", "web_search", "web_searches", ""),
+        ("gpt", "web_search_2025_08_26", "web_searches", ""),
+        ("gpt", "web_search_preview", "web_searches", ", web_search_tool=web_search_preview"),
+        (
+            "gpt",
+            "web_search_preview_2025_03_11",
+            "web_searches",
+            ", web_search_tool=web_search_preview",
+        ),
+        ("grok", "x_search", "social_searches", ""),
+        ("gpt", "openrouter:web_search", "web_searches", ""),
+    ] {
+        check(model, &[typed(kind)], &format!("{uses} 0 2 5, {five}{more}"));
+    }
+    let chunks = "input_tokens 0 16000 80000, unbounded";
+    let printed = "input_tokens 0 1000 25000, unbounded";
+    check("gpt", &[typed("file_search")], &format!("file_searches 0 2 5, {chunks}"));
+    check("grok", &[typed("collections_search")], &format!("file_searches 0 2 5, {chunks}"));
+    check(
+        "claude",
+        &[typed("code_execution_20260120")],
+        &format!("code_executions 0 2 5, {printed}"),
+    );
+    check("grok", &[typed("code_interpreter")], &format!("code_executions 0 2 5, {printed}"));
+    // A container is one, however often code runs in it.
+    for (container, said) in [
+        (json!({"type": "auto"}), ""),
+        (json!({"type": "auto", "memory_limit": "1g"}), ""),
+        (json!({"type": "auto", "memory_limit": "4g"}), ", memory_limit=4g"),
+    ] {
+        let tool = json!({"type": "code_interpreter", "container": container});
+        check("gpt", &[tool], &format!("code_sessions 0 1 1, {printed}{said}"));
+    }
+    let hosted = json!({"type": "shell", "environment": {"type": "container_auto"}});
+    check("gpt", &[hosted], &format!("code_sessions 0 1 1, {printed}"));
+    check("gpt", &[json!({"type": "shell", "environment": {"type": "local"}})], "");
+    // Pages that are fetched cost what they are.
+    let page = json!({"type": "web_fetch_20250910", "max_uses": 2, "max_content_tokens": 9_000});
+    check("claude", &[page], "input_tokens 0 5000 18000, unbounded");
+    // Google's search brings nothing that is billed.
+    for tool in [json!({"googleSearch": {}}), json!({"google_search": {}})] {
+        check("gemini", &[tool], "web_searches 0 2 5, unbounded");
+    }
+    let both = json!({"googleMaps": {}, "urlContext": {}, "functionDeclarations": []});
+    let pages = "input_tool_tokens 0 10000 125000, unbounded";
+    check("gemini", &[both], &format!("maps_searches 0 2 5, {pages}"));
+    let run = "input_tool_tokens 0 1000 25000, unbounded";
+    check("gemini", &[json!({"codeExecution": {}})], run);
+    // Pictures by another model; a tool that is not known; the caller's own.
+    check(
+        "gpt",
+        &[json!({"type": "image_generation", "model": "gpt-image-2", "quality": "low",
+            "size": "1024x1536"})],
+        "image_gen_output_image_tokens 0 316 790, image_gen_input_tokens 0 400 20000, unbounded",
+    );
+    check("claude", &[typed("telescope_20270101")], "telescope_calls 0 2 5, unbounded");
+    for tool in [
+        json!({"name": "web_search", "description": "Mine.", "input_schema": {"type": "object"}}),
+        json!({"type": "function", "name": "web_search", "parameters": {}}),
+        json!({"type": "custom", "name": "code_execution"}),
+        json!({"toolSpec": {"name": "nova_grounding"}}),
+        json!({"type": 5}),
+        json!("web_search"),
+    ] {
+        check("claude", &[tool], "");
+    }
+    let system = json!({"systemTool": {"name": "nova_grounding"}});
+    check("claude", &[system], &format!("web_searches 0 2 5, {five}"));
+    // Two of a kind add up; what they say differently is not said.
+    let sized = |size: &str| json!({"type": "web_search", "search_context_size": size});
+    let twice = "web_searches 0 2 5, input_tokens 0 20000 125000, web_searches 0 2 5, \
+                 input_tokens 0 20000 125000, unbounded";
+    check("gpt", &[sized("low"), sized("low")], &format!("{twice}, search_context_size=low"));
+    check("gpt", &[sized("low"), sized("high")], twice);
+    // Models that always search need no tool.
+    check("sonar-pro", &[], "web_searches 0 1 5, unbounded");
+    check("sonar-pro", &[sized("low")], "web_searches 0 1 5, unbounded, search_context_size=low");
+    check("gpt-4o-search-preview", &[], "web_searches 0 1 1");
+    let found = "web_searches 0 1 1, input_tokens 0 10000 25000, unbounded";
+    check("gpt-5-search-api", &[], found);
+    // The prompt may be read again with every use.
+    let asked = Description {
+        input_pages: Some(bounds(1, 1, 1)),
+        output: Output { tokens: Some(bounds(1, 2, 3)), ..Output::default() },
+        server_tools: ServerTool::named_in(&json!({"type": "web_search", "max_uses": 1})),
+        ..Description::default()
+    };
+    let counted = asked.quantities(table.model("claude").unwrap()).unwrap();
+    assert_eq!(counted.usage["input_tokens"], bounds(200, 13_000, 8_000 + 25_000 + 8_000));
+}
+
+/// Credits of pictures, video or a search, by what is said: least, expected, most; and what is not
+/// said.
+#[test]
+fn what_is_not_said_may_be_anything() {
+    let row = |dimension: &str, credits: u32, when: Value| {
+        let mut row = json!({"dimension": dimension, "credits": credits.to_string(), "per": 1});
+        if when != Value::Null {
+            row["when"] = when;
+        }
+        row
+    };
+    let pictures = |credits, when| row("output_images", credits, when);
+    let batch = |mut when: Value| {
+        when["service_class"] = "batch".into();
+        when
+    };
+    let table = table(json!({
+        "pictures": {"feature": "any", "ratios": [
+            pictures(50, Value::Null),
+            pictures(5, batch(json!({}))),
+            pictures(20, json!({"size": "small"})),
+            pictures(2, batch(json!({"size": "small"}))),
+            pictures(70, json!({"size": "large"})),
+            pictures(7, batch(json!({"size": "large"}))),
+            pictures(90, json!({"size": "large", "quality": "high"})),
+            pictures(9, batch(json!({"size": "large", "quality": "high"}))),
+            pictures(30, json!({"size": "small", "quality": "high"})),
+            pictures(3, batch(json!({"size": "small", "quality": "high"})))]},
+        "fees": {"feature": "any", "ratios": [
+            pictures(10, Value::Null),
+            pictures(20, json!({"size": "large"})),
+            row("requests", 1, Value::Null),
+            row("requests", 5, json!({"size": "small"})),
+            row("requests", 3, json!({"hurry": "very"}))  ,
+            row("requests", 7, json!({"hurry": "very", "size": "small"}))]},
+        "video": {"feature": "any", "ratios": [
+            row("video_seconds", 10, Value::Null),
+            row("video_seconds", 8, json!({"resolution": "720p"})),
+            row("video_seconds", 30, json!({"resolution": "4k"})),
+            row("video_seconds", 4, json!({"speed": "fast"})),
+            row("video_seconds", 3, json!({"speed": "fast", "resolution": "720p"})),
+            row("video_seconds", 5, json!({"speed": "fast", "resolution": "4k"}))]},
+        "whole": {"feature": "any", "ratios": [
+            row("input_tokens", 0, Value::Null),
+            row("output_tokens", 10, Value::Null),
+            row("output_tokens", 40, json!({"quality": "high"}))]},
+        "search": {"feature": "any", "ratios": [
+            row("input_tokens", 0, Value::Null),
+            row("output_tokens", 0, Value::Null),
+            row("requests", 0, Value::Null),
+            row("requests", 35, json!({"grounding": "search"})),
+            row("requests", 99, json!({"grounding": "maps+search"})),
+            row("web_searches", 10, Value::Null),
+            row("web_searches", 30, json!({"web_search_tool": "web_search_preview"})),
+            row("code_sessions", 3, Value::Null),
+            row("code_sessions", 100, json!({"memory_limit": "64g"})),
+            row("file_searches", 1, Value::Null),
+            row("file_searches", 2, json!({"search_context_size": "high"}))]},
+    }));
+    let images = || {
+        let images = Images { count: 2, size: None, quality: None };
+        Description { images: Some(images), ..Description::default() }
+    };
+    let video = || {
+        let video = Video { seconds: bounds(1, 2, 3), count: 1, resolution: None };
+        Description { video: Some(video), ..Description::default() }
+    };
+    let tool = |tool: Value| Description {
+        characters: Some(Bounds::known(q(0))),
+        output: Output { tokens: Some(Bounds::known(q(0))), ..Output::default() },
+        server_tools: ServerTool::named_in(&tool),
+        ..Description::default()
+    };
+    let check = |model: &str, asked: &Description, said: &[(&str, &str)], expected: &str| {
+        let counted = asked.quantities(table.model(model).unwrap()).unwrap();
+        let mut parameters = counted.parameters.clone();
+        parameters.extend(said.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
+        let usage = Usage::new();
+        let request = request(model, &usage, &parameters);
+        let priced = price(&table, &request, &counted.usage, false, &counted.unsaid).unwrap();
+        let credits = [priced.min, priced.expected.credits, priced.max].map(|c| c.to_string());
+        let unsaid = priced.unsaid.iter().map(|(name, of)| format!("{name}: {}", of.join(" ")));
+        let got: Vec<_> = std::iter::once(credits.join(" ")).chain(unsaid).collect();
+        assert_eq!(got.join("; "), expected, "{model} {said:?} {asked:?}");
+    };
+    let size = |value| ("size", value);
+    let class = ("service_class", "batch");
+    check("pictures", &images(), &[], "40 100 180; output_images: quality size");
+    check("pictures", &images(), &[size("large")], "140 140 180; output_images: quality");
+    check("pictures", &images(), &[size("small"), ("quality", "high")], "60 60 60");
+    check("pictures", &images(), &[size("odd")], "100 100 100");
+    check("pictures", &images(), &[("quality", "high")], "60 100 180; output_images: size");
+    // Nobody gets a batch's price without asking for it, and then gets it for every size.
+    check("pictures", &images(), &[class], "4 10 18; output_images: quality size");
+    // A picture is not large for one dimension and small for another.
+    check("fees", &images(), &[], "21 21 43; output_images: size; requests: hurry size");
+    check("fees", &images(), &[size("small")], "25 25 27; requests: hurry");
+    check("video", &video(), &[], "8 20 90; video_seconds: resolution");
+    check("video", &video(), &[("resolution", "4k")], "30 60 90");
+    check("video", &video(), &[("speed", "fast")], "3 8 15; video_seconds: resolution");
+    // The prices of what a picture counts as.
+    check("whole", &images(), &[], "20 20 80; output_images: quality");
+    // What a request says of a tool is known: by which it searches, and the memory it asks for.
+    check("search", &tool(json!({})), &[], "0 0 0");
+    check("search", &tool(json!({"type": "web_search"})), &[], "0 20 50");
+    check("search", &tool(json!({"type": "web_search_preview"})), &[], "0 60 150");
+    let grounded = tool(json!({"google_search": {}}));
+    check("search", &grounded, &[], "0 20 85; requests: grounding");
+    let grounded = tool(json!({"google_search": {}, "google_maps": {}}));
+    check("search", &grounded, &[], "0 20 149; requests: grounding");
+    let code = |container: Value| tool(json!({"type": "code_interpreter", "container": container}));
+    check("search", &code(json!({"type": "auto"})), &[], "0 3 3");
+    check("search", &code(json!({"type": "auto", "memory_limit": "64g"})), &[], "0 100 100");
+    check("search", &code(json!("cntr_1")), &[], "0 3 100; code_sessions: memory_limit");
+    let files = tool(json!({"type": "file_search"}));
+    check("search", &files, &[], "0 2 10; file_searches: search_context_size");
+}
+
+#[test]
+fn what_is_not_said_has_a_limit() {
+    let parameters = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+    let rows: Vec<Value> = parameters
+        .iter()
+        .flat_map(|name| {
+            let dimension = format!("part_{name}");
+            [json!({}), json!({"when": {*name: "x"}})].map(|mut row| {
+                row["dimension"] = json!(dimension);
+                row["credits"] = json!("1");
+                row["per"] = json!(1);
+                row
+            })
+        })
+        .collect();
+    let table = table(json!({"m": {"feature": "any", "ratios": rows}}));
+    let (usage, said) = (Usage::new(), Parameters::new());
+    for (count, fits) in [(8, true), (9, false)] {
+        let names = parameters[..count].iter().map(|name| format!("part_{name}"));
+        let bounds = names.clone().map(|name| (name, bounds(1, 1, 1))).collect();
+        let unsaid = Unsaid { dimensions: names.collect(), ..Unsaid::default() };
+        let priced = price(&table, &request("m", &usage, &said), &bounds, false, &unsaid);
+        match priced {
+            Ok(_) => assert!(fits),
+            Err(error) => {
+                assert!(!fits);
+                assert_eq!(error, PriceError::TooMuchUnsaid { names: parameters.join(", ") });
+            }
+        }
+    }
 }
 
 /// What the providers' guides, and the calculators of those who measured, say of pictures.
@@ -432,6 +770,52 @@ proptest! {
         prop_assert_eq!(priced.max, most);
         prop_assert_eq!(capped.max, priced.max);
         prop_assert!(capped.max.micros() <= 3 * capped.expected.credits.micros());
+    }
+
+    /// Whatever is not said, it costs no less than min and no more than max, and both are reached.
+    #[test]
+    fn what_is_not_said_is_covered(
+        prices in proptest::collection::vec(proptest::option::of(0_u32..50), 24),
+        said in proptest::option::of(0_usize..4),
+    ) {
+        const VALUES: [&str; 4] = ["p", "q", "r", "none of these"];
+        let mut prices = prices.into_iter();
+        let mut rows = Vec::new();
+        for (dimension, first, second) in [("output_images", "a", "b"), ("requests", "b", "c")] {
+            let mut add = |when: Value| {
+                let Some(Some(credits)) = prices.next() else { return };
+                let credits = credits.to_string();
+                let row = json!({"dimension": dimension, "credits": credits, "per": 1, "when": when});
+                rows.push(row);
+            };
+            for value in &VALUES[..3] {
+                add(json!({first: value}));
+                for other in &VALUES[..3] {
+                    add(json!({first: value, second: other}));
+                }
+            }
+            rows.push(json!({"dimension": dimension, "credits": "25", "per": 1}));
+        }
+        let table = table(json!({"m": {"feature": "any", "ratios": rows}}));
+        let known = Bounds::known(q(1));
+        let dimensions = ["output_images", "requests"].map(str::to_owned);
+        let bounds = dimensions.clone().into_iter().map(|name| (name, known)).collect();
+        let unsaid = Unsaid { dimensions: dimensions.clone().into(), ..Unsaid::default() };
+        let given = said.map(|n| ("b".to_owned(), VALUES[n].to_owned())).into_iter().collect();
+        let usage = Usage::new();
+        let priced = price(&table, &request("m", &usage, &given), &bounds, false, &unsaid).unwrap();
+        let usage: Usage = dimensions.into_iter().map(|name| (name, q(1))).collect();
+        let mut costs = Vec::new();
+        for [a, b, c] in (0..64).map(|n| [n % 4, n / 4 % 4, n / 16].map(|n| VALUES[n])) {
+            let mut parameters: Parameters =
+                [("a", a), ("b", b), ("c", c)].map(|(n, v)| (n.to_owned(), v.to_owned())).into();
+            parameters.extend(given.clone());
+            costs.push(table.rate(&request("m", &usage, &parameters)).unwrap().credits);
+        }
+        prop_assert_eq!(priced.min, *costs.iter().min().unwrap());
+        prop_assert_eq!(priced.max, *costs.iter().max().unwrap());
+        let without = table.rate(&request("m", &usage, &given)).unwrap().credits;
+        prop_assert_eq!(priced.expected.credits, without);
     }
 
     /// No text has bounds out of order, and only no text has no tokens; and never far more than

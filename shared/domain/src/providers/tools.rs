@@ -56,7 +56,8 @@ impl Tools {
     }
 }
 
-fn own_dimension(tool: &str) -> Option<String> {
+/// The dimension of a tool that has no other.
+pub(crate) fn own_dimension(tool: &str) -> Option<String> {
     let name = tool.to_ascii_lowercase().replace(['.', '-'], "_");
     let name = name.strip_suffix("_calls").unwrap_or(&name);
     Some(format!("{name}_calls")).filter(|dimension| is_name(dimension))

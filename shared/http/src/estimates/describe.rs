@@ -7,8 +7,8 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::Value;
-use uc_domain::estimates::{self, Description, Detail, Image, Output, Profile};
+use serde_json::{Map, Value};
+use uc_domain::estimates::{self, Description, Detail, Image, Output, Profile, ServerTool};
 use uc_domain::ratios::is_parameter_value;
 use utoipa::ToSchema;
 
@@ -46,9 +46,12 @@ pub struct Request {
     /// The system prompt, where it is no message: a text, or parts that are texts.
     #[schema(value_type = Option<ContentSchema>)]
     system: Option<Content>,
-    /// Definitions of tools, as they are sent.
+    /// Definitions of tools, as they are sent. Those that the provider runs and bills (searches,
+    /// code, pages that are fetched ...) are used up to `max_uses` times, 5 where that is not said.
     #[schema(max_items = 256)]
     tools: Option<Vec<Value>>,
+    /// How to search the web, as Chat Completions take it, instead of a tool.
+    web_search_options: Option<Map<String, Value>>,
     /// Characters of (further) text that is not shown: prose, code or markup in Latin letters. For
     /// other scripts send the text.
     #[schema(value_type = Option<QuantityOrBounds>)]
@@ -658,7 +661,15 @@ impl Request {
             if tools.len() > MAX_TOOLS {
                 return refuse("/tools", "at most 256 tools");
             }
+            let named = tools.iter().flat_map(ServerTool::named_in);
+            asked.server_tools.extend(named.take(MAX_TOOLS + 1));
+            if asked.server_tools.len() > MAX_TOOLS {
+                return refuse("/tools", "at most 256 tools");
+            }
             asked.tools = Some(Profile::of(&Value::from(tools).to_string()));
+        }
+        if let Some(options) = self.web_search_options {
+            asked.server_tools.push(ServerTool::by_web_search_options(&options));
         }
         if let Some(InputImages { count, width, height, detail }) = self.input_images {
             let at = format!("{pointer}/input_images");
