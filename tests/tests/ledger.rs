@@ -232,7 +232,7 @@ async fn what_corrects_costs_one_item_more() {
     measured("extension", ask(&acme, key("e")), longer, 2, 4).await;
     measured("partial capture", ask(&acme, key("c1")), capture(one, false), 2, 4).await;
     let charge = measured("last capture", ask(&acme, key("c2")), capture(one, true), 2, 4).await;
-    let mark = |_: &Operation| vec![evidence::mark_put(&keys::voided_hold(&acme, hold(two)))];
+    let mark = |_: &Operation| vec![evidence::voided_hold_put(&acme, hold(two))];
     let void = Ask { extra: &mark, ..ask(&acme, key("v")) };
     measured("void", void, Command::VoidHold(hold(two)), 2, 6).await;
 

@@ -234,6 +234,9 @@ impl Prepared {
         };
         let charge = match &self.basis {
             Basis::Fixed(credits) => Charge { credits: *credits, ..charge },
+            // What the account refuses at any price is no usage to be kept for a later one: at none
+            // it is refused with the reason.
+            Basis::Usage(_) if !self.may_happen(state) => charge,
             Basis::Usage(usages) => {
                 let table = self.table_of(tables, state)?;
                 priced(usages, table, state, self.occurred_at.unwrap_or(now), charge)?
@@ -245,6 +248,18 @@ impl Prepared {
                 Command::Capture(Capture { hold: *hold, charge, last: *last })
             }
         })
+    }
+
+    /// Whether the account takes it at some price: a capture needs its hold, anything else an
+    /// active account.
+    fn may_happen(&self, state: &AccountState) -> bool {
+        match &self.capture {
+            Some(CaptureOf { hold, .. }) => {
+                state.hold(*hold).is_some()
+                    || state.expired_holds().iter().any(|expired| expired.id == *hold)
+            }
+            None => state.settings().status.is_active(),
+        }
     }
 
     /// The table that prices it: a hold's captures have the prices that it promised.

@@ -16,7 +16,7 @@ use uc_http::{
     AccountAccess, Code, IdempotencyKey, PathParams, Problem, RequestLog, StrictJson, fingerprint,
     items, labels, openapi, parse_typed, problems, refusals, tables,
 };
-use uc_ledger::{Ask, Asked, Outcome, Private, evidence, keys};
+use uc_ledger::{Ask, Asked, Outcome, Private, evidence};
 use uc_ratios::Versioned;
 use utoipa::ToSchema;
 
@@ -522,9 +522,7 @@ async fn void_hold(
     let hold = hold_of(&path)?;
     let route = format!("/v1/accounts/{account}/holds/{hold}/void");
     let fingerprint = fingerprint("POST", &route, &request.value);
-    let mark = |_: &uc_domain::account::Operation| {
-        vec![evidence::mark_put(&keys::voided_hold(account, hold))]
-    };
+    let mark = |_: &uc_domain::account::Operation| vec![evidence::voided_hold_put(account, hold)];
     let ask = Ask { extra: &mark, ..ask(account, &key, fingerprint, Private::default()) };
     let outcome = deps.ledger.execute(&ask, |_| Ok(Command::VoidHold(hold))).await;
     let outcome = match outcome {

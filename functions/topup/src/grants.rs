@@ -15,7 +15,7 @@ use uc_http::{
     AccountAccess, Code, IdempotencyKey, PathParams, Problem, RequestLog, StrictJson, fingerprint,
     labels, openapi, problems, refusals,
 };
-use uc_ledger::{Ask, Asked, Outcome, evidence, keys};
+use uc_ledger::{Ask, Asked, Outcome, evidence};
 use utoipa::ToSchema;
 
 use crate::{Deps, Paid, check_credits};
@@ -225,7 +225,7 @@ async fn void_grant(
     let VoidBody { reason, actor, metadata } = request.body;
     let reason = Some(("/reason", reason.as_str()));
     let private = labels::private(None, actor.as_deref(), reason, metadata.as_ref())?;
-    let mark = |_: &Operation| vec![evidence::mark_put(&keys::voided_grant(account, grant))];
+    let mark = |operation: &Operation| vec![evidence::voided_grant_put(account, grant, operation)];
     let ask = Ask {
         account,
         origin: Origin::Client { key: key.as_str().to_owned() },

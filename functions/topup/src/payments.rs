@@ -299,9 +299,10 @@ async fn change(
             let detail = "No payment of this name has counted here yet.";
             return Err(Problem::new(Code::NotFound, detail));
         };
-        let PaymentEvidence { account, payment: brought, terms, reversals, number } = evidence;
+        let PaymentEvidence { account, payment: brought, terms, forfeited, reversals, number } =
+            evidence;
         log.account(&account);
-        let next = reversals.after(&brought, &event).map_err(|error| refused(&error))?;
+        let next = reversals.after(&brought, forfeited, &event).map_err(|error| refused(&error))?;
         if next == reversals {
             return Ok(received("duplicate", None));
         }

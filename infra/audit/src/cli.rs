@@ -63,8 +63,8 @@ pub enum Command {
 /// How to audit.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Keep in this file how far the audit is, and go on from there. An export's sorted parts are
-    /// kept in a directory beside it until it is done
+    /// Keep in this file how far the audit is, and go on from there; removed at the end. An
+    /// export's sorted parts are kept in a directory beside it until then
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
     /// How many journals at once [default: the processors]

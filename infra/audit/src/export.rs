@@ -95,6 +95,10 @@ pub fn audit(paths: &[PathBuf], options: &Options) -> Result<Findings, Failure> 
         fs::remove_dir_all(&directory)?;
     }
     let state = done?;
+    // There is nothing left to go on with: the next audit looks at everything again.
+    if let Some(path) = &options.state {
+        fs::remove_file(path)?;
+    }
     Ok(state.findings)
 }
 

@@ -155,6 +155,10 @@ pub async fn audit(
         (state.after, state.accounts, state.digest) = (None, 0, [0; 32]);
         state.save(path)?;
     }
+    // There is nothing left to go on with: the next audit looks at everything again.
+    if let Some(path) = path {
+        std::fs::remove_file(path)?;
+    }
     Ok(state.findings)
 }
 

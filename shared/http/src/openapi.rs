@@ -114,6 +114,7 @@ pub const COMMON: &[Code] = &[
     Code::TokenExpired,
     Code::Forbidden,
     Code::Internal,
+    Code::DataUnreadable,
     Code::Unavailable,
 ];
 

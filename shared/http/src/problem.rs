@@ -103,6 +103,8 @@ codes! {
     LimitExceeded = "limit_exceeded", UNPROCESSABLE_ENTITY, "A limit would be exceeded";
     /// A fault here.
     Internal = "internal", INTERNAL_SERVER_ERROR, "Something failed here";
+    /// What is stored was changed by hand, or written by a newer version.
+    DataUnreadable = "data_unreadable", INTERNAL_SERVER_ERROR, "What is stored can't be read";
     /// Something that this needs can't be reached now.
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Not available at the moment";
 }
@@ -197,6 +199,19 @@ impl Problem {
     /// `internal` where the log already has the reason.
     pub(crate) fn bare_internal() -> Self {
         Self::new(Code::Internal, "The request failed here; it is safe to send it again.")
+    }
+
+    /// `data_unreadable`: logs the error with its causes, and names what can't be read.
+    pub fn unreadable(error: &(dyn Error + 'static)) -> Self {
+        tracing::error!(error = %Causes(error), "unreadable");
+        Self::new(
+            Code::DataUnreadable,
+            format!(
+                "{}. Nothing was written. Somebody who operates this has to look at it: the \
+                 account's audit says more.",
+                Causes(error)
+            ),
+        )
     }
 
     /// `unavailable`: logs the error with its causes and asks to come back in `seconds`.
@@ -360,7 +375,8 @@ mod tests {
             let squeezed = code.as_str().replace('_', "");
             assert_eq!(squeezed, format!("{code:?}").to_lowercase());
             assert!(code.status().is_client_error() || code.status().is_server_error());
-            assert_eq!(code.retryable(), code.status().is_server_error(), "{code}");
+            let passes = code.status().is_server_error() && *code != Code::DataUnreadable;
+            assert_eq!(code.retryable(), passes, "{code}");
         }
     }
 

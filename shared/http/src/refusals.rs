@@ -21,7 +21,8 @@ impl From<LedgerError> for Problem {
             LedgerError::ClockSkew(_) => {
                 Self::unavailable(&error, RETRY_SECONDS).counted(Metric::ClockSkewed)
             }
-            LedgerError::Refused(_) | LedgerError::Corrupt(_) => Self::internal(&error),
+            LedgerError::Corrupt(_) => Self::unreadable(&error),
+            LedgerError::Refused(_) => Self::internal(&error),
         }
     }
 }

@@ -19,6 +19,8 @@ use crate::store::{AttributeValue, Condition, Item, Key, Put, Query, SK, bytes, 
 const REFUNDED: &str = "refunded";
 /// A payment change's attribute: all that became of the payment so far.
 const REVERSALS: &str = "s";
+/// The mark of a voided grant's attribute: what it forfeited.
+const FORFEITED: &str = "forfeited";
 /// Numbers have six digits: so many refunds of one charge, or changes of one payment, at most.
 const MAX_NUMBER: u32 = 999_999;
 
@@ -44,6 +46,8 @@ pub struct PaymentEvidence {
     pub payment: Payment,
     /// The terms of the grant that it opened.
     pub terms: GrantTerms,
+    /// What that grant forfeited, where it was voided.
+    pub forfeited: Option<Credits>,
     /// All that became of it so far.
     pub reversals: Reversals,
     /// The number of the next change of it, from 1.
@@ -87,8 +91,8 @@ impl Ledger {
         let corrupt = || LedgerError::Corrupt(format!("{id} of {account} has no opening"));
         let opening = self.operation(account, id.0).await?.ok_or_else(corrupt)?.operation;
         match opening.detail {
-            Detail::Grant { source, priority, effective_at, expires_at, .. } => {
-                Ok(GrantTerms { id, source, priority, effective_at, expires_at })
+            Detail::Grant { source, priority, effective_at, expires_at, rollover, .. } => {
+                Ok(GrantTerms { id, source, priority, effective_at, expires_at, rollover })
             }
             // Opened for what had no grant to go back to.
             Detail::Refund { .. } | Detail::ClawbackReversal { .. } => {
@@ -153,12 +157,25 @@ impl Ledger {
         let corrupt = || LedgerError::Corrupt(format!("payment {payment} of {provider}"));
         let (account, operation, brought) = read_payment(&item).ok_or_else(corrupt)?;
         let opening = self.operation(&account, operation).await?.ok_or_else(corrupt)?.operation;
-        let terms = match opening.detail {
-            Detail::Grant { grant, source, priority, effective_at, expires_at, .. } => {
-                GrantTerms { id: grant, source, priority, effective_at, expires_at }
-            }
+        let mut terms = match opening.detail {
+            Detail::Grant {
+                grant: id,
+                source,
+                priority,
+                effective_at,
+                expires_at,
+                rollover,
+                ..
+            } => GrantTerms { id, source, priority, effective_at, expires_at, rollover },
             _ => return Err(corrupt()),
         };
+        let mark = self.store().get(&keys::voided_grant(&account, terms.id)).await?;
+        let forfeited = mark.map(|mark| {
+            // Its end came with that: nothing goes back to it.
+            terms.expires_at = Some(terms.effective_at);
+            text(&mark, FORFEITED).and_then(|text| text.parse().ok()).ok_or_else(corrupt)
+        });
+        let forfeited = forfeited.transpose()?;
         let (reversals, number) = match self.newest_change(&key.pk).await? {
             None => (Reversals::default(), 1),
             Some((number, item)) => {
@@ -166,7 +183,8 @@ impl Ledger {
                 (minicbor::decode(stored).map_err(|_| corrupt())?, next(number)?)
             }
         };
-        Ok(Some(PaymentEvidence { account, payment: brought, terms, reversals, number }))
+        let payment = brought;
+        Ok(Some(PaymentEvidence { account, payment, terms, forfeited, reversals, number }))
     }
 
     /// Writes that something became of a payment which moves no credits. False where somebody was
@@ -221,9 +239,18 @@ pub fn refund_put(account: &AccountId, charge: OperationId, number: u32, refunde
     Put { item, condition: Condition::NotExists }
 }
 
-/// The mark that a hold or a grant was voided.
-pub fn mark_put(key: &Key) -> Put {
-    Put { item: key.item(), condition: Condition::NotExists }
+/// The mark that a hold was voided.
+pub fn voided_hold_put(account: &AccountId, hold: HoldId) -> Put {
+    Put { item: keys::voided_hold(account, hold).item(), condition: Condition::NotExists }
+}
+
+/// The mark that a grant was voided, by the operation that did it.
+pub fn voided_grant_put(account: &AccountId, grant: GrantId, operation: &Operation) -> Put {
+    let mut item = keys::voided_grant(account, grant).item();
+    if let Detail::GrantVoid { credits, .. } = operation.detail {
+        item.insert(FORFEITED.to_owned(), AttributeValue::S(credits.to_string()));
+    }
+    Put { item, condition: Condition::NotExists }
 }
 
 /// The item of a payment that brought credits.

@@ -639,7 +639,13 @@ impl<'l> Past<'l> {
                 free.insert(stored)
             }
         };
-        Ok(outcome(stored, id.position, !self.wrote(item))?)
+        let outcome = outcome(stored, id.position, !self.wrote(item))?;
+        // An entry that was taken away, and another written in its place.
+        if outcome.happened.operation.origin != ask.origin {
+            let what = format!("{id} of {} is not what its key says", self.account);
+            return Err(LedgerError::Corrupt(what).into());
+        }
+        Ok(outcome)
     }
 }
 

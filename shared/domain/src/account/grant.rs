@@ -161,6 +161,8 @@ pub struct GrantTerms {
     pub effective_at: Timestamp,
     /// From when on it is gone, if ever.
     pub expires_at: Option<Timestamp>,
+    /// What becomes of it when it ends, where that is not just expiry.
+    pub rollover: Option<Rollover>,
 }
 
 impl GrantTerms {
@@ -169,16 +171,17 @@ impl GrantTerms {
     pub fn of_refund(id: GrantId, at: Timestamp) -> Self {
         let source = Source::Refund;
         let expires_at = Some(at.saturating_add_millis(super::REFUND_MILLIS));
-        Self { id, source, priority: source.default_priority(), effective_at: at, expires_at }
+        let priority = source.default_priority();
+        Self { id, source, priority, effective_at: at, expires_at, rollover: None }
     }
 }
 
 impl Grant {
     /// A grant on these terms with `remaining` credits.
     pub(super) const fn on(terms: GrantTerms, remaining: Credits) -> Self {
-        let GrantTerms { id, source, priority, effective_at, expires_at } = terms;
+        let GrantTerms { id, source, priority, effective_at, expires_at, rollover } = terms;
         let reserved = Credits::ZERO;
-        Self { id, source, priority, effective_at, expires_at, remaining, reserved, rollover: None }
+        Self { id, source, priority, effective_at, expires_at, remaining, reserved, rollover }
     }
 
     /// What is left of it and no hold reserves.

@@ -60,8 +60,8 @@ impl Draft {
         self.insert(Grant::on(terms, credits), postings).map(Some)
     }
 
-    /// Gives credits back to a grant, which may be opened again for it. False where its time is
-    /// over, or it has no place.
+    /// Gives credits back to a grant, which may be opened again for it, and rolls over again where
+    /// there is room for that. False where its time is over, or it has no place.
     fn give_to(&mut self, terms: &GrantTerms, credits: Credits) -> bool {
         let now = self.state.settled_at;
         let there = self.state.grants.iter_mut().find(|grant| grant.id == terms.id);
@@ -77,7 +77,8 @@ impl Draft {
         if over || terms.effective_at > now || !self.has_place(terms.source) {
             return false;
         }
-        self.state.grants.push(Grant::on(*terms, credits));
+        let rollover = terms.rollover.filter(|_| self.may_roll_over());
+        self.state.grants.push(Grant { rollover, ..Grant::on(*terms, credits) });
         self.state.grants.sort_by(Grant::burn_order);
         true
     }

@@ -41,14 +41,14 @@ impl Draft {
             priority: request.priority.unwrap_or(request.source.default_priority()),
             effective_at,
             expires_at: request.expires_at,
+            rollover: request.rollover,
         };
-        let mut grant = Grant { rollover: request.rollover, ..Grant::on(terms, request.amount) };
+        let mut grant = Grant::on(terms, request.amount);
         let mut postings = Vec::new();
         if effective_at <= now {
             grant.remaining = self.pay_debt(request.amount, &mut postings);
         }
-        let rollovers = self.state.grants.iter().filter(|grant| grant.rollover.is_some());
-        if grant.rollover.is_some() && rollovers.count() == MAX_ROLLOVERS {
+        if grant.rollover.is_some() && !self.may_roll_over() {
             return Err(Rejection::LimitExceeded(
                 "an account has at most 16 grants that roll over",
             ));
@@ -69,6 +69,12 @@ impl Draft {
                 rollover: request.rollover,
             },
         ))
+    }
+
+    /// Whether there is room for one more grant that rolls over.
+    pub(super) fn may_roll_over(&self) -> bool {
+        let rollovers = self.state.grants.iter().filter(|grant| grant.rollover.is_some());
+        rollovers.count() < MAX_ROLLOVERS
     }
 
     /// Whether one more grant of this source finds a place without merging. Those that live on for
@@ -129,7 +135,8 @@ impl Draft {
         let source = Source::Rollover;
         let priority = source.default_priority();
         let expires_at = Some(expires_at);
-        let terms = GrantTerms { id, source, priority, effective_at: at, expires_at };
+        let terms =
+            GrantTerms { id, source, priority, effective_at: at, expires_at, rollover: None };
         if credits.is_positive() {
             self.state.grants.push(Grant::on(terms, credits));
             self.state.grants.sort_by(Grant::burn_order);

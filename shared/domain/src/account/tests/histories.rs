@@ -718,8 +718,8 @@ fn one_of<T: Clone>(pick: &Pick, open: Vec<T>, ever: Vec<T>) -> Option<T> {
 fn terms(operation: &Operation) -> Option<GrantTerms> {
     let id = GrantId(operation.id);
     match operation.detail {
-        Detail::Grant { source, priority, effective_at, expires_at, .. } => {
-            Some(GrantTerms { id, source, priority, effective_at, expires_at })
+        Detail::Grant { source, priority, effective_at, expires_at, rollover, .. } => {
+            Some(GrantTerms { id, source, priority, effective_at, expires_at, rollover })
         }
         Detail::Refund { grant: Some(_), .. } | Detail::ClawbackReversal { grant: Some(_), .. } => {
             Some(GrantTerms {
@@ -728,6 +728,7 @@ fn terms(operation: &Operation) -> Option<GrantTerms> {
                 priority: 50,
                 effective_at: operation.at,
                 expires_at: Some(operation.at.saturating_add_millis(30 * DAY)),
+                rollover: None,
             })
         }
         _ => None,

@@ -909,7 +909,10 @@ impl World {
             return;
         }
         if self.lot(lot).is_none() {
-            self.lots.push(Lot { rollover: None, started: true, ..self.opened[&lot].clone() });
+            let rollovers = self.lots.iter().filter(|lot| lot.rollover.is_some()).count();
+            let opened = self.opened[&lot].clone();
+            let rollover = opened.rollover.filter(|_| rollovers < 16);
+            self.lots.push(Lot { rollover, started: true, ..opened });
         }
         changes.add(grant(lot), micros);
         self.put(lot, micros);

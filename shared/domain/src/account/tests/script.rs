@@ -383,9 +383,15 @@ impl World {
     fn terms(&self, id: GrantId) -> Option<GrantTerms> {
         let operation = self.operation(id.0);
         match operation.detail {
-            Detail::Grant { grant, source, priority, effective_at, expires_at, .. } => {
-                Some(GrantTerms { id: grant, source, priority, effective_at, expires_at })
-            }
+            Detail::Grant {
+                grant: id,
+                source,
+                priority,
+                effective_at,
+                expires_at,
+                rollover,
+                ..
+            } => Some(GrantTerms { id, source, priority, effective_at, expires_at, rollover }),
             Detail::Refund { grant, .. } | Detail::ClawbackReversal { grant, .. } => {
                 grant.map(|grant| GrantTerms::of_refund(grant, operation.at))
             }
