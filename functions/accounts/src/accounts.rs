@@ -177,7 +177,8 @@ async fn put_account(
         return Err(Problem::invalid_field("/reason", "Say why the status is set."));
     }
     let reason = reason.as_deref().map(|reason| ("/reason", reason));
-    let private = labels::private(None, actor.as_deref(), reason, None)?;
+    let actor = access.caller.operator(actor.as_deref());
+    let private = labels::private(None, actor, reason, None)?;
     if credit_line.is_some_and(Credits::is_negative) {
         return Err(Problem::invalid_field("/credit_line", "not below zero"));
     }

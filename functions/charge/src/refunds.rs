@@ -15,7 +15,7 @@ use uc_http::{
     AccountAccess, Code, IdempotencyKey, PathParams, Problem, RequestLog, StrictJson, fingerprint,
     labels, openapi, problems, refusals,
 };
-use uc_ledger::evidence::{RefundEvidence, refund_put};
+use uc_ledger::evidence::refund_put;
 use uc_ledger::{Ask, Asked};
 use utoipa::ToSchema;
 
@@ -92,7 +92,7 @@ async fn create_refund(
     let CreateRefund { credits, reason, actor, metadata } = request.body;
     let private = labels::private(
         access.caller.token_actor(),
-        actor.as_deref(),
+        access.caller.operator(actor.as_deref()),
         Some(("/reason", reason.as_str())),
         metadata.as_ref(),
     )?;
@@ -103,7 +103,7 @@ async fn create_refund(
         let Some(evidence) = deps.ledger.refund_evidence(account, charge).await? else {
             return Err(missing(&deps, account).await?);
         };
-        let RefundEvidence { charge: operation, refunded, number, terms } = evidence;
+        let (number, operation) = (evidence.number, &evidence.charge);
         if !matches!(operation.detail, Detail::Charge { .. } | Detail::Capture { .. }) {
             let detail = format!(
                 "{charge} is no charge or capture but a {}: it can't be refunded.",
@@ -126,24 +126,33 @@ async fn create_refund(
         let command = Command::Refund(RefundRequest {
             charge,
             credits,
-            postings: operation.postings,
-            refunded,
-            terms,
+            postings: operation.postings.clone(),
+            refunded: evidence.refunded,
+            terms: evidence.terms.clone(),
         });
-        let decide = |_: &AccountState| Ok(command.clone());
+        let decide = |state: &AccountState| {
+            if evidence.is_stale(state) { Err(Stale) } else { Ok(command.clone()) }
+        };
         match deps.ledger.execute(&ask, decide).await {
             Ok(outcome) => {
                 log.retries(outcome.retries, outcome.conflicts);
                 return Ok(views::moved(outcome));
             }
-            // Another refund of this charge was faster: what is left has changed.
-            Err(Asked::Prevented(..)) => {}
-            Err(error) => return Err(refusals::asked(error, account)),
+            // Another refund of this charge was faster: what is left has changed. Or a grant may
+            // have been voided meanwhile.
+            Err(Asked::Prevented(..) | Asked::Decided(Stale)) => {}
+            Err(error) => {
+                let error = error.map_decided(|Stale| unreachable!("it was looked at"));
+                return Err(refusals::asked(error, account));
+            }
         }
     }
-    let detail = "Others refund this charge at the same time; it is safe to send this again.";
+    let detail = "Others change this account at the same time; it is safe to send this again.";
     Err(Problem::new(Code::Unavailable, detail).with_retry_after(RETRY_SECONDS))
 }
+
+/// The evidence is older than the account.
+struct Stale;
 
 async fn missing(deps: &Deps, account: &AccountId) -> Result<Problem, Problem> {
     Ok(match deps.ledger.account(account).await? {

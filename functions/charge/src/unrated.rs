@@ -214,7 +214,11 @@ async fn rate_unrated(
     };
     log.account(&unrated.account);
     let table = match request.body.ratio_version {
-        None => deps.ratios.current().await?,
+        // Whoever rates what had no price has just published one.
+        None => {
+            let known = deps.ratios.current().await?.version;
+            deps.ratios.at_least(known.saturating_add(1)).await?
+        }
         Some(version) => deps.ratios.version(version).await?,
     };
     log.ratio_version(table.version);

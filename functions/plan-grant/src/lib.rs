@@ -345,7 +345,7 @@ async fn create_subscription(
     let path = format!("/v1/accounts/{account}/subscriptions");
     let fingerprint = fingerprint("POST", &path, &request.value);
     let SubscriptionRequest { plan, starts_at, actor } = request.body;
-    let private = labels::private(None, actor.as_deref(), None, None)?;
+    let private = labels::private(None, access.caller.operator(actor.as_deref()), None, None)?;
     let plan_id: PlanId =
         plan.parse().map_err(|error| Problem::invalid_field("/plan", format!("{error}")))?;
     let now = deps.ledger.now();

@@ -114,7 +114,8 @@ async fn create_grant(
         metadata,
     } = request.body;
     let reason = Some(("/reason", reason.as_str()));
-    let private = labels::private(None, actor.as_deref(), reason, metadata.as_ref())?;
+    let actor = access.caller.operator(actor.as_deref());
+    let private = labels::private(None, actor, reason, metadata.as_ref())?;
     check_credits(credits, "/credits")?;
     if paid.is_some() && source != Source::Paid {
         return Err(Problem::invalid_field("/paid", "goes with the source paid only"));
@@ -224,7 +225,8 @@ async fn void_grant(
     let fingerprint = fingerprint("POST", &route, &request.value);
     let VoidBody { reason, actor, metadata } = request.body;
     let reason = Some(("/reason", reason.as_str()));
-    let private = labels::private(None, actor.as_deref(), reason, metadata.as_ref())?;
+    let actor = access.caller.operator(actor.as_deref());
+    let private = labels::private(None, actor, reason, metadata.as_ref())?;
     let mark = |operation: &Operation| vec![evidence::voided_grant_put(account, grant, operation)];
     let ask = Ask {
         account,
@@ -304,7 +306,8 @@ async fn create_write_off(
     let fingerprint = fingerprint("POST", &route, &request.value);
     let WriteOffBody { credits, reason, actor, metadata } = request.body;
     let reason = Some(("/reason", reason.as_str()));
-    let private = labels::private(None, actor.as_deref(), reason, metadata.as_ref())?;
+    let actor = access.caller.operator(actor.as_deref());
+    let private = labels::private(None, actor, reason, metadata.as_ref())?;
     if credits.is_some_and(|credits| !credits.is_positive()) {
         return Err(Problem::invalid_field("/credits", "above zero"));
     }

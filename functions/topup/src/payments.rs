@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use standardwebhooks::Webhook;
 use subtle::ConstantTimeEq;
-use uc_domain::account::{Command, GrantRequest, Money, Operation, Origin, PaymentChange, Source};
+use uc_domain::account::{
+    AccountState, Command, GrantRequest, Money, Operation, Origin, PaymentChange, Source,
+};
 use uc_domain::payments::{Payment, PaymentEvent as Change, PaymentEventError};
 use uc_domain::{AccountId, Credits, Timestamp};
 use uc_http::views::{BalanceView, OperationView};
@@ -299,11 +301,12 @@ async fn change(
             let detail = "No payment of this name has counted here yet.";
             return Err(Problem::new(Code::NotFound, detail));
         };
-        let PaymentEvidence { account, payment: brought, terms, forfeited, reversals, number } =
-            evidence;
+        let PaymentEvidence { account, reversals, terms, number, .. } = &evidence;
+        let (account, number, terms) = (account.clone(), *number, *terms);
         log.account(&account);
-        let next = reversals.after(&brought, forfeited, &event).map_err(|error| refused(&error))?;
-        if next == reversals {
+        let next = reversals.after(&evidence.payment, evidence.forfeited, &event);
+        let next = next.map_err(|error| refused(&error))?;
+        if next == *reversals {
             return Ok(received("duplicate", None));
         }
         let key = keys::payment_change(PROVIDER, MODE, payment.as_str(), number);
@@ -338,7 +341,10 @@ async fn change(
             opens: false,
             extra: &extra,
         };
-        match deps.ledger.execute(&ask, |_| Ok(command.clone())).await {
+        let decide = |state: &AccountState| {
+            if evidence.is_stale(state) { Err(Stale) } else { Ok(command.clone()) }
+        };
+        match deps.ledger.execute(&ask, decide).await {
             Ok(outcome) => {
                 log.retries(outcome.retries, outcome.conflicts);
                 if !outcome.replayed {
@@ -347,14 +353,21 @@ async fn change(
                 let status = if outcome.replayed { "duplicate" } else { status };
                 return Ok(received(status, Some(outcome)));
             }
-            // Another event of this payment was faster: what is left to do has changed.
-            Err(Asked::KeyReused | Asked::Prevented(..)) => {}
-            Err(error) => return Err(refusals::asked(error, &account)),
+            // Another event of this payment was faster: what is left to do has changed. Or its
+            // grant may have been voided meanwhile.
+            Err(Asked::KeyReused | Asked::Prevented(..) | Asked::Decided(Stale)) => {}
+            Err(error) => {
+                let error = error.map_decided(|Stale| unreachable!("it was looked at"));
+                return Err(refusals::asked(error, &account));
+            }
         }
     }
     let detail = "Other events of this payment come at the same time; send this again.";
     Err(Problem::new(Code::Unavailable, detail).with_retry_after(RETRY_SECONDS))
 }
+
+/// The evidence is older than the account.
+struct Stale;
 
 fn refused(error: &PaymentEventError) -> Problem {
     match error {

@@ -1,7 +1,7 @@
 //! A deployment's accounts, over its HTTP API.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -82,12 +82,24 @@ impl Deployment {
         let path = self.path(row, &format!("/transactions?idempotency_key={}", row.key));
         let answer = self.send("GET", &path, None, None)?;
         match answer.status {
-            StatusCode::OK if answer.body["items"].as_array().is_some_and(|i| !i.is_empty()) => {
-                return Ok(Became::There);
-            }
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Ok(Became::New),
+            StatusCode::OK | StatusCode::NOT_FOUND => {}
             _ => return Err(refused(&answer)),
+        }
+        if let Some(there) = answer.body["items"].get(0) {
+            let is = |field: &str, expected: &str| there[field].as_str() == Some(expected);
+            let same = is("credits", &row.credits.to_string()) && is("description", &row.reason);
+            return if same { Ok(Became::There) } else { Err(changed()) };
+        }
+        if row.expires_at.is_some_and(|expires_at| expires_at.millis() <= now_millis()) {
+            return Err(RemoteError::Refused("it has expired".to_owned()));
+        }
+        if answer.status == StatusCode::NOT_FOUND {
+            return Ok(Became::New);
+        }
+        let account = self.send("GET", &self.path(row, ""), None, None)?;
+        let status = account.body["settings"]["status"].as_str().unwrap_or_default();
+        if status == "closed" || (status == "suspended" && row.credits.is_negative()) {
+            return Err(RemoteError::Refused(format!("the account is {status}")));
         }
         if row.credits.is_negative() {
             self.can_owe(row)?;
@@ -192,11 +204,20 @@ impl Deployment {
     }
 }
 
+fn changed() -> RemoteError {
+    let what = "this row was brought in before with another amount, expiry or reason";
+    RemoteError::Refused(what.to_owned())
+}
+
+fn now_millis() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
 fn refused(answer: &Answer) -> RemoteError {
     let text = |name: &str| answer.body[name].as_str().unwrap_or_default().to_owned();
     if text("code") == "idempotency_key_reused" {
-        let what = "this row was brought in before with another amount, expiry or reason";
-        return RemoteError::Refused(what.to_owned());
+        return changed();
     }
     let fields = answer.body["errors"].as_array().into_iter().flatten().map(|error| {
         let field = |name: &str| error[name].as_str().unwrap_or_default();

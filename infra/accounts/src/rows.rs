@@ -21,6 +21,8 @@ use uc_domain::{AccountId, Credits, Timestamp};
 
 /// Rows of one file at most.
 const MAX_ROWS: usize = 1_000_000;
+/// The most that one grant brings, in millionths of a credit: 10^12 credits.
+const MAX_BALANCE: i128 = 1_000_000_000_000_000_000;
 /// Characters of a reason at most.
 const MAX_REASON: usize = 512;
 
@@ -118,6 +120,9 @@ fn row(line: u64, raw: Raw) -> Result<Row, String> {
     if credits.is_zero() {
         return Err("credits: zero brings nothing in".to_owned());
     }
+    if credits.micros() > MAX_BALANCE {
+        return Err("credits: at most 10^12".to_owned());
+    }
     if credits.is_negative() && !(expires_at.is_empty() && source.is_empty()) {
         return Err("a debt has no expiry and no source".to_owned());
     }
@@ -182,6 +187,8 @@ mod tests {
         check("acme,1.0000001,,,,", Err("credits"));
         check("acme,1000000000000001,,,,", Err("credits"));
         check("acme,-1000000000000001,,,,", Err("credits"));
+        check("acme,1000000000000,,,,", Ok(("1000000000000", "migrated balance")));
+        check("acme,1000000000001,,,,", Err("credits: at most 10^12"));
         check("acme,1e3,,,,", Err("credits"));
         check("a b,1,,,,", Err("account"));
         check(",1,,,,", Err("account"));

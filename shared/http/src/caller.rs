@@ -72,6 +72,14 @@ impl Caller {
         }
     }
 
+    /// Who does something by hand: whom the request names, or else the id of the API key.
+    pub fn operator<'a>(&'a self, named: Option<&'a str>) -> Option<&'a str> {
+        named.or(match &*self.identity {
+            Identity::ApiKey { id, .. } => Some(id),
+            Identity::Anonymous | Identity::AccountToken { .. } => None,
+        })
+    }
+
     /// Asks for `scope` over everything: only an API key has that.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 
 use aws_sdk_dynamodb::primitives::Blob;
 use uc_domain::account::{
-    Detail, GrantId, GrantTerms, HoldId, Money, Operation, OperationId, Target,
+    AccountState, Detail, GrantId, GrantTerms, HoldId, Money, Operation, OperationId, Target,
 };
 use uc_domain::payments::{Payment, Reversals};
 use uc_domain::{AccountId, Credits};
@@ -35,6 +35,16 @@ pub struct RefundEvidence {
     pub number: u32,
     /// The terms of the grants it took from, but for those that were voided.
     pub terms: Vec<GrantTerms>,
+    /// The account's newest entry before that was asked.
+    seen: u64,
+}
+
+impl RefundEvidence {
+    /// Whether a grant that would be opened again in `state`, the entry to be, may have been voided
+    /// since: then the evidence has to be read again.
+    pub fn is_stale(&self, state: &AccountState) -> bool {
+        is_stale(self.seen, &self.terms, state)
+    }
 }
 
 /// A payment that counted.
@@ -52,6 +62,19 @@ pub struct PaymentEvidence {
     pub reversals: Reversals,
     /// The number of the next change of it, from 1.
     pub number: u32,
+    /// The account's newest entry before it was asked whether the grant was voided.
+    seen: u64,
+}
+
+impl PaymentEvidence {
+    /// As [`RefundEvidence::is_stale`].
+    pub fn is_stale(&self, state: &AccountState) -> bool {
+        is_stale(self.seen, std::slice::from_ref(&self.terms), state)
+    }
+}
+
+fn is_stale(seen: u64, terms: &[GrantTerms], state: &AccountState) -> bool {
+    state.seq() > seen + 1 && terms.iter().any(|terms| state.grant(terms.id).is_none())
 }
 
 impl Ledger {
@@ -75,6 +98,7 @@ impl Ledger {
                 (refunded.ok_or_else(corrupt)?, next(number)?)
             }
         };
+        let seen = self.seen(account).await?;
         let mut terms = Vec::new();
         for posting in &operation.postings {
             if let Target::Grant(grant) = posting.target
@@ -83,7 +107,12 @@ impl Ledger {
                 terms.push(self.terms(account, grant).await?);
             }
         }
-        Ok(Some(RefundEvidence { charge: operation, refunded, number, terms }))
+        Ok(Some(RefundEvidence { charge: operation, refunded, number, terms, seen }))
+    }
+
+    /// The number of the account's newest entry.
+    async fn seen(&self, account: &AccountId) -> Result<u64, LedgerError> {
+        Ok(self.head(account).await?.map_or(0, |head| head.seq()))
     }
 
     /// The terms that a grant was opened with.
@@ -169,6 +198,7 @@ impl Ledger {
             } => GrantTerms { id, source, priority, effective_at, expires_at, rollover },
             _ => return Err(corrupt()),
         };
+        let seen = self.seen(&account).await?;
         let mark = self.store().get(&keys::voided_grant(&account, terms.id)).await?;
         let forfeited = mark.map(|mark| {
             // Its end came with that: nothing goes back to it.
@@ -184,7 +214,7 @@ impl Ledger {
             }
         };
         let payment = brought;
-        Ok(Some(PaymentEvidence { account, payment, terms, forfeited, reversals, number }))
+        Ok(Some(PaymentEvidence { account, payment, terms, forfeited, reversals, number, seen }))
     }
 
     /// Writes that something became of a payment which moves no credits. False where somebody was

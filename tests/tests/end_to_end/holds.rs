@@ -247,6 +247,26 @@ async fn a_capture_without_a_price_is_kept() {
     assert_eq!(four(&api, &account).await, "8 8 0 0");
     assert_eq!(call.send().await.header("idempotent-replayed"), Some("true"));
     adds_up(&api, &account).await;
+
+    // What would be refused at any price is refused now, and uses up no key.
+    let unheard_of = json!({"model": unique("e2e/unheard-of"), "usage": {"input_tokens": 1}});
+    let voided = hold(&api, &account, "h2", "1").await;
+    post(&api, &account, &format!("holds/{voided}/void"), "v", &json!({})).send().await.expect(200);
+    for (hold, status, code) in [
+        (&*id, 409, "hold_captured"),
+        (&*voided, 409, "hold_voided"),
+        ("hold_99_0", 404, "not_found"),
+    ] {
+        let path = format!("holds/{hold}/capture");
+        let answer = post(&api, &account, &path, "again", &unheard_of).send().await;
+        refused(&answer, status, code);
+    }
+    let suspended = json!({"status": "suspended", "reason": "fraud"});
+    api.put(&format!("/v1/accounts/{account}")).json(&suspended).send().await.expect(200);
+    let mut charge = unheard_of.clone();
+    charge["on_unpriced"] = json!("park");
+    let answer = post(&api, &account, "charges", "again", &charge).send().await;
+    refused(&answer, 403, "account_suspended");
 }
 
 #[tokio::test]
@@ -368,6 +388,31 @@ async fn what_a_refunded_payment_brought_is_taken_back() {
     ] {
         refused(&send(kind, change(rest)).await, status, code);
     }
+    adds_up(&api, &account).await;
+}
+
+/// A void has taken it already: it is not taken again, and nothing goes back to a voided grant.
+#[tokio::test]
+async fn what_a_void_forfeited_is_not_taken_back() {
+    let stack = shared();
+    let api = stack.api();
+    let (account, payment) = (unique("void"), unique("pay"));
+    let send = async |kind: &str, rest: Value| {
+        let mut data = json!({"payment": payment});
+        data.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        stack.webhook(now(), &json!({"type": kind, "data": data})).send().await.expect(200)
+    };
+    send("payment.succeeded", json!({"account": account, "credits": "100"})).await;
+    charge(&api, &account, "c", "30").send().await.expect(201);
+    let reason = json!({"reason": "a mistake", "actor": "support-1"});
+    post(&api, &account, "grants/gr_1_0/void", "v", &reason).send().await.expect(200);
+    let disputed = send("payment.disputed", json!({"dispute": "d"})).await;
+    assert_eq!(disputed["operation"]["credits"], "-30");
+    let won = send("payment.dispute_won", json!({"dispute": "d"})).await;
+    assert_eq!(won["operation"]["credits"], "30");
+    assert_eq!(four(&api, &account).await, "0 0 0 0");
+    send("payment.refunded", json!({})).await;
+    assert_eq!(four(&api, &account).await, "-30 -30 0 30");
     adds_up(&api, &account).await;
 }
 
