@@ -547,7 +547,7 @@ fn read_set(raw: &RawValue, id: &str, collector: &mut Collector) -> Option<Set> 
                 set.insert(dimension, price);
             }
             Err(error) => {
-                collector.omit(id, None, format!("{key}: {error}: {}", LEFT_OUT));
+                collector.omit(id, None, format!("{key}: {error}: {LEFT_OUT}"));
                 return None;
             }
         }
