@@ -357,7 +357,10 @@ impl Description {
             ("resolution", video.and_then(|video| video.resolution.as_ref())),
         ]
         .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?.clone())));
+        // What is left to the provider is not said.
+        .filter_map(|(name, value)| {
+            Some((name.to_owned(), value.filter(|value| *value != "auto")?.clone()))
+        });
         parameters.extend(made);
         parameters
     }

@@ -545,6 +545,10 @@ fn what_is_not_said_may_be_anything() {
     let size = |value| ("size", value);
     let class = ("service_class", "batch");
     check("pictures", &images(), &[], "40 100 180; output_images: quality size");
+    let left_to_it = Some("auto".to_owned());
+    let auto = Images { count: 2, size: left_to_it.clone(), quality: left_to_it };
+    let auto = Description { images: Some(auto), ..Description::default() };
+    check("pictures", &auto, &[], "40 100 180; output_images: quality size");
     check("pictures", &images(), &[size("large")], "140 140 180; output_images: quality");
     check("pictures", &images(), &[size("small"), ("quality", "high")], "60 60 60");
     check("pictures", &images(), &[size("odd")], "100 100 100");

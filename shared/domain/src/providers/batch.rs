@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `{"custom_id", "response": {"status_code", "body"}}` of `OpenAI` and those that copy it | `response.body` |
 //! | `{"custom_id", "result": {"type": "succeeded", "message"}}` of Anthropic | `result.message` |
-//! | `{"key", "response"}` of Gemini, `{"request", "response"}` of Vertex AI | `response` |
+//! | `{"key", "response"}` of Gemini, `{"request", "response", "status"}` of Vertex AI | `response` |
+//! | `{"recordId", "modelInput", "modelOutput"}` of Bedrock | `modelOutput` |
 //!
 //! Only the line tells that a response was a batch's: `service_class` is `batch`, unless the response
 //! names another. A request that failed, was cancelled or expired is not billed.
@@ -40,14 +41,20 @@ fn line<'a>(body: &Body<'a>) -> Result<Line<'a>, ProviderError> {
         }
         return Ok(if body.get("error").is_some() { Line::Failed } else { Line::Other });
     }
-    if body.text("key").is_none() && !is_object("request") {
+    let response = if is_object("modelInput") {
+        "modelOutput"
+    } else if body.text("key").is_some() || is_object("request") {
+        "response"
+    } else {
         return Ok(Line::Other);
+    };
+    // What went wrong stands in an error, or with Vertex AI in the status, beside an empty response.
+    let answered = body.get(response).and_then(Value::as_object).is_some_and(|r| !r.is_empty());
+    let status = body.text("status").is_some_and(|status| !status.is_empty());
+    if !answered && (is_object("error") || status) {
+        return Ok(Line::Failed);
     }
-    match body.object("response")? {
-        Some(response) => Ok(Line::Response(response)),
-        None if is_object("error") => Ok(Line::Failed),
-        None => Ok(Line::Other),
-    }
+    Ok(body.object(response)?.map_or(Line::Other, Line::Response))
 }
 
 /// The response within a line; `None` where `body` is no line of a batch.

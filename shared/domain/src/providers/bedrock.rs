@@ -318,6 +318,17 @@ mod tests {
                 }),
                 Usage("-: input_tokens 30, output_tokens 628"),
             ),
+            case(
+                "https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-results.html",
+                json!([
+                    {"recordId": "a", "modelInput": {}, "modelOutput": {
+                        "type": "message", "usage": {"input_tokens": 3, "output_tokens": 4}
+                    }},
+                    {"recordId": "b", "modelInput": {},
+                     "error": {"errorCode": 400, "errorMessage": "bad request"}}
+                ]),
+                Usage("-: input_tokens 3, output_tokens 4 service_class=batch"),
+            ),
             // A tool's call, by tier and latency.
             case(
                 CONVERSE,

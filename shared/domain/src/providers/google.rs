@@ -566,6 +566,8 @@ mod tests {
     const OWN_DATA: &str =
         "https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/ground-with-your-data";
     const BATCH: &str = "https://ai.google.dev/gemini-api/docs/batch-api";
+    const VERTEX_BATCH: &str =
+        "https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/batch-prediction-gemini";
     const MAPS: &str = "https://ai.google.dev/gemini-api/docs/maps-grounding";
     const URL: &str = "https://ai.google.dev/gemini-api/docs/url-context";
     const TIERS: &str = "https://ai.google.dev/gemini-api/docs/priority-inference";
@@ -867,6 +869,21 @@ mod tests {
                     "-: input_tokens 100000 service_class=batch \
                      & -: input_tokens 2 service_class=batch",
                 ),
+            ),
+            // With Vertex AI what failed has a status and an empty response.
+            case(
+                VERTEX_BATCH,
+                json!([
+                    {"status": "Bad Request: a", "request": {}, "response": {}},
+                    {"status": "", "request": {},
+                     "response": {"usageMetadata": {"promptTokenCount": 2}}}
+                ]),
+                Expected::Usage("-: input_tokens 2 service_class=batch"),
+            ),
+            case(
+                VERTEX_BATCH,
+                json!([{"status": "Bad Request: a", "request": {}, "response": {}}]),
+                Expected::Missing("all failed, at no cost"),
             ),
             // The last part may have no counts.
             case(
