@@ -136,11 +136,14 @@ async fn an_audit_goes_on_where_it_stopped() {
     let state = scratch.0.join("state.json");
     let whole = export::audit(std::slice::from_ref(&path), &options(Some(state.clone()))).unwrap();
     assert_eq!((whole.accounts, whole.entries, whole.differing), (20, 200, 0));
-    // All is done: nothing is read again, and the findings are those of before.
+    // All is done: there is nothing to go on with, so everything is read again.
+    assert!(!state.exists());
     let again = export::audit(std::slice::from_ref(&path), &options(Some(state.clone()))).unwrap();
     assert_eq!(again, whole);
-    let other = scratch.0.join("other.jsonl");
-    generate::export(10, 1, 3, &other).await.unwrap();
-    let refused = export::audit(&[other], &options(Some(state))).unwrap_err().to_string();
+    // One that was interrupted is not gone on with for other files.
+    let kept = serde_json::json!({"parts": 1, "files": [["other.jsonl", 1]], "is_divided": true,
+        "done": [], "keys": {}, "findings": whole});
+    std::fs::write(&state, kept.to_string()).unwrap();
+    let refused = export::audit(&[path], &options(Some(state))).unwrap_err().to_string();
     assert!(refused.contains("another export"), "{refused}");
 }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use axum::Router;
 use axum::http::Uri;
+use axum::http::header::SET_COOKIE;
 use axum::response::Response;
 use http_body_util::BodyExt;
 use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
@@ -67,10 +68,14 @@ pub async fn invoke(
 /// The answer as API Gateway takes it. `lambda_http` would go by the content type, for which it
 /// brings tables of every character set (150 KB); here text is what is UTF-8.
 async fn answer(response: Response) -> ApiGatewayV2httpResponse {
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
     let bytes = body.collect().await.expect("bodies are in memory").to_bytes();
     let mut answer = ApiGatewayV2httpResponse::default();
     answer.status_code = parts.status.as_u16().into();
+    // API Gateway takes one header of a name, and cookies apart.
+    let cookies = parts.headers.get_all(SET_COOKIE).iter();
+    answer.cookies = cookies.filter_map(|cookie| Some(cookie.to_str().ok()?.to_owned())).collect();
+    parts.headers.remove(SET_COOKIE);
     answer.headers = parts.headers;
     answer.body = match String::from_utf8(bytes.into()) {
         Ok(text) if text.is_empty() => None,
