@@ -254,10 +254,7 @@ impl Prepared {
     /// active account.
     fn may_happen(&self, state: &AccountState) -> bool {
         match &self.capture {
-            Some(CaptureOf { hold, .. }) => {
-                state.hold(*hold).is_some()
-                    || state.expired_holds().iter().any(|expired| expired.id == *hold)
-            }
+            Some(CaptureOf { hold, .. }) => state.may_capture(*hold),
             None => state.settings().status.is_active(),
         }
     }

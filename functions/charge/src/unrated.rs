@@ -240,9 +240,7 @@ async fn rate_unrated(
         };
         let charge = priced(&usages, &table, state, at, charge)?;
         // Where the hold is gone meanwhile, the usage is charged as any other.
-        let is_there =
-            |id| state.hold(id).is_some() || state.expired_holds().iter().any(|hold| hold.id == id);
-        Ok(match unrated.capture.filter(|(hold, _)| is_there(*hold)) {
+        Ok(match unrated.capture.filter(|(hold, _)| state.may_capture(*hold)) {
             Some((hold, last)) => Command::Capture(Capture { hold, charge, last }),
             None => Command::Charge(charge),
         })

@@ -119,16 +119,7 @@ impl Ledger {
     async fn terms(&self, account: &AccountId, id: GrantId) -> Result<GrantTerms, LedgerError> {
         let corrupt = || LedgerError::Corrupt(format!("{id} of {account} has no opening"));
         let opening = self.operation(account, id.0).await?.ok_or_else(corrupt)?.operation;
-        match opening.detail {
-            Detail::Grant { source, priority, effective_at, expires_at, rollover, .. } => {
-                Ok(GrantTerms { id, source, priority, effective_at, expires_at, rollover })
-            }
-            // Opened for what had no grant to go back to.
-            Detail::Refund { .. } | Detail::ClawbackReversal { .. } => {
-                Ok(GrantTerms::of_refund(id, opening.at))
-            }
-            _ => Err(corrupt()),
-        }
+        GrantTerms::opened_by(&opening).ok_or_else(corrupt)
     }
 
     /// Whether a grant was ever opened under this name.
@@ -186,18 +177,7 @@ impl Ledger {
         let corrupt = || LedgerError::Corrupt(format!("payment {payment} of {provider}"));
         let (account, operation, brought) = read_payment(&item).ok_or_else(corrupt)?;
         let opening = self.operation(&account, operation).await?.ok_or_else(corrupt)?.operation;
-        let mut terms = match opening.detail {
-            Detail::Grant {
-                grant: id,
-                source,
-                priority,
-                effective_at,
-                expires_at,
-                rollover,
-                ..
-            } => GrantTerms { id, source, priority, effective_at, expires_at, rollover },
-            _ => return Err(corrupt()),
-        };
+        let mut terms = GrantTerms::opened_by(&opening).ok_or_else(corrupt)?;
         let seen = self.seen(&account).await?;
         let mark = self.store().get(&keys::voided_grant(&account, terms.id)).await?;
         let forfeited = mark.map(|mark| {

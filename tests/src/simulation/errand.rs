@@ -4,21 +4,24 @@ use std::fmt;
 use std::sync::Arc;
 
 use uc_domain::account::{
-    Capture, Charge, Command, Detail, GrantRequest, HoldRequest, Operation, Origin, RefundRequest,
-    ReleaseCause, Settings, Source,
+    AccountState, Capture, Charge, Command, Detail, GrantRequest, HoldRequest, Operation, Origin,
+    RefundRequest, ReleaseCause, Settings, Source,
 };
 use uc_domain::plans::{Interval, Plan};
 use uc_domain::{AccountId, Credits, Timestamp};
 use uc_ledger::evidence::refund_put;
 use uc_ledger::store::{AttributeValue, Condition, Item, Put};
 use uc_ledger::{
-    Ask, Asked, Ledger, LedgerError, NewSubscription, Outcome, Plans, Private, SubscriptionError,
-    keys,
+    Ask, Asked, Extra, Ledger, LedgerError, NewSubscription, Outcome, Plans, Private,
+    SubscriptionError, keys,
 };
 
 /// Who processes payments here, and in which mode.
 const PROVIDER: &str = "webhook";
 const MODE: &str = "live";
+
+/// The evidence for a refund is older than the account.
+const STALE: &str = "stale";
 
 /// What a client wants of an account. A further kind of operation is a variant here, its command
 /// in [`Errand::decide`] and what must stand in the journal in [`Errand::is_done_by`].
@@ -142,14 +145,8 @@ impl Errand {
             return self.refund(ledger, of, *credits).await;
         }
         let extra = |operation: &Operation| self.extra(operation);
-        let ask = Ask {
-            account: &self.account,
-            origin: self.origin.clone(),
-            fingerprint: self.fingerprint(),
-            private: self.private(),
-            opens: matches!(self.work, Work::Grant(_) | Work::Settings(_) | Work::Payment(_)),
-            extra: &extra,
-        };
+        let opens = matches!(self.work, Work::Grant(_) | Work::Settings(_) | Work::Payment(_));
+        let ask = self.ask(opens, &extra);
         ledger.execute(&ask, |state| self.decide(state)).await.map_err(failure)
     }
 
@@ -314,39 +311,40 @@ impl Errand {
                 }
                 _ => Vec::new(),
             };
-            let ask = Ask {
-                account: &self.account,
-                origin: self.origin.clone(),
-                fingerprint: self.fingerprint(),
-                private: self.private(),
-                opens: false,
-                extra: &extra,
-            };
+            let ask = self.ask(false, &extra);
             let command = Command::Refund(RefundRequest {
                 charge,
                 credits: Some(credits),
-                postings: evidence.charge.postings,
+                postings: evidence.charge.postings.clone(),
                 refunded: evidence.refunded,
-                terms: evidence.terms,
+                terms: evidence.terms.clone(),
             });
-            match ledger.execute(&ask, |_| Ok::<_, String>(command.clone())).await {
-                Err(Asked::Prevented(..)) => {}
+            let decide = |state: &AccountState| {
+                if evidence.is_stale(state) { Err(STALE) } else { Ok(command.clone()) }
+            };
+            match ledger.execute(&ask, decide).await {
+                Err(Asked::Prevented(..) | Asked::Decided(STALE)) => {}
                 answer => return answer.map_err(failure),
             }
         }
         Err(Failure::Unknown("others are always faster".to_owned()))
     }
 
-    /// There is nothing to refund: but the key may have been used.
-    async fn no_charge(&self, ledger: Ledger) -> Result<Outcome, Failure> {
-        let ask = Ask {
+    /// What it asks of the ledger, with what is to be written beside the entry.
+    fn ask<'a>(&'a self, opens: bool, extra: Extra<'a>) -> Ask<'a> {
+        Ask {
             account: &self.account,
             origin: self.origin.clone(),
             fingerprint: self.fingerprint(),
             private: self.private(),
-            opens: false,
-            extra: &|_| Vec::new(),
-        };
+            opens,
+            extra,
+        }
+    }
+
+    /// There is nothing to refund: but the key may have been used.
+    async fn no_charge(&self, ledger: Ledger) -> Result<Outcome, Failure> {
+        let ask = self.ask(false, &|_| Vec::new());
         ledger.execute(&ask, |_| Err("no such charge")).await.map_err(failure)
     }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use minicbor::{Decode, Encode};
 
-use super::OperationId;
+use super::{Detail, Operation, OperationId};
 use crate::{Credits, Timestamp};
 
 /// Where credits come from.
@@ -166,6 +166,26 @@ pub struct GrantTerms {
 }
 
 impl GrantTerms {
+    /// Those on which an operation opened a grant; `None` where it opened none.
+    pub fn opened_by(operation: &Operation) -> Option<Self> {
+        match operation.detail {
+            Detail::Grant {
+                grant: id,
+                source,
+                priority,
+                effective_at,
+                expires_at,
+                rollover,
+                ..
+            } => Some(Self { id, source, priority, effective_at, expires_at, rollover }),
+            // For what had no grant to go back to.
+            Detail::Refund { grant, .. } | Detail::ClawbackReversal { grant, .. } => {
+                grant.map(|grant| Self::of_refund(grant, operation.at))
+            }
+            _ => None,
+        }
+    }
+
     /// Those of a grant that is opened at `at` for credits that are given back and have no grant to
     /// go back to: 30 days.
     pub fn of_refund(id: GrantId, at: Timestamp) -> Self {

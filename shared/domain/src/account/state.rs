@@ -135,6 +135,11 @@ impl AccountState {
         &self.expired_holds
     }
 
+    /// Whether a hold may be captured: it is open, or it expired not long ago.
+    pub fn may_capture(&self, id: HoldId) -> bool {
+        self.hold(id).is_some() || self.expired_holds.iter().any(|hold| hold.id == id)
+    }
+
     /// A grant that is live, pending, or lives on for holds.
     pub fn grant(&self, id: GrantId) -> Option<&Grant> {
         self.grants.iter().find(|grant| grant.id == id)

@@ -381,22 +381,7 @@ impl World {
 
     /// The terms on which an operation opened a grant.
     fn terms(&self, id: GrantId) -> Option<GrantTerms> {
-        let operation = self.operation(id.0);
-        match operation.detail {
-            Detail::Grant {
-                grant: id,
-                source,
-                priority,
-                effective_at,
-                expires_at,
-                rollover,
-                ..
-            } => Some(GrantTerms { id, source, priority, effective_at, expires_at, rollover }),
-            Detail::Refund { grant, .. } | Detail::ClawbackReversal { grant, .. } => {
-                grant.map(|grant| GrantTerms::of_refund(grant, operation.at))
-            }
-            _ => None,
-        }
+        GrantTerms::opened_by(self.operation(id.0))
     }
 
     /// A command, and who asks for it.
