@@ -15,12 +15,6 @@ use uc_ledger::Ledger;
 use uc_ratios::SecretReader;
 use utoipa::ToSchema;
 
-/// The most credits that one grant or payment brings: 10^12.
-const MAX_CREDITS: Credits = match Credits::from_micros(1_000_000_000_000_000_000) {
-    Some(credits) => credits,
-    None => Credits::MAX,
-};
-
 /// What the function works with.
 #[derive(Clone)]
 pub struct Deps {
@@ -58,7 +52,7 @@ impl Paid {
 }
 
 fn check_credits(credits: Credits, pointer: &str) -> Result<(), Problem> {
-    if !credits.is_positive() || credits > MAX_CREDITS {
+    if !credits.is_positive() || credits > Credits::MAX_GRANT {
         return Err(Problem::invalid_field(pointer, "above zero, at most 10^12"));
     }
     Ok(())

@@ -21,8 +21,6 @@ use uc_domain::{AccountId, Credits, Timestamp};
 
 /// Rows of one file at most.
 const MAX_ROWS: usize = 1_000_000;
-/// The most that one grant brings, in millionths of a credit: 10^12 credits.
-const MAX_BALANCE: i128 = 1_000_000_000_000_000_000;
 /// Characters of a reason at most.
 const MAX_REASON: usize = 512;
 
@@ -120,7 +118,7 @@ fn row(line: u64, raw: Raw) -> Result<Row, String> {
     if credits.is_zero() {
         return Err("credits: zero brings nothing in".to_owned());
     }
-    if credits.micros() > MAX_BALANCE {
+    if credits > Credits::MAX_GRANT {
         return Err("credits: at most 10^12".to_owned());
     }
     if credits.is_negative() && !(expires_at.is_empty() && source.is_empty()) {

@@ -9,12 +9,12 @@ use std::str::FromStr;
 use rust_decimal::Decimal;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
+use uc_domain::Credits;
 use uc_domain::account::Money;
 use uc_domain::ratios::{
     CreditRule, DEFAULT_GROUP, Exact, Multiplier, PROMPT_TOKENS, Per, Ratio, Rounding, is_label,
     is_model_name, is_name,
 };
-use uc_domain::{Credits, plans};
 
 use crate::calculation::CalculatorError;
 
@@ -186,7 +186,7 @@ impl CalculatorSettings {
             if plan.price.amount.is_negative() {
                 return refuse(at("price"), "a price is not negative");
             }
-            if !plan.credits.is_positive() || plan.credits > plans::Plan::MAX_CREDITS {
+            if !plan.credits.is_positive() || plan.credits > Credits::MAX_GRANT {
                 return refuse(at("credits"), "above zero, at most 10^12");
             }
             if !self.groups.contains_key(&plan.group) {

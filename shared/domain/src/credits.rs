@@ -19,6 +19,8 @@ impl Credits {
     pub const ZERO: Self = Self(0);
     /// The largest magnitude, 10^15 credits.
     pub const MAX: Self = Self(1_000_000_000_000_000 * Self::ONE);
+    /// The most that one grant, payment or period of a plan brings: 10^12 credits.
+    pub const MAX_GRANT: Self = Self(1_000_000_000_000 * Self::ONE);
     /// Millionths in one credit.
     const ONE: i128 = 1_000_000;
 

@@ -72,12 +72,6 @@ pub struct PlanError {
 }
 
 impl Plan {
-    /// The most credits that one period may bring: 10^12.
-    pub const MAX_CREDITS: Credits = match Credits::from_micros(1_000_000_000_000_000_000) {
-        Some(credits) => credits,
-        None => Credits::MAX,
-    };
-
     /// Checks the limits that the fields' types don't.
     ///
     /// # Errors
@@ -88,7 +82,7 @@ impl Plan {
         if !(1..=128).contains(&length) || self.name.chars().any(char::is_control) {
             return refuse("/name", "1 to 128 characters, no control characters");
         }
-        if !self.credits.is_positive() || self.credits > Self::MAX_CREDITS {
+        if !self.credits.is_positive() || self.credits > Credits::MAX_GRANT {
             return refuse("/credits", "above zero, at most 10^12");
         }
         if self.credits_interval > self.interval {
@@ -101,7 +95,7 @@ impl Plan {
             return refuse("/price/amount", "a price is not negative");
         }
         if let Some(PlanRollover { min, max }) = self.rollover {
-            if max.is_negative() || max > Self::MAX_CREDITS {
+            if max.is_negative() || max > Credits::MAX_GRANT {
                 return refuse("/rollover/max", "from 0 to 10^12");
             }
             if min.is_negative() || min > max {

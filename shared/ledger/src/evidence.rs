@@ -73,8 +73,11 @@ impl PaymentEvidence {
     }
 }
 
+/// A grant that is there and goes on was not voided.
 fn is_stale(seen: u64, terms: &[GrantTerms], state: &AccountState) -> bool {
-    state.seq() > seen + 1 && terms.iter().any(|terms| state.grant(terms.id).is_none())
+    let goes_on =
+        |terms: &GrantTerms| state.grant(terms.id).is_some_and(|grant| !state.is_lingering(grant));
+    state.seq() > seen + 1 && !terms.iter().all(goes_on)
 }
 
 impl Ledger {

@@ -13,10 +13,6 @@ const ROUNDS: u64 = 4;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn histories_are_linearizable() {
     let number = |name: &str| Some(std::env::var(name).ok()?.parse().expect("a number"));
-    if !shared().embedded && number("UC_ROUNDS").is_none() {
-        // `cargo lambda watch` answers one request of a function at a time: where it is wanted.
-        return;
-    }
     let (seed, rounds) = (number("UC_SEED").unwrap_or(0), number("UC_ROUNDS").unwrap_or(ROUNDS));
     let tally = linearizability::run(&shared().api(), seed, rounds, None).await;
     let tally = tally.unwrap_or_else(|broken| panic!("{broken}"));
@@ -30,9 +26,6 @@ async fn histories_are_linearizable() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_recorded_answer_that_is_changed_is_noticed() {
-    if !shared().embedded {
-        return;
-    }
     let histories = linearizability::record(&shared().api(), 1, &mut Tally::default()).await;
     for history in histories.unwrap() {
         assert_eq!(history.check(STEPS), Verdict::Linearizable, "{history}");
