@@ -22,7 +22,8 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use serde_json::{Value, json};
+use rust_decimal::Decimal;
+use serde_json::{Map, Value, json};
 use uc_domain::providers::canonical_name;
 use uc_domain::ratios::{Conditions, Per, RatioTable, is_model_name};
 
@@ -39,6 +40,8 @@ const MAX_NAMES: usize = 64;
 const MAX_DISPLAY_NAME: usize = 128;
 /// Most characters of something from the source that is repeated in a message.
 const MAX_ECHO: usize = 128;
+/// Most places at which the prices of a dimension are compared, as rows of a model.
+const MAX_PLACES: usize = 256;
 /// Most characters of why a model can't be published, which names rows with their conditions.
 const MAX_FAULT: usize = 1_024;
 
@@ -121,6 +124,18 @@ struct Parents(BTreeMap<String, Vec<String>>);
 impl Parents {
     fn standard() -> Self {
         Self(standard_parts())
+    }
+
+    /// A dimension, and all that it is part of.
+    fn all<'a>(&'a self, name: &'a str) -> BTreeSet<&'a str> {
+        let mut all = BTreeSet::new();
+        let mut next = vec![name];
+        while let Some(name) = next.pop() {
+            if all.insert(name) {
+                next.extend(self.0.get(name).into_iter().flatten().map(String::as_str));
+            }
+        }
+        all
     }
 
     /// The price of a dimension, or of the nearest that it is part of.
@@ -271,28 +286,36 @@ impl Collector {
         } else if draft.costs.is_empty() {
             self.omit(&draft.source, None, "has no price");
         } else if let Some(first) = self.ids.get(&draft.id) {
-            // It is the same model, whatever it is called: the dearer prices hold, or, where none
-            // are in every row, those under just this name.
+            // It is the same model, whatever it is called: of each price the dearer holds.
             let first = &mut self.drafts[*first];
             let mut second = draft;
+            let dearer = dearer_of_each(&first.costs, &second.costs);
+            let first_is = asks_as_much(&first.costs, &dearer);
+            let second_is = asks_as_much(&second.costs, &dearer);
             let is_named_so = second.source == second.id;
-            let (swap, which) = match (
-                asks_as_much(&first.costs, &second.costs),
-                asks_as_much(&second.costs, &first.costs),
-            ) {
-                (true, true) => (is_named_so, "both have the same prices"),
-                (true, false) => (false, "the second is dearer"),
-                (false, true) => (true, "the second is dearer"),
-                (false, false) => {
-                    (is_named_so, "neither is dearer in every row, the prices of the second hold")
-                }
-            };
+            let swap = if first_is == second_is { is_named_so } else { second_is };
             if swap {
                 std::mem::swap(first, &mut second);
             }
-            let (this, kept) = (echo(&second.source), echo(&first.source));
-            let reason = format!("{this:?} and {kept:?} are one model, {:?}: {which}", first.id);
+            let which = match (first_is, second_is) {
+                (true, true) => "has the same prices",
+                (false, false) => {
+                    "is dearer in some rows, cheaper in others: of each the dearer holds"
+                }
+                _ => "is dearer",
+            };
+            let is_one_of_them = first_is || second_is;
+            if !is_one_of_them || fault(&first.id, &dearer, &self.currency).is_some() {
+                first.costs = dearer;
+            }
+            let other = if first.source == second.source {
+                "another entry of this name".to_owned()
+            } else {
+                format!("{:?}", echo(&first.source))
+            };
+            let reason = format!("{other}, which is the same model ({:?}), {which}", first.id);
             first.aliases.append(&mut second.aliases);
+            first.starts_with.append(&mut second.starts_with);
             self.omit(&second.source, None, reason);
         } else if self.drafts.len() == MAX_MODELS {
             return Err(ImportError::TooManyModels);
@@ -310,7 +333,7 @@ impl Collector {
         let parts = standard_parts();
         drafts.retain(|draft| !self.left_out.contains(&draft.id));
         let mut features = Features::of(&drafts);
-        drafts.retain(|draft| match fault(draft, &self.currency) {
+        drafts.retain(|draft| match fault(&draft.id, &draft.costs, &self.currency) {
             None => true,
             Some(fault) => {
                 self.omitted.push(said(&draft.source, None, fault));
@@ -526,21 +549,96 @@ impl Features {
     }
 }
 
-/// Whether rows ask at least as much as others at every place that either has a row for. What they
-/// have no row for, which is refused, counts as less than nothing.
-fn asks_as_much(ours: &[CostRow], theirs: &[CostRow]) -> bool {
+/// Whether rows ask as much as the dearer of them and others at every place that either depends on.
+/// What they have no row for, which is refused, counts as less than nothing.
+fn asks_as_much(rows: &[CostRow], dearer: &[CostRow]) -> bool {
+    let at = |place: &CostRow| amount_at(rows, &place.dimension, place.when.as_ref());
+    dearer.iter().all(|place| at(place) >= Some(place.amount))
+}
+
+/// What rows ask where conditions hold and no others; `None` where that is refused.
+fn amount_at(rows: &[CostRow], dimension: &str, when: Option<&Conditions>) -> Option<Decimal> {
+    let more_special =
+        |best: &CostRow, row: &CostRow| implies(row.when.as_ref(), best.when.as_ref());
+    Parents::standard().find(dimension, |name| {
+        let there = rows.iter().filter(|row| row.dimension == name);
+        let there = there.filter(|row| implies(when, row.when.as_ref()));
+        let chosen = there.reduce(|best, row| if more_special(best, row) { row } else { best });
+        chosen.map(|row| row.amount)
+    })
+}
+
+/// What asks at every place what the dearer side asks there. Where rows hold together and none is
+/// the more special, there is one for both. (Where conditions hold together and that can't be said,
+/// or are too many, the rows are ambiguous: the model can't be published, see [`fault`].)
+fn dearer_of_each(ours: &[CostRow], theirs: &[CostRow]) -> Vec<CostRow> {
+    let rows = || ours.iter().chain(theirs);
     let parents = Parents::standard();
-    let at = |rows: &[CostRow], place: &CostRow| {
-        let holds = |row: &&CostRow| implies(place.when.as_ref(), row.when.as_ref());
-        let more_special =
-            |best: &CostRow, row: &CostRow| implies(row.when.as_ref(), best.when.as_ref());
-        parents.find(&place.dimension, |name| {
-            let there = rows.iter().filter(|row| row.dimension == name).filter(holds);
-            let chosen = there.reduce(|best, row| if more_special(best, row) { row } else { best });
-            chosen.map(|row| row.amount)
-        })
+    let dimensions: BTreeSet<&str> = rows().map(|row| row.dimension.as_str()).collect();
+    let mut dearer = Vec::new();
+    for dimension in dimensions {
+        let wholes = parents.all(dimension);
+        let decide = rows().filter(|row| wholes.contains(row.dimension.as_str()));
+        let mut places: Vec<Option<Conditions>> = Vec::new();
+        for row in decide {
+            add_place(&mut places, row.when.clone());
+        }
+        let mut next = 1;
+        while next < places.len() && places.len() < MAX_PLACES {
+            for before in 0..next {
+                if let (Some(one), Some(other)) = (&places[before], &places[next])
+                    && let Some(both) = both(one, other)
+                {
+                    add_place(&mut places, Some(both));
+                }
+            }
+            next += 1;
+        }
+        for when in places {
+            let at = |rows| amount_at(rows, dimension, when.as_ref());
+            if let Some(amount) = at(ours).max(at(theirs)) {
+                let dimension = dimension.to_owned();
+                dearer.push(CostRow { per: per(&dimension), dimension, amount, when });
+            }
+        }
+    }
+    dearer
+}
+
+/// Adds a place that is none yet.
+fn add_place(places: &mut Vec<Option<Conditions>>, place: Option<Conditions>) {
+    let is_same = |known: &Option<Conditions>| {
+        implies(known.as_ref(), place.as_ref()) && implies(place.as_ref(), known.as_ref())
     };
-    ours.iter().chain(theirs).all(|place| at(ours, place) >= at(theirs, place))
+    if !places.iter().any(is_same) {
+        places.push(place);
+    }
+}
+
+/// Conditions that hold where both do; `None` where these never hold together, or where no
+/// conditions say when they do.
+fn both(one: &Conditions, other: &Conditions) -> Option<Conditions> {
+    let fields = |when: &Conditions| serde_json::from_str::<Map<String, Value>>(&when.to_text());
+    let alone = |name: &str, value: &Value| {
+        let field = Map::from_iter([(name.to_owned(), value.clone())]);
+        Conditions::from_text(&Value::Object(field).to_string()).ok()
+    };
+    let mut both = fields(one).ok()?;
+    for (name, value) in fields(other).ok()? {
+        let (ours, theirs) = match both.get(&name) {
+            None => {
+                both.insert(name, value);
+                continue;
+            }
+            Some(ours) => (alone(&name, ours)?, alone(&name, &value)?),
+        };
+        if theirs.imply(&ours) {
+            both.insert(name, value);
+        } else if !ours.imply(&theirs) {
+            return None;
+        }
+    }
+    Conditions::from_text(&Value::Object(both).to_string()).ok()
 }
 
 /// Whether conditions hold only where others do.
@@ -553,12 +651,12 @@ fn implies(when: Option<&Conditions>, other: Option<&Conditions>) -> bool {
 }
 
 /// Why a model's rows could not be published, if so.
-fn fault(draft: &Draft, currency: &str) -> Option<String> {
+fn fault(id: &str, costs: &[CostRow], currency: &str) -> Option<String> {
     let table = json!({
         "credit": {"scale": 6, "rounding": "up"},
         "groups": {"default": "1"},
         "features": {"any": {"dimensions": []}},
-        "models": {draft.id.as_str(): {"feature": "any", "ratios": ratios(&draft.costs, currency)}},
+        "models": {id: {"feature": "any", "ratios": ratios(costs, currency)}},
     });
     let error = RatioTable::from_json(&table).err()?;
     let fault = error.faults().first()?;

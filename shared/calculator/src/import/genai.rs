@@ -28,7 +28,7 @@ use super::grid::{self, Axis};
 use super::json::{self, Object};
 use super::price::{Price, PriceError, Read};
 use super::{Collector, Draft, ImportError, Kind, LEFT_OUT, MAX_BYTES, MAX_MODELS, Parents};
-use crate::costs::ProviderCosts;
+use crate::costs::{CostRow, ProviderCosts};
 
 /// Most prices with constraints, variants or tiers of a model.
 const MAX_PARTS: usize = 64;
@@ -117,7 +117,7 @@ pub fn import(source: &[u8]) -> Result<ProviderCosts, ImportError> {
     for model in models {
         let prices = Prices::read(&model.body, &model.id, &mut collector);
         let Some(prices) = prices else { continue };
-        let costs = prices.rows(&model.id, &mut collector);
+        let Some(costs) = prices.rows(&model.id, &mut collector) else { continue };
         let dimensions: BTreeSet<&str> = costs.iter().map(|row| row.dimension.as_str()).collect();
         let kind = Kind::Base(purpose(&dimensions));
         collector.push(Draft {
@@ -356,7 +356,8 @@ impl Prices {
                         };
                         // Without this one, others would hold where they don't.
                         let Some(constraint) = Constraint::read(item.get("constraint")) else {
-                            collector.omit(id, Some("prices"), "a constraint that no row can have");
+                            let reason = "a constraint that can't be read, or that no row can have";
+                            collector.omit(id, Some("prices"), format!("{reason}: {LEFT_OUT}"));
                             return None;
                         };
                         let set =
@@ -408,13 +409,17 @@ impl Prices {
                         variants.push((parameters, constraint, set));
                     }
                 }
-                _ => collector.omit(id, Some(&name), "conditions that no row can have"),
+                _ => {
+                    let reason = "conditions that can't be read, or that no row can have";
+                    collector.omit(id, Some(&name), format!("{reason}: {LEFT_OUT}"));
+                    return None;
+                }
             }
         }
         Some(Self { sets, variants })
     }
 
-    fn rows(&self, id: &str, collector: &mut Collector) -> Vec<crate::costs::CostRow> {
+    fn rows(&self, id: &str, collector: &mut Collector) -> Option<Vec<CostRow>> {
         let all_sets = || {
             let variants = self.variants.iter().map(|(_, constraint, set)| (constraint, set));
             self.sets.iter().map(|(constraint, set)| (constraint, set)).chain(variants)
@@ -469,10 +474,13 @@ impl Prices {
             let at = |place: &[usize]| parents.find(dimension, |name| price(name, place));
             match grid::rows(dimension, &axes, at) {
                 Ok(more) => rows.extend(more),
-                Err(error) => collector.omit(id, Some(dimension), error),
+                Err(error) => {
+                    collector.omit(id, Some(dimension), format!("{error}: {LEFT_OUT}"));
+                    return None;
+                }
             }
         }
-        rows
+        Some(rows)
     }
 }
 

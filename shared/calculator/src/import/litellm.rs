@@ -39,7 +39,8 @@
 //! An entry is *left out as a whole* where a price that is known here can't be read, or where what
 //! is not used of it (a class of a price by resolution, say) is dearer than what would then be
 //! asked: a usage without a row of its own is rated by a more general one. A field that is not known
-//! here at all is only listed. `alias_of` makes an entry a further name of another's model.
+//! here at all is only listed. `alias_of` makes an entry without prices a further name of another's
+//! model.
 //!
 //! A model's id is `<provider>/<model>`; the table's own key is an alias, and so is the id under
 //! the provider's usual name where `LiteLLM` has one of its own (`gemini`, `together_ai`) and no
@@ -151,8 +152,18 @@ pub fn import(source: &[u8]) -> Result<ProviderCosts, ImportError> {
             collector.omit(key, None, "explains the table's fields");
             continue;
         }
-        if let Some(target) = fields.get("alias_of") {
-            further_names.add(key, json::text(target), &mut collector);
+        if let Some(target) = fields.get("alias_of").filter(|target| target.get() != "null") {
+            let priced = fields.0.iter().find(|(name, value)| {
+                name != "alias_of" && is_about_prices(name) && value.get() != "null"
+            });
+            if let Some((field, _)) = priced {
+                let reason = format!(
+                    "whether this or the price of its \"alias_of\" holds is not said: {LEFT_OUT}"
+                );
+                collector.omit(key, Some(&super::echo(field)), reason);
+            } else {
+                further_names.add(key, json::text(target), &mut collector);
+            }
             continue;
         }
         let Some(provider) = fields.text("litellm_provider") else {

@@ -1,5 +1,7 @@
+use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use uc_domain::ratios::RatioTable;
+use uc_domain::ratios::{Multiplier, RatioTable, Request};
+use uc_domain::{Quantity, Timestamp};
 
 use super::*;
 use crate::costs::ProviderCosts;
@@ -420,6 +422,17 @@ fn litellm_further_names() {
     let with = |names: &str| format!("{model} {names}");
     check(r#""a": {"alias_of": "openai/m"}"#, &[&with("openai/a a")]);
     check(r#""openai/a": {"alias_of": "openai/m"}"#, &[&with("openai/a")]);
+    check(
+        r#""a": {"alias_of": "openai/m", "input_cost_per_token": 1}"#,
+        &[
+            model,
+            r#"omitted: a input_cost_per_token: whether this or the price of its "alias_of" holds is not said: left out as a whole, for without this another, cheaper price could apply"#,
+        ],
+    );
+    check(
+        r#""openai/a": {"alias_of": null, "litellm_provider": "openai", "input_cost_per_token": 1}"#,
+        &["openai/a | text-by-input-tokens |", model],
+    );
     // Over several steps, in whatever order.
     check(
         r#""openai/a": {"alias_of": "openai/b"}, "openai/b": {"alias_of": "openai/m"}"#,
@@ -484,9 +497,9 @@ fn litellm_entries_of_one_model() {
         }
     };
     let (one, two) = (r#""input_cost_per_token": 1"#, r#""input_cost_per_token": 2"#);
-    let bare_is_kept = r#"omitted: p/m: "p/m" and "m" are one model, "p/m": the second is dearer"#;
-    let named_is_kept = r#"omitted: m: "m" and "p/m" are one model, "p/m": the second is dearer"#;
-    let by_name = r#"omitted: m: "m" and "p/m" are one model, "p/m": neither is dearer in every row, the prices of the second hold"#;
+    let bare_is_kept = r#"omitted: p/m: "m", which is the same model ("p/m"), is dearer"#;
+    let named_is_kept = r#"omitted: m: "p/m", which is the same model ("p/m"), is dearer"#;
+    let of_each = r#"omitted: m: "p/m", which is the same model ("p/m"), is dearer in some rows, cheaper in others: of each the dearer holds"#;
     check(two, one, ("input_tokens 2000000/M", bare_is_kept));
     check(one, two, ("input_tokens 2000000/M", named_is_kept));
     check(
@@ -494,7 +507,7 @@ fn litellm_entries_of_one_model() {
         one,
         (
             "input_tokens 1000000/M",
-            r#"omitted: m: "m" and "p/m" are one model, "p/m": both have the same prices"#,
+            r#"omitted: m: "p/m", which is the same model ("p/m"), has the same prices"#,
         ),
     );
     // One more price: what the other has no price for is refused.
@@ -508,17 +521,83 @@ fn litellm_entries_of_one_model() {
     check(
         &format!(r#"{batches}, "output_cost_per_token": 1"#),
         one,
-        ("input_tokens 1000000/M", by_name),
+        ("input_tokens 1000000/M", of_each),
     );
     // Dearer in one tier, cheaper in another.
     let tiers =
         |above: &str| format!(r#"{one}, "input_cost_per_token_above_200k_tokens": {above}"#);
-    check(&tiers("3"), two, ("input_tokens 2000000/M", by_name));
+    check(&tiers("3"), two, ("input_tokens 2000000/M", of_each));
     check(
         &tiers("3"),
         &tiers("2"),
         (r#"input_tokens 3000000/M {"prompt_tokens":{"gt":200000}}"#, bare_is_kept),
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Of two sides, each asks what the dearer asks, wherever either has a price.
+    #[test]
+    fn the_dearer_of_each_price(prices in prop::collection::vec(prop::option::of(1_u8..6), 2 * 2 * 4)) {
+        const WHEN: [&str; 4] = [
+            "",
+            r#"{"service_class":"batch"}"#,
+            r#"{"prompt_tokens":{"gt":10}}"#,
+            r#"{"prompt_tokens":{"gt":10},"service_class":"batch"}"#,
+        ];
+        const DIMENSIONS: [&str; 2] = ["input_tokens", "cache_read_tokens"];
+        let side = |n: usize| -> Vec<CostRow> {
+            let row = |m: usize| {
+                let (dimension, when) = (DIMENSIONS[m / 4], WHEN[m % 4]);
+                // Input always has a price, and what two rows would decide a third does.
+                let decides = m % 4 == 3 && prices[n * 8 + m - 1].is_some() && prices[n * 8 + m - 2].is_some();
+                let always = m == 0 || decides;
+                let amount = Decimal::from(prices[n * 8 + m].or(always.then_some(3))?);
+                let when = (!when.is_empty()).then(|| Conditions::from_text(when).unwrap());
+                Some(CostRow { dimension: dimension.into(), amount, per: per(dimension), when })
+            };
+            (0..8).filter_map(row).collect()
+        };
+        let rated = |rows: &[CostRow], dimension: &str, class: &str, tokens: u64| {
+            let costs = ProviderCosts { parts: standard_parts(), ..ProviderCosts::default() };
+            let model = ModelCosts {
+                provider: "p".into(),
+                name: None,
+                feature: "any".into(),
+                aliases: Vec::new(),
+                starts_with: Vec::new(),
+                costs: rows.to_vec(),
+            };
+            let table = table(&ProviderCosts {
+                currency: "USD".into(),
+                features: [("any".into(), Vec::new())].into(),
+                models: [("m".into(), model)].into(),
+                ..costs
+            });
+            let usage = [(dimension.to_owned(), Quantity::from_whole(tokens).unwrap())];
+            let rated = table.rate(&Request {
+                model: "m",
+                usage: &usage.into(),
+                parameters: &serde_json::from_value(json!({"service_class": class})).unwrap(),
+                at: Timestamp::MIN,
+                multiplier: Multiplier::ONE,
+            });
+            rated.map_or(Decimal::NEGATIVE_ONE, |rated| {
+                rated.lines[0].rate().credits().to_string().parse().unwrap()
+            })
+        };
+        let (one, other) = (side(0), side(1));
+        let dearer = dearer_of_each(&one, &other);
+        for dimension in DIMENSIONS {
+            for class in ["none", "batch"] {
+                for tokens in [10, 11] {
+                    let at = |rows: &[CostRow]| rated(rows, dimension, class, tokens);
+                    prop_assert_eq!(at(&dearer), at(&one).max(at(&other)), "{} {} {}", dimension, class, tokens);
+                }
+            }
+        }
+    }
 }
 
 #[test]
