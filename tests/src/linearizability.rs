@@ -180,7 +180,8 @@ pub async fn record(api: &Client, seed: u64, tally: &mut Tally) -> Result<Vec<Hi
 
 async fn open(api: &Client, name: &str, overuse: Overuse, credit_line: i64) -> Result<(), String> {
     let overuse = format!("{overuse:?}").to_lowercase();
-    let settings = json!({"overuse": overuse, "credit_line": credit_line.to_string()});
+    let credit_line = credit_line.to_string();
+    let settings = json!({"overuse": overuse, "credit_line": credit_line, "reason": "a test"});
     let path = format!("/v1/accounts/{name}");
     let answer = api.put(&path).json(&settings).send().await;
     let grant = json!({"credits": CREDITS.to_string(), "source": "promo", "reason": "a history"});

@@ -127,7 +127,7 @@ pub struct SettingsRequest {
     /// What happens to a charge that is larger than what is there.
     #[schema(value_type = Option<OveruseSchema>)]
     overuse: Option<Overuse>,
-    /// How far below zero holds and refused charges may go; not negative.
+    /// How far below zero holds and refused charges may go; not negative. Goes with a reason.
     #[schema(value_type = Option<openapi::Decimal>)]
     credit_line: Option<Credits>,
     /// A group of the ratio table.
@@ -173,8 +173,10 @@ async fn put_account(
         reason,
         actor,
     } = request.body;
-    if status.is_some() && reason.is_none() {
-        return Err(Problem::invalid_field("/reason", "Say why the status is set."));
+    // These two decide what may be spent.
+    if (status.is_some() || credit_line.is_some()) && reason.is_none() {
+        let detail = "Say why the status or the credit line is set.";
+        return Err(Problem::invalid_field("/reason", detail));
     }
     let reason = reason.as_deref().map(|reason| ("/reason", reason));
     let actor = access.caller.operator(actor.as_deref());

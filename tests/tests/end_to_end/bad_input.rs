@@ -477,7 +477,7 @@ async fn what_an_account_does_not_have() {
     let api = shared().api();
     let account = open(&api, "refuse", "10").await;
     let path = format!("/v1/accounts/{account}");
-    let settings = json!({"overuse": "refuse", "credit_line": "5"});
+    let settings = json!({"overuse": "refuse", "credit_line": "5", "reason": "a test"});
     api.put(&path).json(&settings).send().await.expect(200);
     let before = journal(&api, &account).await;
 
@@ -619,8 +619,13 @@ async fn grants_and_settings() {
         ),
         (
             "a negative credit line",
-            settings(json!({"credit_line": "-1"})),
+            settings(json!({"credit_line": "-1", "reason": "a test"})),
             (400, INVALID, Some("/credit_line")),
+        ),
+        (
+            "a credit line without a reason",
+            settings(json!({"credit_line": "5"})),
+            (400, INVALID, Some("/reason")),
         ),
         (
             "a price group that is not in the table",

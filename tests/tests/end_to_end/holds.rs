@@ -181,7 +181,7 @@ async fn holds_are_refused_voided_and_extended() {
     assert_eq!(four(&api, &account).await, "10 10 0 0");
 
     // Beyond the grants there is the credit line, for holds as well.
-    api.put(&path).json(&json!({"credit_line": "5"})).send().await.expect(200);
+    api.put(&path).json(&json!({"credit_line": "5", "reason": "a test"})).send().await.expect(200);
     let line = create(json!({"credits": "15"})).await.expect(201);
     assert_eq!(line["balance"]["available"], "-5");
     refused(&create(json!({"credits": "0.000001"})).await, 402, "insufficient_credits");
@@ -470,7 +470,7 @@ async fn suspended_accounts_begin_nothing_new() {
         [json!(false), json!("suspended"), json!("suspended")]
     );
     // Other settings don't wake it up.
-    assert_eq!(put(json!({"credit_line": "1"})).await["settings"]["status"], "suspended");
+    assert_eq!(put(json!({"credit_line": "1", "reason": "a test"})).await["settings"]["status"], "suspended");
     let charged = charge(&api, &account, "c", "1").send().await;
     refused(&charged, 403, "account_suspended");
     let held = post(&api, &account, "holds", "h2", &json!({"credits": "1"})).send().await;

@@ -33,11 +33,13 @@ impl Draft {
                 Target::Grant(id) => request.terms.iter().find(|terms| terms.id == id),
                 Target::Debt => None,
             };
-            if !rest.is_positive() || !home.is_some_and(|terms| self.give_to(terms, rest)) {
+            let placed = match home {
+                Some(terms) if rest.is_positive() => self.give_to(terms, rest, &mut postings)?,
+                _ => None,
+            };
+            if placed.is_none() {
                 homeless += rest.micros();
-                continue;
             }
-            post(&mut postings, target, rest);
         }
         let homeless = Credits::from_micros(homeless).expect("at most what was taken");
         let grant = self.house(homeless, &mut postings)?;
@@ -61,26 +63,34 @@ impl Draft {
     }
 
     /// Gives credits back to a grant, which may be opened again for it, and rolls over again where
-    /// there is room for that. False where its time is over, or it has no place.
-    fn give_to(&mut self, terms: &GrantTerms, credits: Credits) -> bool {
+    /// there is room for that. Returns where they are: where there are too many grants, those of
+    /// sources that merge are merged. `None` where its time is over, or it has no place.
+    fn give_to(
+        &mut self,
+        terms: &GrantTerms,
+        credits: Credits,
+        postings: &mut Vec<Posting>,
+    ) -> Result<Option<GrantId>, Rejection> {
         let now = self.state.settled_at;
         let there = self.state.grants.iter_mut().find(|grant| grant.id == terms.id);
         if let Some(grant) = there {
             // It may have other terms than when it was opened: others were merged into it.
             // A pending one has no part in the balance, which is what gets the credits.
             let counts = grant.effective_at <= now && !grant.has_ended(now);
-            let fits = grant.remaining.checked_add(credits).filter(|_| counts);
-            grant.remaining = fits.unwrap_or(grant.remaining);
-            return fits.is_some();
+            let Some(sum) = grant.remaining.checked_add(credits).filter(|_| counts) else {
+                return Ok(None);
+            };
+            grant.remaining = sum;
+            post(postings, Target::Grant(terms.id), credits);
+            return Ok(Some(terms.id));
         }
         let over = terms.expires_at.is_some_and(|expires_at| expires_at <= now);
-        if over || terms.effective_at > now || !self.has_place(terms.source) {
-            return false;
+        let has_place = terms.source.merges() || self.has_place(terms.source);
+        if over || terms.effective_at > now || !has_place {
+            return Ok(None);
         }
         let rollover = terms.rollover.filter(|_| self.may_roll_over());
-        self.state.grants.push(Grant { rollover, ..Grant::on(*terms, credits) });
-        self.state.grants.sort_by(Grant::burn_order);
-        true
+        self.insert(Grant { rollover, ..Grant::on(*terms, credits) }, postings).map(Some)
     }
 
     pub(super) fn claw_back(
@@ -147,12 +157,14 @@ impl Draft {
         }
         let mut postings = Vec::new();
         let rest = self.pay_debt(change.credits, &mut postings);
-        let id = change.terms.id;
-        let grant = if rest.is_positive() && self.give_to(&change.terms, rest) {
-            post(&mut postings, Target::Grant(id), rest);
-            Some(id)
+        let placed = if rest.is_positive() {
+            self.give_to(&change.terms, rest, &mut postings)?
         } else {
-            self.house(rest, &mut postings)?
+            None
+        };
+        let grant = match placed {
+            Some(id) => Some(id),
+            None => self.house(rest, &mut postings)?,
         };
         self.check_range()?;
         let (payment, credits) = (change.payment.clone(), change.credits);

@@ -901,21 +901,24 @@ impl World {
         }
         let lot = &self.opened[&lot];
         let is_current = lot.from <= now && lot.until.is_none_or(|until| until > now);
-        is_current && self.has_room(lot.source)
+        is_current && (always_room(lot.source) || self.has_room(lot.source))
     }
 
-    fn give(&mut self, lot: GrantId, micros: i128, changes: &mut Changes) {
+    /// Gives credits back to a grant, and says where they are.
+    fn give(&mut self, lot: GrantId, micros: i128, changes: &mut Changes) -> GrantId {
         if micros == 0 {
-            return;
+            return lot;
         }
         if self.lot(lot).is_none() {
             let rollovers = self.lots.iter().filter(|lot| lot.rollover.is_some()).count();
             let opened = self.opened[&lot].clone();
             let rollover = opened.rollover.filter(|_| rollovers < 16);
-            self.lots.push(Lot { rollover, started: true, ..opened });
+            self.open(Lot { rollover, started: true, ..opened }, micros, changes);
+            return self.home_of(lot);
         }
         changes.add(grant(lot), micros);
         self.put(lot, micros);
+        lot
     }
 
     /// A grant for what has no other.
@@ -984,8 +987,7 @@ impl World {
         let mut changes = Changes::default();
         let rest = after.pay_debt(credits, &mut changes);
         let grant = if rest > 0 && after.takes_back(now, own) {
-            after.give(own, rest, &mut changes);
-            Some(own)
+            Some(after.give(own, rest, &mut changes))
         } else {
             after.shelter(now, rest, &mut changes)
         };
