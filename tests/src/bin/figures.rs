@@ -3,7 +3,8 @@
 //! it keeps once it has answered a request with the example table. With a file, `cargo figures
 //! table.json`, or a number of models that it makes up, `cargo figures 4500`, also what a first
 //! estimate takes from a function that has just started, with the example table and with that one:
-//! the difference is loading it, which has a bar too.
+//! the difference is loading it, which has a bar too; with `--loading 4500` only that is measured, and
+//! only the function that it takes is built.
 
 use std::error::Error;
 use std::fs;
@@ -38,7 +39,13 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let names: Vec<&str> = wiring::descriptions().iter().map(|(name, _)| *name).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let only_loading = arguments.first().is_some_and(|first| first == "--loading");
+    let mut names: Vec<&str> = wiring::descriptions().iter().map(|(name, _)| *name).collect();
+    if only_loading {
+        arguments.remove(0);
+        names = vec!["estimate"];
+    }
     let mut build = Command::new("cargo");
     build.args(["build", "--release"]);
     for name in &names {
@@ -52,6 +59,11 @@ async fn main() -> Result<(), Failure> {
         Options { port: 0, data: None, origins: AllowedOrigins::Any, quotas: Quotas::Unlimited };
     let (stack, access, _) = wiring::start(&options, wiring::config()).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    if only_loading {
+        let [table] = arguments.as_slice() else { return Err("of which table?".into()) };
+        loading(table, &stack, &listener, &access).await?;
+        return Ok(stack.shutdown().await?);
+    }
     println!(
         "{:<14} {:>10} {:>22} {:>14}",
         "function", "bytes", "ms to poll: med (max)", "resident KiB"
@@ -88,8 +100,8 @@ async fn main() -> Result<(), Failure> {
         })
         .collect();
     println!("{}", json!(rows));
-    if let Some(path) = std::env::args().nth(1) {
-        loading(&path, &stack, &listener, &access).await?;
+    if let Some(table) = arguments.first() {
+        loading(table, &stack, &listener, &access).await?;
     }
     stack.shutdown().await?;
     let (start, resident) = LIMITS;
