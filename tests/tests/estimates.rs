@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use uc_domain::estimates::{
-    Bounds, Description, Detail, Image, Images, Output, Profile, Video, price,
-};
+use uc_domain::estimates::{Bounds, Description, Detail, Image, Images, Output, Profile, Video};
 use uc_domain::ratios::{Multiplier, Parameters, RatioTable, Request, Usage};
 use uc_domain::{Credits, Quantity, Timestamp};
 
@@ -89,7 +87,7 @@ impl Priced {
 /// What a description is estimated at on a model, and what its tokens then cost.
 fn case(table: &RatioTable, model: &str, asked: &Description, input: u64, output: u64) -> Priced {
     let resolved = table.resolve(model).unwrap().model;
-    let counted = asked.quantities(resolved).unwrap();
+    let mut counted = asked.quantities(resolved).unwrap();
     let used = [("input_tokens", input), ("output_tokens", output)];
     let used: Usage = used
         .into_iter()
@@ -104,8 +102,7 @@ fn case(table: &RatioTable, model: &str, asked: &Description, input: u64, output
         multiplier: Multiplier::ONE,
     };
     let actual = table.rate(&request).unwrap().credits;
-    let priced =
-        price(table, &request, &counted.usage, counted.is_capped, &counted.unsaid).unwrap();
+    let priced = counted.price(table, &request).unwrap();
     let expected = priced.expected.credits;
     assert!(priced.min <= expected && expected <= priced.max, "{model} {asked:?}");
     if asked.output.max_tokens.is_some() {

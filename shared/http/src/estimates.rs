@@ -74,15 +74,17 @@ pub struct EstimatedItem {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<AssumptionSchema>, required = false)]
     assumptions: Vec<Assumption>,
-    /// The lines are of more than the expected usage, because the most that the request's cap allows
-    /// costs over three times as much as what is expected: past a threshold of the model, or with
-    /// tools of the provider.
+    /// Some of the assumptions expect something else than they would without the request's limit of
+    /// its output, and say so (`instead_of`), or the dearest of what is `unsaid`: with that limit
+    /// `max` is at most three times `expected`. Never where the answer is `unbounded`.
     #[serde(skip_serializing_if = "is_false")]
     #[schema(required = false)]
     expected_raised: bool,
-    /// Nothing limits what is written, or how often a tool of the provider is used and what that
-    /// brings into the prompt: `max` is what was assumed, and what goes beyond costs more. With
-    /// `max_output_tokens`, or bounds of `output_tokens`, and without such tools it is a limit.
+    /// Nothing limits what is written, how many pictures or how much sound a model makes of a text
+    /// alone, how often a tool of the provider or a remote server is used and what that brings into
+    /// the prompt, or what another model costs that is asked for advice: `max` is what was assumed,
+    /// and what goes beyond costs more. With `max_output_tokens`, or bounds of `output_tokens`, and
+    /// without the others it is a limit.
     #[serde(skip_serializing_if = "is_false")]
     #[schema(required = false)]
     unbounded: bool,
@@ -107,14 +109,21 @@ struct AssumptionSchema {
     /// earlier answers), `characters`, `input_images`, `audio_seconds`, `input_video`,
     /// `input_pages`, `output_tokens`, `words`, `default` (nothing was said of the output),
     /// `reasoning`, `max_output_tokens`, `images`, `video`, `speech`, `pages`, `request`, `tool_uses`
-    /// (of tools that the provider runs), `tool_results` (what those bring into the prompt).
+    /// (of tools that the provider runs), `tool_results` (what those, and remote servers, bring into
+    /// the prompt), `advisor` (what another model that is asked for advice brings into the prompt).
     basis: String,
     /// Whose tokenizer was assumed, where tokens were estimated from text.
     family: Option<String>,
     quantity: BoundsFields,
     /// Parameters that prices of the dimension depend on and that the request doesn't say, such as
-    /// `size`: `credits` lie within whatever they may be, and are expected without them.
+    /// `size`: `credits` lie within whatever they may be. They are expected without them, or where
+    /// that has no price, as the middle of the values: the line's `rate` names it.
     unsaid: Option<Vec<String>>,
+    /// What would be expected without the request's limit of its output (`expected_raised`).
+    #[schema(value_type = Option<openapi::Quantity>)]
+    instead_of: Option<uc_domain::Quantity>,
+    /// What can't be told by numbers, such as what is not in the bounds.
+    note: Option<String>,
 }
 
 /// An item that was read.
@@ -201,12 +210,11 @@ impl Prices<'_> {
             What::Usage(bounds) => {
                 let unsaid = &Unsaid::default();
                 let priced =
-                    self.price(model?, bounds, parameters, false, unsaid).map_err(|error| {
-                        match error {
+                    estimates::price(self.table, &self.request(model?, parameters), bounds, unsaid)
+                        .map_err(|error| match error {
                             PriceError::Rating(error) => refusals::rating(&error, pointer),
                             _ => too_wide(&error, pointer),
-                        }
-                    })?;
+                        })?;
                 Ok(EstimatedItem::new(priced, Vec::new()))
             }
             What::Request(description) => {
@@ -216,12 +224,11 @@ impl Prices<'_> {
                     let error = RatingError::UnknownModel { name: name.to_owned() };
                     return Err(refusals::rating(&error, pointer));
                 };
-                let counted =
+                let mut counted =
                     description.quantities(model).map_err(|error| too_wide(&error, &at))?;
-                let parameters = merged(parameters, counted.parameters, pointer)?;
-                let priced = self
-                    .price(name, &counted.usage, &parameters, counted.is_capped, &counted.unsaid)
-                    .map_err(|error| match error {
+                let parameters = merged(parameters, counted.parameters.clone(), pointer)?;
+                let priced = counted.price(self.table, &self.request(name, &parameters)).map_err(
+                    |error| match error {
                         // The dimensions are not the caller's: what asks for them is.
                         PriceError::Rating(RatingError::UnpricedDimension { .. }) => {
                             let detail = error.to_string();
@@ -230,7 +237,8 @@ impl Prices<'_> {
                         }
                         PriceError::Rating(error) => refusals::rating(&error, pointer),
                         _ => too_wide(&error, &at),
-                    })?;
+                    },
+                )?;
                 let mut item = EstimatedItem::new(priced, counted.assumptions);
                 item.unbounded = counted.is_unbounded;
                 Ok(item)
@@ -238,18 +246,11 @@ impl Prices<'_> {
         }
     }
 
-    fn price(
-        &self,
-        model: &str,
-        bounds: &BTreeMap<String, estimates::Bounds>,
-        parameters: &Parameters,
-        capped: bool,
-        unsaid: &Unsaid,
-    ) -> Result<Priced, PriceError> {
-        let usage = &Usage::new();
+    /// Usage aside: that is what has bounds.
+    fn request<'r>(&self, model: &'r str, parameters: &'r Parameters) -> Request<'r> {
+        static NOTHING: Usage = Usage::new();
         let (at, multiplier) = (self.now, self.multiplier);
-        let request = Request { model, usage, parameters, at, multiplier };
-        estimates::price(self.table, &request, bounds, capped, unsaid)
+        Request { model, usage: &NOTHING, parameters, at, multiplier }
     }
 }
 

@@ -151,6 +151,27 @@ async fn requests_are_described() {
             vec!["input_tokens", "output_audio_tokens"],
         ),
         (
+            "a picture as text",
+            "google/gemini-3.1-flash-image",
+            json!({"text": "Draw a fox.", "max_output_tokens": 100}),
+            vec!["input_tokens", "output_image_tokens", "output_tokens"],
+        ),
+        (
+            "a server of others",
+            "anthropic/claude-sonnet-4-5",
+            json!({"text": "Any issues?", "max_output_tokens": 100,
+                "mcp_servers": [{"type": "url", "url": "https://example.com/mcp", "name": "a"},
+                    {"type": "url", "url": "https://example.com/mcp", "name": "b"}],
+                "tools": [{"type": "mcp_toolset", "mcp_server_name": "a"}]}),
+            vec!["input_tokens", "output_tokens"],
+        ),
+        (
+            "more than the cap lets be expected",
+            "openai/gpt-6.1-sol",
+            json!({"characters": {"min": 0, "expected": 1, "max": 100_000}, "max_output_tokens": 9}),
+            vec!["input_tokens", "output_tokens"],
+        ),
+        (
             "a search",
             "xai/grok-4.5",
             json!({"text": "Who won?", "tools": [{"type": "web_search"}, {"type": "x_search"}]}),
@@ -229,6 +250,7 @@ async fn what_is_allowed_lies_within() {
     let cat = json!({"text": "a cat", "images": {"count": 1}});
     let tokens = |dimension: &str| json!({"input_tokens": 5, dimension: 100});
     let say = json!({"text": "say hi hello world", "max_output_tokens": 100});
+    let drawn = json!({"input_tokens": 5, "output_tokens": 100, "output_image_tokens": 1_120});
     for (model, request, usage, parameters, unsaid) in [
         (
             "anthropic/claude-sonnet-4-5",
@@ -268,7 +290,14 @@ async fn what_is_allowed_lies_within() {
             json!({}),
             json!(null),
         ),
-        ("openai/gpt-audio-1.5", say, tokens("output_audio_tokens"), json!({}), json!(null)),
+        (
+            "openai/gpt-audio-1.5",
+            say.clone(),
+            tokens("output_audio_tokens"),
+            json!({}),
+            json!(null),
+        ),
+        ("google/gemini-3.1-flash-image", say, drawn, json!({}), json!(null)),
     ] {
         let described = estimate(model, request.clone()).await;
         let body = json!({"items": [{"model": model, "usage": usage, "parameters": parameters}]});
@@ -276,7 +305,10 @@ async fn what_is_allowed_lies_within() {
         let [_, used, _] = bounds(&used["items"][0]["credits"]);
         let [min, expected, max] = bounds(&described["credits"]);
         assert!(min <= used && used <= max, "{model} {request}: {used} of {described}");
-        if request.get("max_output_tokens").is_some() {
+        // Where tools are not limited, a limit of the output raises nothing.
+        if described.get("unbounded").is_some() {
+            assert!(described.get("expected_raised").is_none(), "{model} {request}: {described}");
+        } else if request.get("max_output_tokens").is_some() {
             assert!(max.micros() <= 3 * expected.micros(), "{model} {request}: {described}");
         }
         let mut assumptions = described["assumptions"].as_array().unwrap().iter();
@@ -297,6 +329,14 @@ async fn what_nothing_limits_says_so() {
         (json!({"text": "Hi", "max_output_tokens": 9, "tools": search}), true),
         (json!({"text": "Hi", "max_output_tokens": 9, "web_search_options": {}}), true),
         (json!({"text": "Hi", "max_output_tokens": 9, "tools": [{"name": "web_search"}]}), false),
+        (json!({"text": "Hi", "max_output_tokens": 9, "tools": [{"type": "mcp"}]}), true),
+        (json!({"text": "Hi", "max_output_tokens": 9, "mcp_servers": [{"name": "a"}]}), true),
+        (json!({"text": "Hi", "max_output_tokens": 9, "mcp_servers": []}), false),
+        (
+            json!({"text": "Hi", "max_output_tokens": 9,
+                "tools": [{"type": "advisor_20260301", "name": "advisor", "model": "m"}]}),
+            true,
+        ),
         (json!({"text": "Hi"}), true),
         (json!({"text": "Hi", "words": 100}), true),
         (json!({"text": "Hi", "words": 100, "reasoning_tokens": 1_000}), true),
@@ -483,6 +523,11 @@ async fn what_is_no_description_is_refused() {
                 .map(|n| (format!("google_search_{n}"), json!({})))
                 .collect::<serde_json::Map<_, _>>()]})),
             (400, "/items/0/request/tools"),
+        ),
+        (
+            "servers without end",
+            item(json!({"text": "x", "mcp_servers": vec![json!({}); 257]})),
+            (400, "/items/0/request/mcp_servers"),
         ),
         ("no models", compare(json!({"models": []})), (400, "/models")),
         ("no feature", compare(json!({"feature": "nothing"})), (422, "/feature")),

@@ -8,10 +8,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Bounds, Unsaid};
+use super::{Assumption, Basis, Bounds, Quantities, Unsaid};
 use crate::ratios::{
-    Conditions, Model, PROMPT_TOKENS, Parameters, Rated, RatingError, RatioTable, Request, Usage,
-    is_prompt_tokens,
+    Conditions, Model, PROMPT_TOKENS, Parameters, Rated, RatingError, RatioTable, Request,
+    Resolved, Usage, is_prompt_tokens,
 };
 use crate::{Credits, Quantity};
 
@@ -31,12 +31,19 @@ pub struct Priced {
     pub max: Credits,
     /// At the expected usage.
     pub expected: Rated,
-    /// Whether more than the expected usage was taken for the expected one, because the most would
-    /// have been over three times as much.
+    /// Whether other quantities were taken for the expected ones, because the most would have been
+    /// over three times as much ([`Quantities::price`]).
     pub is_raised: bool,
     /// Parameters that are not said and that prices depend on, by dimension: the bounds cover all
     /// of their values.
     pub unsaid: BTreeMap<String, Vec<String>>,
+}
+
+impl Priced {
+    /// Whether the most is at most three times so much.
+    fn is_near(&self, expected: &Rated) -> bool {
+        self.max.micros() <= CAPPED * expected.credits.micros()
+    }
 }
 
 /// Why a request can't be priced before the fact.
@@ -57,9 +64,9 @@ pub enum PriceError {
 }
 
 /// What a request would cost whose quantities are only known to lie within bounds. The usage of
-/// `request` is not looked at. With `capped` the most is at most three times what is expected
-/// wherever some usage within the bounds lets it be. Parameters that the request leaves out are
-/// whatever `unsaid` lets them be: it is expected to cost what it does without them.
+/// `request` is not looked at. Parameters that the request leaves out are whatever `unsaid` lets
+/// them be. It is expected to cost what it does without them; where nothing has a price without
+/// them, what it does with the middle one of the values, by its price.
 ///
 /// # Errors
 /// See [`PriceError`].
@@ -67,69 +74,215 @@ pub fn price(
     table: &RatioTable,
     request: &Request<'_>,
     bounds: &BTreeMap<String, Bounds>,
-    capped: bool,
     unsaid: &Unsaid,
 ) -> Result<Priced, PriceError> {
-    let at = |of: fn(Bounds) -> Quantity| -> Usage {
-        bounds.iter().map(|(name, bounds)| (name.clone(), of(*bounds))).collect()
-    };
-    let rate = |usage: &Usage, parameters: &Parameters| {
-        table.rate(&Request { usage, parameters, ..*request })
-    };
-    let expected = rate(&at(Bounds::expected), request.parameters)?;
-    let model = table.resolve(request.model).map(|resolved| resolved.model);
-    let model = model.expect("what was rated has a model");
-    let open = unsaid.of(table, model, request.parameters)?;
-    let mut priced = Priced {
-        min: expected.credits,
-        max: expected.credits,
-        expected,
-        is_raised: false,
-        unsaid: open.names,
-    };
-    if open.combinations.len() == 1 && bounds.values().all(|bounds| bounds.is_known()) {
-        return Ok(priced);
+    Ok(Found::of(table, request, bounds, unsaid)?.priced)
+}
+
+/// Bounds of credits, and where some of them are.
+struct Found {
+    priced: Priced,
+    /// What the expected credits are rated with.
+    parameters: Parameters,
+    /// A usage that is about the dearest, and the parameters that go with it, where any is dearer
+    /// than another.
+    dearest: Option<(Usage, Parameters)>,
+}
+
+impl Found {
+    fn of(
+        table: &RatioTable,
+        request: &Request<'_>,
+        bounds: &BTreeMap<String, Bounds>,
+        unsaid: &Unsaid,
+    ) -> Result<Self, PriceError> {
+        let usage: Usage =
+            bounds.iter().map(|(name, bounds)| (name.clone(), bounds.expected())).collect();
+        let rate = |parameters| table.rate(&Request { usage: &usage, parameters, ..*request });
+        let without = rate(request.parameters);
+        let Some(Resolved { model, .. }) = table.resolve(request.model) else {
+            return Err(without.expect_err("what is rated has a model").into());
+        };
+        let open = unsaid.of(table, model, request.parameters)?;
+        let (expected, parameters) = match without {
+            Err(error @ RatingError::UnpricedDimension { .. }) => {
+                let all = open.combinations.iter();
+                let mut all: Vec<(Rated, &Parameters)> = all
+                    .filter_map(|parameters| Some((rate(parameters).ok()?, parameters)))
+                    .collect();
+                all.sort_by_key(|(rated, _)| rated.credits);
+                if all.is_empty() {
+                    return Err(error.into());
+                }
+                let (rated, parameters) = all.swap_remove(all.len() / 2);
+                (rated, parameters.clone())
+            }
+            rated => (rated?, request.parameters.clone()),
+        };
+        let (min, max) = (expected.credits, expected.credits);
+        let priced = Priced { min, max, expected, is_raised: false, unsaid: open.names };
+        let mut found = Self { priced, parameters, dearest: None };
+        if open.combinations.len() > 1 || !bounds.values().all(|bounds| bounds.is_known()) {
+            let cells = cells(model, bounds)?;
+            if cells.len() * open.combinations.len() > MAX_PRICED {
+                let names: BTreeSet<String> = found.priced.unsaid.into_values().flatten().collect();
+                return Err(PriceError::TooMuchUnsaid { names: Vec::from_iter(names).join(", ") });
+            }
+            for cell in cells {
+                let Some(corners) = cell.corners(bounds) else { continue };
+                found.reach(table, request, &corners, &open.combinations)?;
+            }
+        }
+        Ok(found)
     }
-    let cells = cells(model, bounds)?;
-    if cells.len() * open.combinations.len() > MAX_PRICED {
-        let names: BTreeSet<String> = priced.unsaid.into_values().flatten().collect();
-        return Err(PriceError::TooMuchUnsaid { names: Vec::from_iter(names).join(", ") });
+
+    /// Takes in what a cell costs, with every combination of parameters that prices it.
+    fn reach(
+        &mut self,
+        table: &RatioTable,
+        request: &Request<'_>,
+        corners: &Corners,
+        combinations: &[Parameters],
+    ) -> Result<(), RatingError> {
+        let mut outcome = Ok(());
+        let mut is_priced = false;
+        for parameters in combinations {
+            let rate = |usage| match table
+                .rate_as(&Request { usage, parameters, ..*request }, &corners.inside)
+            {
+                Err(error @ RatingError::UnpricedDimension { .. }) => Ok(Err(error)),
+                rated => rated.map(Ok),
+            };
+            if let Ok(least) = rate(&corners.low)? {
+                self.priced.min = self.priced.min.min(least.credits);
+            }
+            match rate(&corners.high)? {
+                Ok(most) => {
+                    is_priced = true;
+                    if most.credits > self.priced.max || self.dearest.is_none() {
+                        self.priced.max = self.priced.max.max(most.credits);
+                        self.dearest = Some((corners.top.clone(), parameters.clone()));
+                    }
+                }
+                Err(error) => outcome = Err(error),
+            }
+        }
+        if is_priced { Ok(()) } else { outcome }
     }
-    let mut dearest = None;
-    for cell in cells {
-        let Some(Corners { low, high, inside, top }) = cell.corners(bounds) else { continue };
-        for parameters in &open.combinations {
-            let rate = |usage| table.rate_as(&Request { usage, parameters, ..*request }, &inside);
-            priced.min = priced.min.min(rate(&low)?.credits);
-            let most = rate(&high)?.credits;
-            if most > priced.max || dearest.is_none() {
-                priced.max = priced.max.max(most);
-                dearest = Some((top.clone(), parameters));
+}
+
+impl Quantities {
+    /// What they would cost. Where the request caps its output, and nothing else is unbounded, the
+    /// most is at most three times what is expected: where it would be more, first more of the
+    /// output is expected, then at least a third of all else, then the dearest of what is not said,
+    /// then what comes near to the most. The assumptions tell it
+    /// ([`Assumption::instead_of`](super::Assumption::instead_of)), and what they expect is always
+    /// what the expected credits are of.
+    ///
+    /// # Errors
+    /// See [`PriceError`].
+    pub fn price(
+        &mut self,
+        table: &RatioTable,
+        request: &Request<'_>,
+    ) -> Result<Priced, PriceError> {
+        let found = Found::of(table, request, &self.usage, &self.unsaid)?;
+        let Found { mut priced, parameters, dearest } = found;
+        if !self.is_capped || self.is_unbounded || priced.is_near(&priced.expected) {
+            return Ok(priced);
+        }
+        let mut ways: Vec<(Vec<Quantity>, &Parameters)> = Vec::new();
+        let mut expect = |of: &dyn Fn(&Assumption) -> Quantity| {
+            ways.push((self.assumptions.iter().map(of).collect(), &parameters));
+        };
+        for quarters in 1..=4 {
+            expect(&|assumption| match assumption.basis {
+                Basis::MaxOutputTokens | Basis::Reasoning => between(assumption.quantity, quarters),
+                _ => assumption.quantity.expected(),
+            });
+        }
+        for quarters in 0..=4 {
+            expect(&|assumption| {
+                a_third(assumption.quantity).max(between(assumption.quantity, quarters))
+            });
+        }
+        if let Some((usage, parameters)) = &dearest {
+            let expected = self.assumptions.iter().map(|assumption| assumption.quantity.expected());
+            ways.push((expected.collect(), parameters));
+            ways.push((self.shared_out(usage), parameters));
+        }
+        let mut chosen = None;
+        for (quantities, parameters) in ways {
+            let Some(usage) = self.usage_of(&quantities) else { continue };
+            let rated = match table.rate(&Request { usage: &usage, parameters, ..*request }) {
+                Err(RatingError::UnpricedDimension { .. }) => continue,
+                rated => rated?,
+            };
+            let is_near = priced.is_near(&rated);
+            if rated.credits > priced.expected.credits {
+                priced.expected = rated;
+                chosen = Some(quantities);
+            }
+            if is_near {
+                break;
+            }
+        }
+        if let Some(quantities) = chosen {
+            priced.is_raised = true;
+            self.expect(&quantities);
+        }
+        Ok(priced)
+    }
+
+    /// Takes other quantities within the bounds, one an assumption, for the expected ones.
+    fn expect(&mut self, quantities: &[Quantity]) {
+        for (assumption, quantity) in self.assumptions.iter_mut().zip(quantities) {
+            let Bounds { min, expected, max } = assumption.quantity;
+            if *quantity != expected {
+                assumption.quantity = Bounds { min, expected: *quantity, max };
+                assumption.instead_of = Some(expected);
+            }
+        }
+        for (dimension, expected) in self.usage_of(quantities).into_iter().flatten() {
+            if let Some(bounds) = self.usage.get_mut(&dimension) {
+                bounds.expected = expected;
             }
         }
     }
-    if capped {
-        let is_enough = |rated: &Rated| priced.max.micros() <= CAPPED * rated.credits.micros();
-        let raised = (1..=4).map(|quarters| {
-            let raised = |bounds: &Bounds| between(*bounds, quarters);
-            let usage = bounds.iter().map(|(name, bounds)| (name.clone(), raised(bounds)));
-            (usage.collect(), request.parameters)
-        });
-        if !is_enough(&priced.expected) {
-            for (usage, parameters) in raised.chain(dearest) {
-                let rated = rate(&usage, parameters)?;
-                let enough = is_enough(&rated);
-                if rated.credits > priced.expected.credits {
-                    priced.expected = rated;
-                    priced.is_raised = true;
-                }
-                if enough {
-                    break;
-                }
-            }
+
+    /// How much of each dimension it is where it is so much of each assumption.
+    fn usage_of(&self, quantities: &[Quantity]) -> Option<Usage> {
+        let mut usage = Usage::new();
+        for (assumption, quantity) in self.assumptions.iter().zip(quantities) {
+            let sum = usage.entry(assumption.dimension.to_string()).or_insert(Quantity::ZERO);
+            *sum = sum.checked_add(*quantity)?;
         }
+        Some(usage)
     }
-    Ok(priced)
+
+    /// How much of each assumption it is where so much of each dimension is used.
+    fn shared_out(&self, usage: &Usage) -> Vec<Quantity> {
+        let mut left: BTreeMap<&str, u64> = BTreeMap::new();
+        for (name, quantity) in usage {
+            let least = self.usage.get(name).map_or(0, |bounds| bounds.min().millis());
+            left.insert(name, quantity.millis().saturating_sub(least));
+        }
+        let share = |Assumption { dimension, quantity, .. }: &Assumption| {
+            let mut at = quantity.min().millis();
+            if let Some(left) = left.get_mut::<str>(dimension) {
+                let more = (quantity.max().millis() - at).min(*left);
+                *left -= more;
+                at += more;
+            }
+            up(at).min(quantity.max())
+        };
+        self.assumptions.iter().map(share).collect()
+    }
+}
+
+/// A third of the most, in whole units where it matters.
+fn a_third(bounds: Bounds) -> Quantity {
+    up(bounds.max().millis().div_ceil(3).next_multiple_of(1_000)).min(bounds.max())
 }
 
 /// So many quarters of the way from what is expected to the most, in whole units where it matters.

@@ -35,6 +35,13 @@ const SPOKEN: [u64; 3] = [25, 15, 8];
 const TRANSCRIPT: Range = [0, 4, 10];
 /// Characters of a written word, with the space behind it.
 const WORD_CHARACTERS: Range = [4, 6, 9];
+/// Seconds of sound where a model only makes sound and nothing is said of how long: what the tokens
+/// of an answer come to.
+const DEFAULT_SOUND: Range = [0, 20, 80];
+/// Characters of an answer, where a model counts those.
+const DEFAULT_CHARACTERS: Range = [1, 2_500, 10_000];
+/// What pictures that are made are counted as: the first of these that a model prices.
+const PICTURES: [&str; 3] = ["output_image_tokens", "output_pixels", "output_images"];
 /// Pixels of a picture whose size is not said.
 const PIXELS: Range = [512 * 512, 1_024 * 1_024, 2_048 * 2_048];
 
@@ -191,7 +198,8 @@ pub enum Basis {
     /// output, where reasoning has a price of its own.
     Reasoning,
     /// Nothing was said: 500 tokens. Of a model that only speaks it is what the text comes to,
-    /// spoken, where that is more.
+    /// spoken, where that is more. Of a model that makes pictures it is one picture, beside what it
+    /// writes; how many they are nothing limits.
     Default,
     /// `max_output_tokens`: that is the most, and at least a third of it is expected.
     MaxOutputTokens,
@@ -208,8 +216,12 @@ pub enum Basis {
     /// Uses of a tool that the provider runs: none to `max_uses`, of which a third is expected; 5
     /// where that is not said. Searches of a model that always searches.
     ToolUses,
-    /// What such a tool brings into the prompt, with each use, and the prompt again.
+    /// What such a tool brings into the prompt, with each use, and the prompt again. Of a remote
+    /// server (MCP) with the definitions of its tools, whether they are used or not.
     ToolResults,
+    /// What another model brings into the prompt that is asked for advice. What that model itself
+    /// costs is charged by its own prices, and is not in the bounds.
+    Advisor,
 }
 
 impl Basis {
@@ -236,7 +248,8 @@ impl Basis {
             | Self::Reasoning
             | Self::Default
             | Self::MaxOutputTokens
-            | Self::ToolResults => false,
+            | Self::ToolResults
+            | Self::Advisor => false,
         }
     }
 }
@@ -257,6 +270,31 @@ pub struct Assumption {
     /// credits' bounds cover all of their values. Only pricing tells them ([`super::Priced`]).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unsaid: Vec<String>,
+    /// What would be expected if the most had not to be at most three times what is expected in all
+    /// ([`Quantities::price`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<Quantity>,
+    /// What can't be told by numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<&'static str>,
+}
+
+/// Of an advisor.
+const ASKS_ANOTHER: &str = "The other model's own requests are not in these bounds: they are \
+                            charged by that model's prices.";
+/// Of a picture that nothing asked for.
+const A_PICTURE: &str = "The model may make a picture of any text; say how many in images.";
+/// Of sound that nothing asked for.
+const A_SOUND: &str = "The model makes sound of any text; say what it speaks in speech.";
+
+impl Assumption {
+    /// Whether prices may depend on how it is to be done: always of pictures and sound that are
+    /// made.
+    fn has_ways(&self) -> bool {
+        let written = ["output_tokens", "output_reasoning_tokens", "output_characters"];
+        self.basis.has_ways()
+            || self.dimension.starts_with("output_") && !written.contains(&&*self.dimension)
+    }
 }
 
 /// What a model would count.
@@ -310,6 +348,9 @@ impl Description {
         };
         counter.input(self);
         counter.output(self);
+        if !self.makes_more_than_text() {
+            counter.made_of_text(self);
+        }
         counter.made(self);
         counter.tools(self);
         if model.prices("requests") {
@@ -331,7 +372,7 @@ impl Description {
             };
             usage.insert(dimension.clone().into_owned(), sum);
         }
-        let has_ways = assumptions.iter().filter(|assumption| assumption.basis.has_ways());
+        let has_ways = assumptions.iter().filter(|assumption| assumption.has_ways());
         let unsaid = Unsaid {
             dimensions: has_ways.map(|assumption| assumption.dimension.to_string()).collect(),
             grounding: self.server_tools.iter().filter_map(ServerTool::grounding).collect(),
@@ -405,10 +446,19 @@ impl Counter<'_> {
         self.assumptions.push(match bounds() {
             Some(quantity) => {
                 let family = family.map(Family::name);
-                Ok(Assumption { dimension, basis, family, quantity, unsaid: Vec::new() })
+                let unsaid = Vec::new();
+                let (instead_of, note) = (None, None);
+                Ok(Assumption { dimension, basis, family, quantity, unsaid, instead_of, note })
             }
             None => Err(OverLimit(dimension)),
         });
+    }
+
+    /// Says what can't be told by numbers of what was added last.
+    fn note(&mut self, note: &'static str) {
+        if let Some(Ok(assumption)) = self.assumptions.last_mut() {
+            assumption.note = Some(note);
+        }
     }
 
     /// Tokens of text; nothing where there are none.
@@ -421,7 +471,7 @@ impl Counter<'_> {
     fn input(&mut self, asked: &Description) {
         let counts_characters =
             !self.model.prices("input_tokens") && self.model.prices("input_characters");
-        let is_free = asked.makes_more_than_text()
+        let is_free = (asked.makes_more_than_text() || self.makes_of_text())
             && !counts_characters
             && !self.model.prices("input_tokens");
         if !is_free {
@@ -602,6 +652,42 @@ impl Counter<'_> {
         }
     }
 
+    /// Whether the model makes pictures or sound of text, and nothing else.
+    fn makes_of_text(&self) -> bool {
+        let made = PICTURES.iter().chain(&["output_audio_tokens", "output_audio_seconds"]);
+        !self.model.prices("output_tokens") && made.into_iter().any(|name| self.model.prices(name))
+    }
+
+    /// What a model makes of text alone that neither is text nor spoken by tokens. Nothing limits how
+    /// much it is.
+    fn made_of_text(&mut self, asked: &Description) {
+        let writes = self.model.prices("output_tokens");
+        let speaks = self.model.prices("output_audio_tokens");
+        let is_said = asked.output.tokens.is_some() || asked.output.words.is_some();
+        let pictures = if writes { &PICTURES[..1] } else { &PICTURES[..] };
+        let picture = pictures.iter().find(|name| self.model.prices(name));
+        if let Some(dimension) = picture {
+            let [_, expected, most] = self.a_picture(dimension, None, None);
+            // Where text is asked for, that is what is expected.
+            let expected = if is_said { 0 } else { expected };
+            self.add(*dimension, Basis::Default, None, whole([0, expected, most]));
+            self.note(A_PICTURE);
+        } else if self.model.prices("output_audio_seconds") && !speaks {
+            let [_, expected, max] = spoken_for(characters_sent(asked));
+            let [least, likely, most] = whole(DEFAULT_SOUND);
+            let seconds = [least, expected.max(likely), max.max(most)];
+            self.add("output_audio_seconds", Basis::Default, None, seconds);
+            self.note(A_SOUND);
+        } else if writes || speaks || is_said {
+            return;
+        } else if self.model.prices("output_characters") {
+            self.add("output_characters", Basis::Default, None, whole(DEFAULT_CHARACTERS));
+        } else if !self.model.ratios().iter().any(|row| is_made(row.dimension())) {
+            return;
+        }
+        self.is_unbounded = true;
+    }
+
     /// What an answer is counted as: of a model that prices no text, what it speaks.
     fn written(&self) -> &'static str {
         if self.only_speaks() { "output_audio_tokens" } else { "output_tokens" }
@@ -638,10 +724,7 @@ impl Counter<'_> {
 
     /// The same of all texts that are sent.
     fn tokens_read_out(&self, asked: &Description) -> Range {
-        let shown = asked.texts.iter();
-        let shown = shown.fold(0, |sum: u64, text| sum.saturating_add(text.characters()));
-        let hidden = asked.characters.map_or([0; 3], span);
-        self.tokens_of_sound(plus(whole([shown; 3]), hidden))
+        self.tokens_of_sound(characters_sent(asked))
     }
 
     fn tokens_of_words(&self, words: Bounds) -> Range {
@@ -655,18 +738,9 @@ impl Counter<'_> {
     fn made(&mut self, asked: &Description) {
         if let Some(images) = &asked.images {
             let count = u64::from(images.count);
-            let dimension =
-                self.first_priced(&["output_image_tokens", "output_pixels", "output_images"]);
-            let each = match dimension {
-                "output_image_tokens" => {
-                    self.media.made(images.quality.as_deref(), images.size.as_deref())
-                }
-                "output_pixels" => {
-                    let size = images.size.as_deref().and_then(pixels);
-                    size.map_or(PIXELS, |(width, height)| [width * height; 3])
-                }
-                _ => [1; 3],
-            };
+            let dimension = self.first_priced(&PICTURES);
+            let (quality, size) = (images.quality.as_deref(), images.size.as_deref());
+            let each = self.a_picture(dimension, quality, size);
             let all = each.map(|n| n.saturating_mul(count));
             self.add(dimension, Basis::Images, None, whole(all));
         }
@@ -692,6 +766,18 @@ impl Counter<'_> {
         }
         if let Some(pages) = asked.pages {
             self.add("pages", Basis::Pages, None, span(pages));
+        }
+    }
+
+    /// What one picture that is made counts.
+    fn a_picture(&self, dimension: &str, quality: Option<&str>, size: Option<&str>) -> Range {
+        match dimension {
+            "output_image_tokens" => self.media.made(quality, size),
+            "output_pixels" => {
+                let size = size.and_then(pixels);
+                size.map_or(PIXELS, |(width, height)| [width * height; 3])
+            }
+            _ => [1; 3],
         }
     }
 
@@ -756,7 +842,15 @@ impl Counter<'_> {
             }
             let brings = read.filter(|_| brought[2] > 0);
             if let Some(dimension) = brings {
-                self.add(dimension, Basis::ToolResults, None, whole(brought));
+                let basis = if tool.is_advisor() { Basis::Advisor } else { Basis::ToolResults };
+                self.add(dimension, basis, None, whole(brought));
+            }
+            if tool.is_advisor() {
+                if brings.is_none() {
+                    self.add("advisor_calls", Basis::Advisor, None, [0; 3]);
+                }
+                self.note(ASKS_ANOTHER);
+                self.is_unbounded = true;
             }
             for (dimension, each) in tools::FOR_PICTURES {
                 if tool.makes_pictures() && self.model.prices(dimension) {
@@ -768,6 +862,18 @@ impl Counter<'_> {
             self.is_unbounded |= brings.is_some() || (is_priced && !is_limited);
         }
     }
+}
+
+/// Whether a dimension is of what a model makes.
+fn is_made(dimension: &str) -> bool {
+    dimension.starts_with("output_") || dimension == "video_seconds"
+}
+
+/// Characters of all texts that are sent.
+fn characters_sent(asked: &Description) -> Span {
+    let shown = asked.texts.iter();
+    let shown = shown.fold(0, |sum: u64, text| sum.saturating_add(text.characters()));
+    plus(whole([shown; 3]), asked.characters.map_or([0; 3], span))
 }
 
 /// How long characters take to be said.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::ratios::{Multiplier, Parameters, RatioTable, Request, Usage};
+use crate::ratios::{Multiplier, Parameters, RatingError, RatioTable, Request, Usage};
 use crate::{Credits, Timestamp};
 
 fn q(units: u64) -> Quantity {
@@ -33,7 +33,31 @@ fn price_of(
     capped: bool,
 ) -> Result<Priced, PriceError> {
     let (usage, parameters) = (Usage::new(), Parameters::new());
-    price(table, &request(model, &usage, &parameters), bounds, capped, &Unsaid::default())
+    let assumption = |(dimension, quantity): (&String, &Bounds)| Assumption {
+        dimension: dimension.clone().into(),
+        basis: Basis::Text,
+        family: None,
+        quantity: *quantity,
+        unsaid: Vec::new(),
+        instead_of: None,
+        note: None,
+    };
+    let mut counted = Quantities {
+        usage: bounds.clone(),
+        parameters: Parameters::new(),
+        unsaid: Unsaid::default(),
+        assumptions: bounds.iter().map(assumption).collect(),
+        is_capped: capped,
+        is_unbounded: false,
+    };
+    let request = request(model, &usage, &parameters);
+    let priced = counted.price(table, &request)?;
+    // What the assumptions expect is what the expected credits are of.
+    let expected = counted.usage.iter().map(|(name, b)| (name.clone(), b.expected())).collect();
+    let rated = table.rate(&Request { usage: &expected, ..request })?;
+    assert_eq!(rated.credits, priced.expected.credits);
+    assert_eq!(priced.is_raised, counted.assumptions.iter().any(|a| a.instead_of.is_some()));
+    Ok(priced)
 }
 
 fn request<'a>(model: &'a str, usage: &'a Usage, parameters: &'a Parameters) -> Request<'a> {
@@ -136,6 +160,24 @@ fn what_models_count() {
         "x/search": {"feature": "any", "ratios": [
             {"dimension": "input_tokens", "credits": "1", "per": 1},
             {"dimension": "requests", "credits": "1", "per": 1}]},
+        "google/gemini-3.1-flash-image": {"feature": "any", "ratios": [
+            {"dimension": "input_tokens", "credits": "1", "per": 1},
+            {"dimension": "output_tokens", "credits": "1", "per": 1},
+            {"dimension": "output_image_tokens", "credits": "20", "per": 1}]},
+        "x/per-picture": {"feature": "any", "ratios": [
+            {"dimension": "input_tokens", "credits": "1", "per": 1},
+            {"dimension": "output_images", "credits": "1", "per": 1}]},
+        "x/lyria": {"feature": "any", "ratios": [
+            {"dimension": "input_tokens", "credits": "1", "per": 1},
+            {"dimension": "output_audio_seconds", "credits": "1", "per": 1}]},
+        "x/sound": {"feature": "any", "ratios": [
+            {"dimension": "output_audio_seconds", "credits": "1", "per": 1}]},
+        "x/letters": {"feature": "any", "ratios": [
+            {"dimension": "input_tokens", "credits": "1", "per": 1},
+            {"dimension": "output_characters", "credits": "1", "per": 1}]},
+        "x/clips": {"feature": "any", "ratios": [
+            {"dimension": "input_tokens", "credits": "1", "per": 1},
+            {"dimension": "video_seconds", "credits": "1", "per": 1}]},
     }));
     let text = || Description { texts: vec![Profile::of("Hello there")], ..Description::default() };
     let words = |tokens, words, max_tokens| Description {
@@ -265,9 +307,54 @@ fn what_models_count() {
         let counted = asked.quantities(table.model("openai/gpt-6").unwrap()).unwrap();
         assert_eq!(counted.is_unbounded, unbounded, "{asked:?}");
     }
-    // A model without output takes the same text; a model without tokens takes no text.
+    // A model without output takes the same text.
     check("openai/embed", text(), &[("input_tokens", bounds(a, b, c))]);
-    check("x/image", text(), &[("input_tokens", bounds(a, b, c))]);
+    // Of a text alone a model makes what it makes, and nothing limits how many or how long.
+    let [g, h, i] = Family::of("gemini").tokens(&Profile::of("Hello there"));
+    let message = ("input_tokens", bounds(g + 1, h + 7, i + 18));
+    let input = ("input_tokens", bounds(a, b, c));
+    let picture = ("output_image_tokens", bounds(0, 1_120, 1_120));
+    let flash = "google/gemini-3.1-flash-image";
+    for (model, asked, made) in [
+        ("x/image", text(), vec![("output_images", bounds(0, 1, 1))]),
+        ("x/pixels", text(), vec![("output_pixels", bounds(0, 1_048_576, 4_194_304))]),
+        ("x/per-picture", text(), vec![input, ("output_images", bounds(0, 1, 1))]),
+        (
+            flash,
+            words(None, None, Some(100)),
+            vec![message, ("output_tokens", bounds(1, 100, 100)), picture],
+        ),
+        (
+            flash,
+            words(Some(bounds(1, 2, 3)), None, None),
+            vec![
+                message,
+                ("output_tokens", bounds(1, 2, 3)),
+                ("output_image_tokens", bounds(0, 0, 1_120)),
+            ],
+        ),
+        (
+            "x/lyria",
+            words(None, None, Some(100)),
+            vec![input, ("output_audio_seconds", bounds(0, 20, 80))],
+        ),
+        ("x/sound", text(), vec![("output_audio_seconds", bounds(0, 20, 80))]),
+        ("x/letters", text(), vec![input, ("output_characters", bounds(1, 2_500, 10_000))]),
+        ("x/clips", text(), vec![input]),
+    ] {
+        check(model, asked.clone(), &made);
+        let counted = asked.quantities(table.model(model).unwrap()).unwrap();
+        assert!(counted.is_unbounded, "{model}");
+        let noted = counted.assumptions.iter().any(|a| a.note.is_some());
+        assert_eq!(noted, !matches!(model, "x/letters" | "x/clips"), "{model}");
+    }
+    let long = Description { texts: vec![Profile::of(&"a".repeat(9_000))], ..text() };
+    let counted = long.quantities(table.model("x/sound").unwrap()).unwrap();
+    assert_eq!(counted.usage["output_audio_seconds"], bounds(0, 600, 1_125));
+    // How many are asked for are as many as are made.
+    let counted = images(2, None, None).quantities(table.model(flash).unwrap()).unwrap();
+    assert_eq!(counted.usage["output_image_tokens"], bounds(2_240, 2_240, 2_240));
+    assert!(!counted.is_unbounded);
     // A prompt is free where only what is made has a price.
     check("x/image", images(2, None, None), &[("output_images", known(2))]);
     let [g, h, i] = Family::of("openai/gpt-image").tokens(&Profile::of("Hello there"));
@@ -336,6 +423,8 @@ fn tools_of_the_provider() {
         "sonar-pro": priced(&["web_searches"]),
         "gpt-4o-search-preview": priced(&["web_searches"]),
         "gpt-5-search-api": priced(&["web_searches"]),
+        "calls": priced(&["mcp_calls", "advisor_calls"]),
+        "answers": {"feature": "any", "ratios": rows(&["output_tokens"])},
     }));
     let check = |model: &str, tools: &[Value], expected: &str| {
         let asked = Description {
@@ -346,10 +435,12 @@ fn tools_of_the_provider() {
         };
         let counted = asked.quantities(table.model(model).unwrap()).unwrap();
         let of_tools = counted.assumptions.iter().filter_map(|assumption| {
-            let Assumption { dimension, quantity, basis, .. } = assumption;
-            matches!(basis, Basis::ToolUses | Basis::ToolResults).then(|| {
+            let Assumption { dimension, quantity, basis, note, .. } = assumption;
+            matches!(basis, Basis::ToolUses | Basis::ToolResults | Basis::Advisor).then(|| {
                 let [min, likely, max] = [quantity.min(), quantity.expected(), quantity.max()];
-                format!("{dimension} {min} {likely} {max}")
+                let advice = if *basis == Basis::Advisor { " of an advisor" } else { "" };
+                assert_eq!(note.is_some(), *basis == Basis::Advisor);
+                format!("{dimension} {min} {likely} {max}{advice}")
             })
         });
         let unbounded = counted.is_unbounded.then(|| "unbounded".to_owned());
@@ -422,7 +513,39 @@ fn tools_of_the_provider() {
         "image_gen_output_image_tokens 0 316 790, image_gen_input_tokens 0 400 20000, unbounded",
     );
     check("claude", &[typed("telescope_20270101")], "telescope_calls 0 2 5, unbounded");
+    // Servers of others: the definitions of their tools, and what those answer.
+    let remote = "input_tokens 0 9000 485000, unbounded";
+    let (url, label) = ("https://example.com/mcp", "docs");
+    for (model, tool) in [
+        ("gpt", json!({"type": "mcp", "server_label": label, "server_url": url})),
+        ("gpt", json!({"type": "mcp", "server_label": label, "connector_id": "connector_gmail"})),
+        ("grok", json!({"type": "mcp", "server_label": label, "server_url": url})),
+        ("none", json!({"type": "mcp", "server_label": label, "server_url": url})),
+        ("none", json!({"type": "mcp_server", "name": label, "url": url})),
+        ("none", json!({"type": "connector", "connector_id": label})),
+        ("claude", json!({"type": "mcp_toolset", "mcp_server_name": label})),
+    ] {
+        check(model, &[tool], remote);
+    }
+    let two = json!({"mcpServers": [{"name": label}, {"name": "more"}]});
+    let twice = "input_tool_tokens 0 9000 485000, input_tool_tokens 0 9000 485000, unbounded";
+    check("gemini", &[two], twice);
+    let once = json!({"type": "mcp", "server_url": url, "max_uses": 1});
+    check("calls", &[once], "mcp_calls 0 1 1, input_tokens 0 6500 145000, unbounded");
+    let named = [json!({"type": "mcp_toolset", "mcp_server_name": label})];
+    let servers = [json!({"type": "url", "name": label}), json!({"type": "url", "name": "more"})];
+    assert_eq!(ServerTool::of_mcp_servers(&servers, &named).len(), 1);
+    assert_eq!(ServerTool::of_mcp_servers(&servers, &[]).len(), 2);
+    // Another model's advice is read by this one; what it costs is not foreseen.
+    let advisor = json!({"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-5",
+        "max_uses": 3, "max_tokens": 2_048});
+    let advice = "input_tokens 0 700 6144 of an advisor, unbounded";
+    check("claude", std::slice::from_ref(&advisor), advice);
+    check("calls", std::slice::from_ref(&advisor), &format!("advisor_calls 0 1 3, {advice}"));
+    check("answers", &[advisor], "advisor_calls 0 0 0 of an advisor, unbounded");
     for tool in [
+        json!({"name": "mcp", "description": "Mine.", "input_schema": {"type": "object"}}),
+        json!({"type": "function", "name": "advisor", "parameters": {}}),
         json!({"name": "web_search", "description": "Mine.", "input_schema": {"type": "object"}}),
         json!({"type": "function", "name": "web_search", "parameters": {}}),
         json!({"type": "custom", "name": "code_execution"}),
@@ -515,6 +638,20 @@ fn what_is_not_said_may_be_anything() {
             row("code_sessions", 100, json!({"memory_limit": "64g"})),
             row("file_searches", 1, Value::Null),
             row("file_searches", 2, json!({"search_context_size": "high"}))]},
+        "qualities": {"feature": "any", "ratios": [
+            pictures(80, json!({"quality": "high"})),
+            pictures(10, json!({"quality": "low"})),
+            pictures(20, json!({"quality": "medium"}))]},
+        "kinds": {"feature": "any", "ratios": [
+            pictures(10, json!({"quality": "low", "size": "small"})),
+            pictures(30, json!({"quality": "high", "size": "large"})),
+            row("requests", 5, json!({"size": "small"})),
+            row("requests", 1, json!({"size": "large"}))]},
+        "classes": {"feature": "any", "ratios": [
+            pictures(8, json!({"service_class": "batch"}))]},
+        "resolutions": {"feature": "any", "ratios": [
+            row("video_seconds", 9, json!({"resolution": "720p"})),
+            row("video_seconds", 30, json!({"resolution": "4k"}))]},
     }));
     let images = || {
         let images = Images { count: 2, size: None, quality: None };
@@ -536,7 +673,15 @@ fn what_is_not_said_may_be_anything() {
         parameters.extend(said.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
         let usage = Usage::new();
         let request = request(model, &usage, &parameters);
-        let priced = price(&table, &request, &counted.usage, false, &counted.unsaid).unwrap();
+        let priced = match price(&table, &request, &counted.usage, &counted.unsaid) {
+            Ok(priced) => priced,
+            Err(error) => {
+                let unpriced =
+                    matches!(error, PriceError::Rating(RatingError::UnpricedDimension { .. }));
+                assert!(unpriced && expected == "refused", "{model} {said:?}: {error}");
+                return;
+            }
+        };
         let credits = [priced.min, priced.expected.credits, priced.max].map(|c| c.to_string());
         let unsaid = priced.unsaid.iter().map(|(name, of)| format!("{name}: {}", of.join(" ")));
         let got: Vec<_> = std::iter::once(credits.join(" ")).chain(unsaid).collect();
@@ -561,6 +706,18 @@ fn what_is_not_said_may_be_anything() {
     check("video", &video(), &[], "8 20 90; video_seconds: resolution");
     check("video", &video(), &[("resolution", "4k")], "30 60 90");
     check("video", &video(), &[("speed", "fast")], "3 8 15; video_seconds: resolution");
+    // Where nothing has a price but with something that is not said, it may be any of that.
+    check("qualities", &images(), &[], "20 40 160; output_images: quality");
+    check("qualities", &images(), &[("quality", "medium")], "40 40 40");
+    check("qualities", &images(), &[("quality", "odd")], "refused");
+    check("kinds", &images(), &[], "25 61 61; output_images: quality size; requests: size");
+    check("kinds", &images(), &[size("small")], "25 25 25; output_images: quality");
+    check("kinds", &images(), &[size("odd")], "refused");
+    check("classes", &images(), &[], "refused");
+    check("classes", &images(), &[class], "16 16 16");
+    check("resolutions", &video(), &[], "9 60 90; video_seconds: resolution");
+    let text = Description { texts: vec![Profile::of("A fox")], ..Description::default() };
+    check("qualities", &text, &[], "0 20 80; output_images: quality");
     // The prices of what a picture counts as.
     check("whole", &images(), &[], "20 20 80; output_images: quality");
     // What a request says of a tool is known: by which it searches, and the memory it asks for.
@@ -600,7 +757,7 @@ fn what_is_not_said_has_a_limit() {
         let names = parameters[..count].iter().map(|name| format!("part_{name}"));
         let bounds = names.clone().map(|name| (name, bounds(1, 1, 1))).collect();
         let unsaid = Unsaid { dimensions: names.collect(), ..Unsaid::default() };
-        let priced = price(&table, &request("m", &usage, &said), &bounds, false, &unsaid);
+        let priced = price(&table, &request("m", &usage, &said), &bounds, &unsaid);
         match priced {
             Ok(_) => assert!(fits),
             Err(error) => {
@@ -609,6 +766,82 @@ fn what_is_not_said_has_a_limit() {
             }
         }
     }
+}
+
+/// What a limit of the output raises of what is expected: nothing where the most is no limit, as
+/// little as it must where it is, and the assumptions say what.
+#[test]
+fn what_a_limit_of_the_output_raises() {
+    let table = table(json!({
+        "m": {"feature": "any", "ratios": [
+            {"dimension": "input_tokens", "credits": "0.5", "per": 1},
+            {"dimension": "output_tokens", "credits": "1", "per": 1},
+            {"dimension": "web_searches", "credits": "900", "per": 1},
+            {"dimension": "web_searches", "credits": "9000", "per": 1,
+             "when": {"search_context_size": "high"}}]},
+        "tiers": {"feature": "any", "ratios": [
+            {"dimension": "input_tokens", "credits": "1", "per": 1},
+            {"dimension": "input_tokens", "credits": "9", "per": 1, "when": {"prompt_tokens": {"gt": 3_000}}},
+            {"dimension": "output_tokens", "credits": "1", "per": 1}]},
+        "openai/gpt-search-preview": {"feature": "any", "ratios": [
+            {"dimension": "input_tokens", "credits": "0", "per": 1},
+            {"dimension": "output_tokens", "credits": "0", "per": 1},
+            {"dimension": "web_searches", "credits": "1", "per": 1},
+            {"dimension": "web_searches", "credits": "9", "per": 1,
+             "when": {"search_context_size": "high"}}]},
+    }));
+    let check = |model: &str, seconds: Bounds, tool: Value, cap: u64, raised: &[Basis]| {
+        let asked = Description {
+            input_video_seconds: Some(seconds),
+            output: Output { max_tokens: Some(cap), ..Output::default() },
+            server_tools: ServerTool::named_in(&tool),
+            ..Description::default()
+        };
+        let mut counted = asked.quantities(table.model(model).unwrap()).unwrap();
+        let before = counted.clone();
+        let (usage, parameters) = (Usage::new(), Parameters::new());
+        let priced = counted.price(&table, &request(model, &usage, &parameters)).unwrap();
+        let of: Vec<Basis> = counted
+            .assumptions
+            .iter()
+            .filter_map(|assumption| assumption.instead_of.map(|_| assumption.basis))
+            .collect();
+        assert_eq!(of, raised, "{model} {seconds:?} {tool} {cap}: {:?}", counted.assumptions);
+        // A tool makes it unbounded: then nothing is raised.
+        let is_within = priced.max.micros() <= 3 * priced.expected.credits.micros();
+        assert!(if counted.is_unbounded { !is_within } else { is_within }, "{priced:?}");
+        // What is expected in all is what the assumptions expect, by the prices that are shown.
+        for line in &priced.expected.lines {
+            let assumptions = counted.assumptions.iter();
+            let of_line = assumptions.filter(|assumption| assumption.dimension == line.dimension());
+            let expected = of_line.map(|assumption| assumption.quantity.expected().millis());
+            let expected: u64 = expected.sum();
+            assert_eq!(expected, line.quantity().millis());
+        }
+        for (one, other) in counted.assumptions.iter().zip(&before.assumptions) {
+            assert_eq!(
+                one.instead_of.unwrap_or(one.quantity.expected()),
+                other.quantity.expected()
+            );
+            assert_eq!(
+                (one.quantity.min(), one.quantity.max()),
+                (other.quantity.min(), other.quantity.max())
+            );
+        }
+    };
+    let none = json!({});
+    let exactly = |n| bounds(n, n, n);
+    check("m", exactly(0), none.clone(), 100, &[]);
+    // 300 tokens a second are expected, and 2,000 at most: as much as the output can bear.
+    check("m", exactly(1), none.clone(), 300, &[]);
+    check("m", exactly(1), none.clone(), 3_000, &[Basis::MaxOutputTokens]);
+    check("m", exactly(1), none.clone(), 9, &[Basis::InputVideo]);
+    // A search is no output, and what it brings has no limit.
+    check("m", exactly(1), json!({"type": "web_search", "max_uses": 5}), 9, &[]);
+    // Past a threshold.
+    check("tiers", exactly(2), none.clone(), 9, &[Basis::InputVideo]);
+    // What is not said.
+    check("openai/gpt-search-preview", exactly(1), none, 9, &[]);
 }
 
 /// What the providers' guides, and the calculators of those who measured, say of pictures.
@@ -807,7 +1040,7 @@ proptest! {
         let unsaid = Unsaid { dimensions: dimensions.clone().into(), ..Unsaid::default() };
         let given = said.map(|n| ("b".to_owned(), VALUES[n].to_owned())).into_iter().collect();
         let usage = Usage::new();
-        let priced = price(&table, &request("m", &usage, &given), &bounds, false, &unsaid).unwrap();
+        let priced = price(&table, &request("m", &usage, &given), &bounds, &unsaid).unwrap();
         let usage: Usage = dimensions.into_iter().map(|name| (name, q(1))).collect();
         let mut costs = Vec::new();
         for [a, b, c] in (0..64).map(|n| [n % 4, n / 4 % 4, n / 16].map(|n| VALUES[n])) {

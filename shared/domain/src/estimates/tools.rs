@@ -28,6 +28,13 @@ const PAGE: Range = [0, 5_000, 25_000];
 const CHUNKS: Range = [0, 8_000, 16_000];
 /// Tokens of what a program that was run wrote.
 const PRINTED: Range = [0, 500, 5_000];
+/// Tokens of what a tool of a remote server answers.
+const ANSWERED: Range = [0, 2_500, 25_000];
+/// Tokens of the definitions of such a server's tools: 4,000 were measured of one with 26 tools,
+/// 55,000 of one with 93.
+const DEFINED: Range = [0, 4_000, 60_000];
+/// Tokens of an advice. "Advisor tool": 400 to 700 of text, at most its `max_tokens`.
+const ADVICE: Range = [0, 700, 4_000];
 
 /// What is known of a tool.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,12 +48,20 @@ struct Rule {
     is_free: bool,
     /// Tokens of input that one use brings.
     brings: Range,
+    /// Tokens of input that it brings without a use.
+    defines: Range,
     /// What the parameter `grounding` says where it was used.
     grounding: Option<&'static str>,
 }
 
-const RULE: Rule =
-    Rule { names: &[], dimensions: &[], is_free: false, brings: NOTHING, grounding: None };
+const RULE: Rule = Rule {
+    names: &[],
+    dimensions: &[],
+    is_free: false,
+    brings: NOTHING,
+    defines: NOTHING,
+    grounding: None,
+};
 
 /// Whatever a model searches with; requests of models that always search need not name it.
 static WEB_SEARCH: Rule = Rule {
@@ -78,6 +93,7 @@ static RULES: &[&Rule] = &[
         is_free: true,
         brings: CHUNKS,
         grounding: Some("data"),
+        ..RULE
     },
     &Rule {
         names: &["document_search", "attachment_search"],
@@ -110,8 +126,31 @@ static RULES: &[&Rule] = &[
         is_free: true,
         brings: PAGE,
         grounding: Some("url"),
+        ..RULE
     },
+    // Servers of others, which the provider calls: by MCP, and what connects to one.
+    &Rule {
+        names: &["mcp", MCP_SERVERS, "mcp_server", "mcp_toolset", "connector"],
+        dimensions: &["mcp_calls"],
+        is_free: true,
+        brings: ANSWERED,
+        defines: DEFINED,
+        ..RULE
+    },
+    &ADVISOR,
 ];
+
+/// Another model, which is asked and charged as what it is.
+static ADVISOR: Rule = Rule {
+    names: &["advisor"],
+    dimensions: &["advisor_calls"],
+    is_free: true,
+    brings: ADVICE,
+    ..RULE
+};
+
+/// How Anthropic's requests, and Gemini's tools, name a list of servers.
+const MCP_SERVERS: &str = "mcp_servers";
 
 /// Tokens of a model that makes pictures for another: so many times what a picture of it comes to.
 const PICTURES: &str = "image_gen_output_image_tokens";
@@ -181,6 +220,9 @@ impl ServerTool {
         if let Some(kind) = fields.get("type").and_then(Value::as_str) {
             return Self::of(kind, fields).into_iter().collect();
         }
+        let servers = fields.iter().filter(|(name, _)| plain(name) == MCP_SERVERS);
+        let servers = servers.filter_map(|(_, servers)| servers.as_array());
+        let servers = servers.flat_map(|servers| Self::of_mcp_servers(servers, &[]));
         let known = |(name, said): (&String, &Value)| {
             // Bedrock: `{"systemTool": {"name": "nova_grounding"}}`.
             let said = said.as_object()?;
@@ -191,7 +233,19 @@ impl ServerTool {
             let tool = Self::of(name, said)?;
             matches!(tool.kind, Kind::Known(_)).then_some(tool)
         };
-        fields.iter().filter_map(known).collect()
+        servers.chain(fields.iter().filter_map(known)).collect()
+    }
+
+    /// Remote servers that a request names beside its tools, as Anthropic takes them: but for those
+    /// that one of the tools is of (`mcp_toolset`), which count as that.
+    pub fn of_mcp_servers(servers: &[Value], tools: &[Value]) -> Vec<Self> {
+        let named: Vec<&Value> =
+            tools.iter().filter_map(|tool| tool.get("mcp_server_name")).collect();
+        let is_new = |server: &&Map<String, Value>| {
+            server.get("name").is_none_or(|name| !named.contains(&name))
+        };
+        let servers = servers.iter().filter_map(Value::as_object).filter(is_new);
+        servers.filter_map(|server| Self::of(MCP_SERVERS, server)).collect()
     }
 
     /// Searching by `web_search_options`, as Chat Completions say it.
@@ -241,7 +295,8 @@ impl ServerTool {
             kind,
             picture: ["model", "quality", "size"].map(text),
             max_uses: number("max_uses"),
-            max_brought: number("max_content_tokens"),
+            // Of pages, and of advice.
+            max_brought: number("max_content_tokens").or_else(|| number("max_tokens")),
             parameters,
             is_in_old_container: container.is_some_and(|container| {
                 container.is_string() || container.get("container_id").is_some()
@@ -277,13 +332,14 @@ impl ServerTool {
     /// What it comes to where a model prices these dimensions, with so many tokens of prompt at
     /// most; nothing where it prices no use of a tool that is not free.
     pub(super) fn uses(&self, prices: impl Fn(&str) -> bool, prompt: u64) -> Option<Uses> {
-        let (dimension, is_free, brings) = match &self.kind {
+        let (dimension, rule) = match &self.kind {
             Kind::Known(rule) => {
                 let priced = rule.dimensions.iter().find(|dimension| prices(dimension));
-                (priced.map(|dimension| (*dimension).to_owned()), rule.is_free, rule.brings)
+                (priced.map(|dimension| (*dimension).to_owned()), *rule)
             }
-            Kind::Other(own) => (Some(own.clone()).filter(|own| prices(own)), false, NOTHING),
+            Kind::Other(own) => (Some(own.clone()).filter(|own| prices(own)), &RULE),
         };
+        let Rule { is_free, brings, defines, .. } = *rule;
         if dimension.is_none() && !is_free {
             return None;
         }
@@ -292,9 +348,12 @@ impl ServerTool {
         let times = |each: Range| std::array::from_fn(|n| uses[n].saturating_mul(each[n]));
         let [_, expected, largest] = brings;
         let largest = self.max_brought.unwrap_or(largest);
-        let brought = match brings {
-            NOTHING => NOTHING,
-            _ => times([0, expected.min(largest), largest.saturating_add(prompt)]),
+        let brought = if brings == NOTHING {
+            NOTHING
+        } else {
+            let again = prompt.saturating_add(defines[2]);
+            let all = times([0, expected.min(largest), largest.saturating_add(again)]);
+            std::array::from_fn(|n| all[n].saturating_add(defines[n]))
         };
         let is_container = dimension.as_deref() == Some(CONTAINERS);
         let count = match dimension.as_deref() {
@@ -307,6 +366,11 @@ impl ServerTool {
         };
         let is_limited = self.max_uses.is_some() || is_container;
         Some(Uses { dimension, count, times: uses, brought, is_limited })
+    }
+
+    /// Whether another model is asked, which has prices of its own.
+    pub(super) fn is_advisor(&self) -> bool {
+        self.kind == Kind::Known(&ADVISOR)
     }
 
     /// Whether it makes pictures by another model.

@@ -47,9 +47,13 @@ pub struct Request {
     #[schema(value_type = Option<ContentSchema>)]
     system: Option<Content>,
     /// Definitions of tools, as they are sent. Those that the provider runs and bills (searches,
-    /// code, pages that are fetched ...) are used up to `max_uses` times, 5 where that is not said.
+    /// code, pages that are fetched ...), remote servers (MCP, connectors) and advisors are used up
+    /// to `max_uses` times, 5 where that is not said.
     #[schema(max_items = 256)]
     tools: Option<Vec<Value>>,
+    /// Remote servers whose tools the model may use, as Anthropic takes them beside `tools`.
+    #[schema(max_items = 256)]
+    mcp_servers: Option<Vec<Value>>,
     /// How to search the web, as Chat Completions take it, instead of a tool.
     web_search_options: Option<Map<String, Value>>,
     /// Characters of (further) text that is not shown: prose, code or markup in Latin letters. For
@@ -656,6 +660,13 @@ impl Request {
         }
         if let Some(contents) = self.contents {
             add_contents(&mut asked, contents, &format!("{pointer}/contents"))?;
+        }
+        if let Some(servers) = self.mcp_servers {
+            if servers.len() > MAX_TOOLS {
+                return refuse("/mcp_servers", "at most 256 servers");
+            }
+            let tools = self.tools.as_deref().unwrap_or_default();
+            asked.server_tools = ServerTool::of_mcp_servers(&servers, tools);
         }
         if let Some(tools) = self.tools {
             if tools.len() > MAX_TOOLS {
