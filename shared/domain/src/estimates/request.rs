@@ -33,6 +33,10 @@ const TOOLS_SHRINK: u64 = 3;
 const SPOKEN: [u64; 3] = [25, 15, 8];
 /// Tokens of the transcript of a second, where a model counts its output.
 const TRANSCRIPT: Range = [0, 4, 10];
+/// Documents that one query ranks, and tokens of the longest that is one. Cohere, "Rerank": a search
+/// unit is a query with up to 100 documents, and a longer document counts as several of 500 tokens.
+const DOCUMENTS: u64 = 100;
+const DOCUMENT: u64 = 500;
 /// Characters of a written word, with the space behind it.
 const WORD_CHARACTERS: Range = [4, 6, 9];
 /// Seconds of sound where a model only makes sound and nothing is said of how long: what the tokens
@@ -44,6 +48,11 @@ const DEFAULT_CHARACTERS: Range = [1, 2_500, 10_000];
 const PICTURES: [&str; 3] = ["output_image_tokens", "output_pixels", "output_images"];
 /// Pixels of a picture whose size is not said.
 const PIXELS: Range = [512 * 512, 1_024 * 1_024, 2_048 * 2_048];
+
+/// What the names of models contain that write down what they hear, and nothing else.
+const TRANSCRIBERS: [&str; 5] = ["transcri", "whisper", "speech-to-text", "scribe", "-asr"];
+/// What the names of models contain that read a text out, also where they price no sound.
+const SPEAKERS: [&str; 3] = ["tts", "text-to-speech", "speech"];
 
 /// Bounds in thousandths of a unit, while they are summed.
 type Span = [u64; 3];
@@ -224,36 +233,6 @@ pub enum Basis {
     Advisor,
 }
 
-impl Basis {
-    /// Whether prices may depend on how it is to be done, and not only on how much.
-    const fn has_ways(self) -> bool {
-        match self {
-            Self::AudioSeconds
-            | Self::Images
-            | Self::Video
-            | Self::Speech
-            | Self::Pages
-            | Self::Request
-            | Self::ToolUses => true,
-            Self::Text
-            | Self::Messages
-            | Self::Tools
-            | Self::Thoughts
-            | Self::Characters
-            | Self::InputImages
-            | Self::InputVideo
-            | Self::InputPages
-            | Self::OutputTokens
-            | Self::Words
-            | Self::Reasoning
-            | Self::Default
-            | Self::MaxOutputTokens
-            | Self::ToolResults
-            | Self::Advisor => false,
-        }
-    }
-}
-
 /// Where bounds come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Assumption {
@@ -282,20 +261,13 @@ pub struct Assumption {
 /// Of an advisor.
 const ASKS_ANOTHER: &str = "The other model's own requests are not in these bounds: they are \
                             charged by that model's prices.";
+/// Of a tool that a provider may bill or not.
+const NO_PRICE: &str = "The tool's uses have no price with this model: a response that counts them \
+                        can't be charged.";
 /// Of a picture that nothing asked for.
 const A_PICTURE: &str = "The model may make a picture of any text; say how many in images.";
 /// Of sound that nothing asked for.
 const A_SOUND: &str = "The model makes sound of any text; say what it speaks in speech.";
-
-impl Assumption {
-    /// Whether prices may depend on how it is to be done: always of pictures and sound that are
-    /// made.
-    fn has_ways(&self) -> bool {
-        let written = ["output_tokens", "output_reasoning_tokens", "output_characters"];
-        self.basis.has_ways()
-            || self.dimension.starts_with("output_") && !written.contains(&&*self.dimension)
-    }
-}
 
 /// What a model would count.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -356,10 +328,7 @@ impl Description {
         if model.prices("requests") {
             counter.add("requests", Basis::Request, None, whole([1; 3]));
         }
-        let is_capped = counter
-            .assumptions
-            .iter()
-            .any(|assumption| assumption.as_ref().is_ok_and(|a| a.basis == Basis::MaxOutputTokens));
+        let is_capped = self.output.max_tokens.is_some();
         let is_unbounded = counter.is_unbounded;
         let assumptions = counter.assumptions.into_iter().collect::<Result<Vec<_>, _>>()?;
         let mut usage: BTreeMap<String, Bounds> = BTreeMap::new();
@@ -372,9 +341,8 @@ impl Description {
             };
             usage.insert(dimension.clone().into_owned(), sum);
         }
-        let has_ways = assumptions.iter().filter(|assumption| assumption.has_ways());
         let unsaid = Unsaid {
-            dimensions: has_ways.map(|assumption| assumption.dimension.to_string()).collect(),
+            dimensions: usage.keys().cloned().collect(),
             grounding: self.server_tools.iter().filter_map(ServerTool::grounding).collect(),
             has_old_container: self.server_tools.iter().any(ServerTool::is_in_old_container),
         };
@@ -471,7 +439,11 @@ impl Counter<'_> {
     fn input(&mut self, asked: &Description) {
         let counts_characters =
             !self.model.prices("input_tokens") && self.model.prices("input_characters");
-        let is_free = (asked.makes_more_than_text() || self.makes_of_text())
+        let counts_queries = self.model.prices("queries");
+        if counts_queries {
+            self.add_queries(asked);
+        }
+        let is_free = (asked.makes_more_than_text() || self.makes_of_text() || counts_queries)
             && !counts_characters
             && !self.model.prices("input_tokens");
         if !is_free {
@@ -543,6 +515,19 @@ impl Counter<'_> {
         }
     }
 
+    /// Queries of a model that ranks or finds: one, or one for each so many documents, of which the
+    /// text may have as many as it has tokens.
+    fn add_queries(&mut self, asked: &Description) {
+        let texts = asked.texts.iter().map(|text| self.family.tokens(text));
+        let hidden = asked.characters.map_or([0; 3], |of| self.tokens_of_characters(of));
+        let [_, expected, most] = texts.fold(hidden, plus);
+        if most > 0 {
+            let likely = expected.div_ceil(DOCUMENTS * DOCUMENT).max(1);
+            let queries = [1, likely, most.div_ceil(DOCUMENTS).max(likely)];
+            self.add("queries", Basis::Text, Some(self.family), whole(queries));
+        }
+    }
+
     /// Sound in the first of these dimensions that the model prices.
     fn heard(&mut self, seconds: Bounds, names: &[&'static str]) {
         let dimension = self.first_priced(names);
@@ -598,7 +583,10 @@ impl Counter<'_> {
                 (Basis::Words, self.tokens_of_sound(times(words, WORD_CHARACTERS)))
             }
             (None, Some(words)) => (Basis::Words, self.tokens_of_words(words)),
-            (None, None) if asked.makes_more_than_text() => return,
+            (None, None) if asked.makes_more_than_text() => match self.written_beside(asked) {
+                Some(written) => written,
+                None => return,
+            },
             (None, None) if !self.model.prices(written) => return,
             (None, None) => {
                 let read_out = || self.tokens_read_out(asked);
@@ -650,6 +638,38 @@ impl Counter<'_> {
             let bounds = capped(min, expected, most);
             self.add_written(asked, Basis::MaxOutputTokens, family, bounds);
         }
+    }
+
+    /// What a model writes that is asked for something else than text: what it hears, or beside a
+    /// picture or what it speaks, whatever it likes, thoughts among it. `None` where it writes
+    /// nothing, or counts just what it hears.
+    fn written_beside(&mut self, asked: &Description) -> Option<(Basis, Range)> {
+        let is_heard = asked.audio_seconds.is_some();
+        if !self.model.prices("output_tokens") || self.is_speaker_by_name() && !is_heard {
+            return None;
+        }
+        let most = DEFAULT_OUTPUT.saturating_mul(UNCAPPED);
+        let Some(seconds) = asked.audio_seconds else {
+            return Some((Basis::Default, [0, 0, most]));
+        };
+        let [least, likely, longest] = times(seconds, TRANSCRIPT).map(|millis| millis / 1_000);
+        if !has_name_of(self.model, &TRANSCRIBERS) {
+            return Some((Basis::AudioSeconds, [least, likely, longest.max(most)]));
+        }
+        if self.model.prices("input_audio_tokens") {
+            let transcript = [least, likely, longest];
+            let cap = asked.output.max_tokens.unwrap_or(u64::MAX);
+            let transcript = transcript.map(|tokens| tokens.min(cap));
+            self.add("output_tokens", Basis::AudioSeconds, None, whole(transcript));
+        }
+        None
+    }
+
+    /// Whether the model speaks, and says so with its output tokens.
+    fn is_speaker_by_name(&self) -> bool {
+        has_name_of(self.model, &SPEAKERS)
+            && !self.model.prices("output_audio_tokens")
+            && !self.model.prices("output_audio_seconds")
     }
 
     /// Whether the model makes pictures or sound of text, and nothing else.
@@ -758,10 +778,6 @@ impl Counter<'_> {
                 self.add("audio_seconds", Basis::AudioSeconds, None, span(seconds));
             } else {
                 self.heard(seconds, names);
-                if dimension == "input_audio_tokens" && self.model.prices("output_tokens") {
-                    let transcript = times(seconds, TRANSCRIPT);
-                    self.add("output_tokens", Basis::AudioSeconds, None, transcript);
-                }
             }
         }
         if let Some(pages) = asked.pages {
@@ -785,6 +801,15 @@ impl Counter<'_> {
         let shown = asked.speech.as_ref().map_or(0, Profile::characters);
         let hidden = asked.speech_characters.map_or([0; 3], span);
         let characters = plus(whole([shown; 3]), hidden);
+        let sound = ["output_audio_tokens", "output_audio_seconds"];
+        let of_text = ["output_characters", "input_characters"];
+        let prices = |name: &&str| self.model.prices(name);
+        let is_priced = sound.iter().chain(&of_text).any(prices);
+        if !is_priced && !has_name_of(self.model, &SPEAKERS) {
+            // It can't, so that rating refuses it.
+            self.add("output_audio_tokens", Basis::Speech, None, whole([1; 3]));
+            return;
+        }
         let dimension =
             self.first_priced(&["output_characters", "input_tokens", "input_characters"]);
         if dimension == "input_tokens" {
@@ -806,6 +831,9 @@ impl Counter<'_> {
             }
         } else if self.model.prices("output_audio_seconds") {
             self.add("output_audio_seconds", Basis::Speech, None, spoken_for(characters));
+        } else if self.model.prices("output_tokens") && self.is_speaker_by_name() {
+            let tokens = self.tokens_of_sound(characters);
+            self.add("output_tokens", Basis::Speech, None, whole(tokens));
         }
     }
 
@@ -835,10 +863,13 @@ impl Counter<'_> {
                 continue;
             }
             let Some(uses) = tool.uses(|name| self.model.prices(name), prompt) else { continue };
-            let Uses { dimension, count, times, brought, is_limited } = uses;
+            let Uses { dimension, unpriced, count, times, brought, is_limited } = uses;
             let is_priced = dimension.is_some();
             if let Some(dimension) = dimension {
                 self.add(dimension, Basis::ToolUses, None, whole(count));
+            } else if let Some(unpriced) = unpriced {
+                self.add(unpriced, Basis::ToolUses, None, [0; 3]);
+                self.note(NO_PRICE);
             }
             let brings = read.filter(|_| brought[2] > 0);
             if let Some(dimension) = brings {
@@ -862,6 +893,12 @@ impl Counter<'_> {
             self.is_unbounded |= brings.is_some() || (is_priced && !is_limited);
         }
     }
+}
+
+/// Whether a model's id has one of these parts.
+fn has_name_of(model: &Model, parts: &[&str]) -> bool {
+    let id = model.id().to_ascii_lowercase();
+    parts.iter().any(|part| id.contains(part))
 }
 
 /// Whether a dimension is of what a model makes.

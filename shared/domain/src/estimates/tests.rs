@@ -175,6 +175,17 @@ fn what_models_count() {
         "x/letters": {"feature": "any", "ratios": [
             {"dimension": "input_tokens", "credits": "1", "per": 1},
             {"dimension": "output_characters", "credits": "1", "per": 1}]},
+        "openai/gpt-transcribe": {"feature": "any", "ratios": [
+            {"dimension": "input_audio_tokens", "credits": "1", "per": 1},
+            {"dimension": "output_tokens", "credits": "1", "per": 1}]},
+        "openai/gpt-audio": {"feature": "any", "ratios": [
+            {"dimension": "input_audio_tokens", "credits": "1", "per": 1},
+            {"dimension": "output_tokens", "credits": "1", "per": 1}]},
+        "openai/old-tts": {"feature": "any", "ratios": [
+            {"dimension": "input_tokens", "credits": "1", "per": 1},
+            {"dimension": "output_tokens", "credits": "1", "per": 1}]},
+        "x/rerank": {"feature": "any", "ratios": [
+            {"dimension": "queries", "credits": "1", "per": 1}]},
         "x/clips": {"feature": "any", "ratios": [
             {"dimension": "input_tokens", "credits": "1", "per": 1},
             {"dimension": "video_seconds", "credits": "1", "per": 1}]},
@@ -354,7 +365,43 @@ fn what_models_count() {
     // How many are asked for are as many as are made.
     let counted = images(2, None, None).quantities(table.model(flash).unwrap()).unwrap();
     assert_eq!(counted.usage["output_image_tokens"], bounds(2_240, 2_240, 2_240));
-    assert!(!counted.is_unbounded);
+    // ... but it may write as well.
+    assert_eq!(counted.usage["output_tokens"], bounds(0, 0, 2_000));
+    assert!(counted.is_unbounded);
+    let output = Output { max_tokens: Some(100), ..Output::default() };
+    let capped = Description { output, ..images(2, None, None) };
+    let counted = capped.quantities(table.model(flash).unwrap()).unwrap();
+    assert_eq!(counted.usage["output_tokens"], bounds(0, 34, 100));
+    assert!(!counted.is_unbounded && counted.is_capped);
+    // What is heard is written down; a model that may do more with it may write more.
+    let heard = |max_tokens| Description {
+        audio_seconds: Some(known(10)),
+        output: Output { max_tokens, ..Output::default() },
+        ..Description::default()
+    };
+    let sound = ("input_audio_tokens", bounds(90, 100, 120));
+    for (model, cap, written, unbounded) in [
+        ("openai/gpt-transcribe", None, bounds(0, 40, 100), false),
+        ("openai/gpt-transcribe", Some(50), bounds(0, 40, 50), false),
+        ("openai/gpt-audio", None, bounds(0, 40, 2_000), true),
+        ("openai/gpt-audio", Some(300), bounds(0, 100, 300), false),
+    ] {
+        check(model, heard(cap), &[sound, ("output_tokens", written)]);
+        let counted = heard(cap).quantities(table.model(model).unwrap()).unwrap();
+        assert_eq!(counted.is_unbounded, unbounded, "{model} {cap:?}");
+    }
+    // Documents are ranked a hundred a query, and may be as many as there are tokens.
+    check("x/rerank", text(), &[("queries", known(1))]);
+    let documents = Description { texts: vec![Profile::of(&"A fox. ".repeat(150))], ..text() };
+    check("x/rerank", documents, &[("queries", bounds(1, 1, 7))]);
+    // A model that can't speak has no price for it.
+    check("openai/embed", speech(), &[("output_audio_tokens", known(1))]);
+    let [g, h, i] = Family::of("openai/old-tts").tokens(&Profile::of("Hello"));
+    check(
+        "openai/old-tts",
+        speech(),
+        &[("input_tokens", bounds(g, h, i)), ("output_tokens", bounds(4, 7, 15))],
+    );
     // A prompt is free where only what is made has a price.
     check("x/image", images(2, None, None), &[("output_images", known(2))]);
     let [g, h, i] = Family::of("openai/gpt-image").tokens(&Profile::of("Hello there"));
@@ -438,9 +485,13 @@ fn tools_of_the_provider() {
             let Assumption { dimension, quantity, basis, note, .. } = assumption;
             matches!(basis, Basis::ToolUses | Basis::ToolResults | Basis::Advisor).then(|| {
                 let [min, likely, max] = [quantity.min(), quantity.expected(), quantity.max()];
-                let advice = if *basis == Basis::Advisor { " of an advisor" } else { "" };
-                assert_eq!(note.is_some(), *basis == Basis::Advisor);
-                format!("{dimension} {min} {likely} {max}{advice}")
+                let noted = match basis {
+                    Basis::Advisor => " of an advisor",
+                    Basis::ToolUses if max == Quantity::ZERO => " without a price",
+                    _ => "",
+                };
+                assert_eq!(note.is_some(), !noted.is_empty());
+                format!("{dimension} {min} {likely} {max}{noted}")
             })
         });
         let unbounded = counted.is_unbounded.then(|| "unbounded".to_owned());
@@ -453,7 +504,13 @@ fn tools_of_the_provider() {
     let search = json!({"type": "web_search_20250305", "name": "web_search", "max_uses": 3});
     let found = "input_tokens 0 10000 75000, unbounded";
     check("claude", std::slice::from_ref(&search), &format!("web_searches 0 1 3, {found}"));
-    check("none", &[search], "");
+    // What must be billed and has no price is counted, and so refused; what may be is noted.
+    check("none", &[search], &format!("web_searches 0 1 3, {found}"));
+    check(
+        "none",
+        &[typed("code_interpreter")],
+        "code_executions 0 0 0 without a price, input_tokens 0 1000 25000, unbounded",
+    );
     let five = "input_tokens 0 20000 125000, unbounded";
     for (model, kind, uses, more) in [
         ("claude", "web_search_20260209", "web_searches", ""),
@@ -495,15 +552,16 @@ fn tools_of_the_provider() {
     check("gpt", &[json!({"type": "shell", "environment": {"type": "local"}})], "");
     // Pages that are fetched cost what they are.
     let page = json!({"type": "web_fetch_20250910", "max_uses": 2, "max_content_tokens": 9_000});
-    check("claude", &[page], "input_tokens 0 5000 18000, unbounded");
+    let fetched = "page_fetches 0 0 0 without a price, input_tokens 0 5000 18000, unbounded";
+    check("claude", &[page], fetched);
     // Google's search brings nothing that is billed.
     for tool in [json!({"googleSearch": {}}), json!({"google_search": {}})] {
         check("gemini", &[tool], "web_searches 0 2 5, unbounded");
     }
     let both = json!({"googleMaps": {}, "urlContext": {}, "functionDeclarations": []});
-    let pages = "input_tool_tokens 0 10000 125000, unbounded";
+    let pages = "page_fetches 0 0 0 without a price, input_tool_tokens 0 10000 125000, unbounded";
     check("gemini", &[both], &format!("maps_searches 0 2 5, {pages}"));
-    let run = "input_tool_tokens 0 1000 25000, unbounded";
+    let run = "code_executions 0 0 0 without a price, input_tool_tokens 0 1000 25000, unbounded";
     check("gemini", &[json!({"codeExecution": {}})], run);
     // Pictures by another model; a tool that is not known; the caller's own.
     check(
@@ -632,6 +690,7 @@ fn what_is_not_said_may_be_anything() {
             row("requests", 0, Value::Null),
             row("requests", 35, json!({"grounding": "search"})),
             row("requests", 99, json!({"grounding": "maps+search"})),
+            row("maps_searches", 0, Value::Null),
             row("web_searches", 10, Value::Null),
             row("web_searches", 30, json!({"web_search_tool": "web_search_preview"})),
             row("code_sessions", 3, Value::Null),
@@ -719,7 +778,8 @@ fn what_is_not_said_may_be_anything() {
     let text = Description { texts: vec![Profile::of("A fox")], ..Description::default() };
     check("qualities", &text, &[], "0 20 80; output_images: quality");
     // The prices of what a picture counts as.
-    check("whole", &images(), &[], "20 20 80; output_images: quality");
+    let both = "20 20 80080; output_images: quality; output_tokens: quality";
+    check("whole", &images(), &[], both);
     // What a request says of a tool is known: by which it searches, and the memory it asks for.
     check("search", &tool(json!({})), &[], "0 0 0");
     check("search", &tool(json!({"type": "web_search"})), &[], "0 20 50");

@@ -199,8 +199,10 @@ enum Kind {
 
 /// What a tool comes to on a model.
 pub(super) struct Uses {
-    /// What they are counted as, where the model prices it.
+    /// What they are counted as, where the model prices it; or where it must and doesn't.
     pub dimension: Option<String>,
+    /// What they may be counted as, where it has no price.
+    pub unpriced: Option<&'static str>,
     pub count: Range,
     /// How often it is used.
     pub times: Range,
@@ -330,7 +332,7 @@ impl ServerTool {
     }
 
     /// What it comes to where a model prices these dimensions, with so many tokens of prompt at
-    /// most; nothing where it prices no use of a tool that is not free.
+    /// most; nothing of a tool that is unknown and has no price.
     pub(super) fn uses(&self, prices: impl Fn(&str) -> bool, prompt: u64) -> Option<Uses> {
         let (dimension, rule) = match &self.kind {
             Kind::Known(rule) => {
@@ -340,9 +342,14 @@ impl ServerTool {
             Kind::Other(own) => (Some(own.clone()).filter(|own| prices(own)), &RULE),
         };
         let Rule { is_free, brings, defines, .. } = *rule;
+        let named = rule.dimensions.first().copied();
+        // What is always billed and has no price is refused, as its charge would be.
+        let dimension = dimension.or_else(|| Some(named.filter(|_| !is_free)?.to_owned()));
         if dimension.is_none() && !is_free {
             return None;
         }
+        let is_of_others = defines != NOTHING || self.is_advisor();
+        let unpriced = named.filter(|_| dimension.is_none() && !is_of_others);
         let most = self.max_uses.unwrap_or(USES);
         let uses = [0, most.div_ceil(EXPECTED), most];
         let times = |each: Range| std::array::from_fn(|n| uses[n].saturating_mul(each[n]));
@@ -365,7 +372,7 @@ impl ServerTool {
             _ => uses,
         };
         let is_limited = self.max_uses.is_some() || is_container;
-        Some(Uses { dimension, count, times: uses, brought, is_limited })
+        Some(Uses { dimension, unpriced, count, times: uses, brought, is_limited })
     }
 
     /// Whether another model is asked, which has prices of its own.

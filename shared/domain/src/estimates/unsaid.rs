@@ -10,13 +10,21 @@ const MAX_COMBINATIONS: usize = 256;
 
 /// Parameters that a request gets only where it asks for them: what it doesn't say is not so. (Of
 /// the tools it names, a description tells itself by which one it searches.)
-const ASKED_FOR: &[&str] =
-    &["service_class", "speed", "latency", "inference_geo", "web_search_tool"];
+const ASKED_FOR: &[&str] = &[
+    "service_class",
+    "speed",
+    "latency",
+    "inference_geo",
+    "data_residency",
+    "endpoint",
+    "route",
+    "cache_type",
+    "web_search_tool",
+];
 
-/// Of which dimensions a price may depend on something that a description doesn't say: those of
-/// what is made, of tools and of requests. Every parameter may be open that the rows of these
-/// dimensions name, such as a picture's size, but for what must be asked for (`service_class` ...).
-/// The default is none.
+/// Of which dimensions a price may depend on something that a description doesn't say. Every
+/// parameter may be open that the rows of these dimensions name, such as a picture's size, but for
+/// what must be asked for (`service_class` ...). The default is none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Unsaid {
     pub(super) dimensions: BTreeSet<String>,
