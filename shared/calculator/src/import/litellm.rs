@@ -247,7 +247,19 @@ impl FurtherNames {
                         let is_taken =
                             collector.ids.contains_key(&name) || self.ids.contains_key(&name);
                         if is_taken && name != *id {
-                            let reason = format!("{:?} is another model", super::echo(&name));
+                            let what = format!("{:?} is another model", super::echo(&name));
+                            let reason = match collector.ids.get(&name) {
+                                Some(other) => {
+                                    let theirs = collector.drafts[draft].costs.clone();
+                                    let ours = &mut collector.drafts[*other].costs;
+                                    let dearer = super::dearer_of_each(ours, &theirs);
+                                    if !super::asks_as_much(ours, &dearer) {
+                                        *ours = dearer;
+                                    }
+                                    format!("{what}: of the prices of both the dearer hold there")
+                                }
+                                None => what,
+                            };
                             collector.omit(key, Some("alias_of"), reason);
                         } else {
                             collector.drafts[draft].aliases.push(name);

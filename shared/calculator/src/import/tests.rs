@@ -467,9 +467,15 @@ fn litellm_further_names() {
             model,
             "openai/n | text-by-input-tokens | n",
             "q/n | text-by-input-tokens | q/n2 n2",
-            r#"omitted: openai/n alias_of: "openai/n" is another model"#,
+            r#"omitted: openai/n alias_of: "openai/n" is another model: of the prices of both the dearer hold there"#,
         ],
     );
+    let lines = litellm_lines(
+        r#"{"m": {"litellm_provider": "openai", "input_cost_per_token": 1},
+            "openai/m": {"alias_of": "openai/n"},
+            "openai/n": {"litellm_provider": "openai", "input_cost_per_token": 5}}"#,
+    );
+    assert_eq!(lines[..2], ["openai/m | text-by-input-tokens | m", "input_tokens 5000000/M"]);
     check(
         r#""o": {"litellm_provider": "openai", "input_cost_per_token": 2},
             "q/o": {"litellm_provider": "q", "input_cost_per_token": 3},
