@@ -254,7 +254,9 @@ async fn what_corrects_costs_one_item_more() {
     let opening = OperationId { seq: 1, position: 0 };
     let terms = ledger.refund_evidence(&acme, charge).await.unwrap().unwrap().terms;
     let terms = GrantTerms { id: GrantId(opening), ..terms[0] };
-    let change = PaymentChange { payment: "pay_1001".into(), credits: credits("7"), terms };
+    let (taken, forfeited) = (Credits::ZERO, Credits::ZERO);
+    let payment = "pay_1001".into();
+    let change = PaymentChange { payment, credits: credits("7"), terms, taken, forfeited };
     let origin = Origin::PaymentChange {
         provider: "standard".into(),
         mode: "live".into(),

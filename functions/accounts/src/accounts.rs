@@ -119,8 +119,8 @@ async fn get_account(
     Ok(Json(Account::new(access.account, &state)))
 }
 
-/// How an account is to be treated. What is left out gets the deployment's default, but for the
-/// status, which stays as it is.
+/// How an account is to be treated. What is left out stays as it is; a new account has the
+/// deployment's defaults.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SettingsRequest {
@@ -184,18 +184,10 @@ async fn put_account(
     if credit_line.is_some_and(Credits::is_negative) {
         return Err(Problem::invalid_field("/credit_line", "not below zero"));
     }
-    let defaults = deps.ledger.defaults().clone();
-    let wanted = Settings {
-        overuse: overuse.unwrap_or(defaults.overuse),
-        credit_line: credit_line.unwrap_or(defaults.credit_line),
-        price_group: price_group.unwrap_or(defaults.price_group),
-        metadata_visible: metadata_visible.unwrap_or(defaults.metadata_visible),
-        status: status.unwrap_or(defaults.status),
-    };
-    if wanted.price_group != Settings::DEFAULT_GROUP {
+    if let Some(group) = price_group.as_deref().filter(|group| *group != Settings::DEFAULT_GROUP) {
         // A typo would stop every charge of this account.
         let table = tables::for_request(&deps.ratios, None, deps.ledger.now(), &log).await?;
-        items::multiplier(&table.table, &wanted.price_group)?;
+        items::multiplier(&table.table, group)?;
     }
     let ask = Ask {
         account: &access.account,
@@ -206,9 +198,14 @@ async fn put_account(
         extra: &|_| Vec::new(),
     };
     let decide = |state: &AccountState| {
-        // Who changes other settings must not wake up a suspended account.
-        let status = status.unwrap_or(state.settings().status);
-        let wanted = Settings { status, ..wanted.clone() };
+        let before = state.settings();
+        let wanted = Settings {
+            overuse: overuse.unwrap_or(before.overuse),
+            credit_line: credit_line.unwrap_or(before.credit_line),
+            price_group: price_group.as_ref().unwrap_or(&before.price_group).clone(),
+            metadata_visible: metadata_visible.unwrap_or(before.metadata_visible),
+            status: status.unwrap_or(before.status),
+        };
         // A new account's journal begins with its settings, even the default ones.
         if state.seq() > 1 && *state.settings() == wanted {
             return Err(Unchanged(Box::new(state.clone())));

@@ -1,6 +1,7 @@
 //! Usage that no ratio prices: listed, and rated once one does.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -13,9 +14,10 @@ use uc_http::scope::Charge as ChargeScope;
 use uc_http::views::{self, Moved};
 use uc_http::{
     Access, Code, Limit, Page, PathParams, Problem, RequestLog, StrictJson, StrictQuery,
-    decode_cursor, encode_cursor, openapi, problems, refusals,
+    decode_cursor, encode_cursor, openapi, problems, refusals, tables,
 };
-use uc_ledger::{Unrated, UnratedId, UnratedItem, UnratedRequest};
+use uc_ledger::{Asked, Unrated, UnratedId, UnratedItem, UnratedRequest};
+use uc_ratios::Versioned;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::Deps;
@@ -213,7 +215,8 @@ async fn rate_unrated(
         return Ok(views::moved(outcome));
     };
     log.account(&unrated.account);
-    let table = match request.body.ratio_version {
+    let named = request.body.ratio_version;
+    let table = match named {
         // Whoever rates what had no price has just published one.
         None => {
             let known = deps.ratios.current().await?.version;
@@ -229,7 +232,7 @@ async fn rate_unrated(
         .map(|(index, item)| UsageOf::of_kept(item.clone(), format!("/items/{index}")))
         .collect();
     let at = unrated.used_at();
-    let decide = |state: &AccountState| {
+    let decide = |state: &AccountState, table: &Versioned| -> Result<Command, Problem> {
         let charge = Charge {
             credits: Credits::ZERO,
             items: Vec::new(),
@@ -238,14 +241,25 @@ async fn rate_unrated(
             max_credits: unrated.max_credits,
             occurred_at: Some(at),
         };
-        let charge = priced(&usages, &table, state, at, charge)?;
+        let charge = priced(&usages, table, state, at, charge)?;
         // Where the hold is gone meanwhile, the usage is charged as any other.
         Ok(match unrated.capture.filter(|(hold, _)| state.may_capture(*hold)) {
             Some((hold, last)) => Command::Capture(Capture { hold, charge, last }),
             None => Command::Charge(charge),
         })
     };
-    let outcome = deps.ledger.rate_unrated(&id, &unrated, decide).await;
+    let rate = |table: Arc<Versioned>| {
+        deps.ledger.rate_unrated(&id, &unrated, move |state: &AccountState| decide(state, &table))
+    };
+    let mut outcome = rate(Arc::clone(&table)).await;
+    if let (None, Err(Asked::Decided(problem))) = (named, &outcome)
+        && matches!(problem.code(), Code::UnknownModel | Code::UnpricedDimension)
+    {
+        let newer = tables::newer_than(&deps.ratios, table.version, &log).await?;
+        if newer.version > table.version {
+            outcome = rate(newer).await;
+        }
+    }
     let outcome = outcome.map_err(|error| refusals::asked(error, &unrated.account))?;
     count(&log, &outcome);
     Ok(views::moved(outcome))

@@ -227,7 +227,7 @@ async fn void_grant(
     let reason = Some(("/reason", reason.as_str()));
     let actor = access.caller.operator(actor.as_deref());
     let private = labels::private(None, actor, reason, metadata.as_ref())?;
-    let mark = |operation: &Operation| vec![evidence::voided_grant_put(account, grant, operation)];
+    let mark = |_: &Operation| vec![evidence::voided_grant_put(account, grant)];
     let ask = Ask {
         account,
         origin: Origin::Client { key: key.as_str().to_owned() },

@@ -9,9 +9,9 @@ use serde_json::Value;
 use standardwebhooks::Webhook;
 use subtle::ConstantTimeEq;
 use uc_domain::account::{
-    AccountState, Command, GrantRequest, Money, Operation, Origin, PaymentChange, Source,
+    AccountState, Command, Detail, GrantRequest, Money, Operation, Origin, PaymentChange, Source,
 };
-use uc_domain::payments::{Payment, PaymentEvent as Change, PaymentEventError};
+use uc_domain::payments::{Payment, PaymentEvent as Change, PaymentEventError, Reversals};
 use uc_domain::{AccountId, Credits, Timestamp};
 use uc_http::views::{BalanceView, OperationView};
 use uc_http::{
@@ -304,16 +304,15 @@ async fn change(
         let PaymentEvidence { account, reversals, terms, number, .. } = &evidence;
         let (account, number, terms) = (account.clone(), *number, *terms);
         log.account(&account);
-        let next = reversals.after(&evidence.payment, evidence.forfeited, &event);
+        let next = reversals.after(&evidence.payment, &event);
         let next = next.map_err(|error| refused(&error))?;
         if next == *reversals {
             return Ok(received("duplicate", None));
         }
         let key = keys::payment_change(PROVIDER, MODE, payment.as_str(), number);
-        let put = payment_change_put(&key, &next);
         let moved = next.taken.micros() - reversals.taken.micros();
         if moved == 0 {
-            if deps.ledger.note_payment_change(put).await? {
+            if deps.ledger.note_payment_change(payment_change_put(&key, &next)).await? {
                 return Ok(received("noted", None));
             }
             continue;
@@ -321,13 +320,23 @@ async fn change(
         let credits = Credits::from_micros(moved.abs()).ok_or_else(|| {
             Problem::new(Code::LimitExceeded, "The payment brought more than 10^15 credits.")
         })?;
-        let change = PaymentChange { payment: payment.to_string(), credits, terms };
+        let Reversals { taken, forfeited, .. } = *reversals;
+        let payment_name = payment.to_string();
+        let change = PaymentChange { payment: payment_name, credits, terms, taken, forfeited };
         let (command, status) = if moved > 0 {
             (Command::Clawback(change), "taken_back")
         } else {
             (Command::ClawbackReversal(change), "given_back")
         };
-        let extra = |_: &Operation| vec![put.clone()];
+        let extra = |operation: &Operation| {
+            let forfeited = match operation.detail {
+                Detail::Clawback { forfeited: more, .. } => forfeited.checked_add(more),
+                Detail::ClawbackReversal { forfeited: less, .. } => forfeited.checked_sub(less),
+                _ => None,
+            };
+            let forfeited = forfeited.expect("a part of what the payment brought");
+            vec![payment_change_put(&key, &Reversals { forfeited, ..next.clone() })]
+        };
         let ask = Ask {
             account: &account,
             origin: Origin::PaymentChange {
@@ -350,7 +359,12 @@ async fn change(
                 if !outcome.replayed {
                     log.debt_made(outcome.happened.operation.debt_change());
                 }
-                let status = if outcome.replayed { "duplicate" } else { status };
+                let status = match outcome.happened.operation.postings.is_empty() {
+                    _ if outcome.replayed => "duplicate",
+                    // All of it was forfeited before.
+                    true => "noted",
+                    false => status,
+                };
                 return Ok(received(status, Some(outcome)));
             }
             // Another event of this payment was faster: what is left to do has changed. Or its

@@ -201,6 +201,11 @@ fn decode_state<C>(
 }
 
 /// Reads a field that is absent where it says nothing: with a later field behind it, it is null.
+/// A number that mostly is zero, and then takes no place.
+fn some_of(credits: Credits) -> Option<Credits> {
+    (!credits.is_zero()).then_some(credits)
+}
+
 pub(crate) fn or_default<'b, C, T: Decode<'b, C> + Default>(
     d: &mut minicbor::Decoder<'b>,
     ctx: &mut C,
@@ -352,9 +357,14 @@ enum PackedDetail {
         grant: Option<GrantId>,
     },
     #[n(10)]
-    Clawback(#[n(0)] String, #[n(1)] Credits),
+    Clawback(#[n(0)] String, #[n(1)] Credits, #[n(2)] Option<Credits>),
     #[n(11)]
-    ClawbackReversal(#[n(0)] String, #[n(1)] Credits, #[n(2)] Option<GrantId>),
+    ClawbackReversal(
+        #[n(0)] String,
+        #[n(1)] Credits,
+        #[n(2)] Option<GrantId>,
+        #[n(3)] Option<Credits>,
+    ),
     #[n(12)]
     GrantVoid(#[n(0)] GrantId, #[n(1)] Credits),
     #[n(13)]
@@ -505,11 +515,12 @@ impl PackedOperation {
                 refunded: *refunded,
                 grant: *grant,
             },
-            Detail::Clawback { payment, credits } => {
-                PackedDetail::Clawback(payment.clone(), *credits)
+            Detail::Clawback { payment, credits, forfeited } => {
+                PackedDetail::Clawback(payment.clone(), *credits, some_of(*forfeited))
             }
-            Detail::ClawbackReversal { payment, credits, grant } => {
-                PackedDetail::ClawbackReversal(payment.clone(), *credits, *grant)
+            Detail::ClawbackReversal { payment, credits, grant, forfeited } => {
+                let forfeited = some_of(*forfeited);
+                PackedDetail::ClawbackReversal(payment.clone(), *credits, *grant, forfeited)
             }
             Detail::GrantVoid { grant, credits } => PackedDetail::GrantVoid(*grant, *credits),
             Detail::WriteOff => PackedDetail::WriteOff,
@@ -607,9 +618,12 @@ impl PackedOperation {
             PackedDetail::Refund { charge, credits, refunded, grant } => {
                 Detail::Refund { charge, credits, refunded, grant }
             }
-            PackedDetail::Clawback(payment, credits) => Detail::Clawback { payment, credits },
-            PackedDetail::ClawbackReversal(payment, credits, grant) => {
-                Detail::ClawbackReversal { payment, credits, grant }
+            PackedDetail::Clawback(payment, credits, forfeited) => {
+                Detail::Clawback { payment, credits, forfeited: forfeited.unwrap_or_default() }
+            }
+            PackedDetail::ClawbackReversal(payment, credits, grant, forfeited) => {
+                let forfeited = forfeited.unwrap_or_default();
+                Detail::ClawbackReversal { payment, credits, grant, forfeited }
             }
             PackedDetail::GrantVoid(grant, credits) => Detail::GrantVoid { grant, credits },
             PackedDetail::WriteOff => Detail::WriteOff,

@@ -96,20 +96,10 @@ pub struct Reversals {
     /// How many credits are taken back.
     #[n(3)]
     pub taken: Credits,
-    /// Whether its grant was voided, as far as is known.
+    /// How many of these a void of its grant had forfeited. What that is the account knows; it is
+    /// kept here so that a won dispute gives back only what was taken.
     #[n(4)]
-    pub voided: Option<Voided>,
-}
-
-/// That the grant of a payment was voided: what it forfeited is not taken a second time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-pub struct Voided {
-    /// What it forfeited.
-    #[n(0)]
     pub forfeited: Credits,
-    /// What of the payment had been taken back before.
-    #[n(1)]
-    pub taken: Credits,
 }
 
 /// Why an event can't be applied. Nothing changed.
@@ -129,22 +119,16 @@ pub enum PaymentEventError {
 impl Reversals {
     /// The state after an event: the same where the event says nothing new. The difference of
     /// [`Self::taken`] is what is to be taken back, or to be given back where it is negative.
-    /// `forfeited` is what the payment's grant forfeited where it was voided.
+    /// What of it was forfeited only the operation tells.
     ///
     /// # Errors
     /// See [`PaymentEventError`].
     pub fn after(
         &self,
         payment: &Payment,
-        forfeited: Option<Credits>,
         event: &PaymentEvent,
     ) -> Result<Self, PaymentEventError> {
         let mut next = self.clone();
-        if let Some(forfeited) = forfeited {
-            // Merged grants forfeit what other payments brought, too.
-            let forfeited = forfeited.min(payment.credits);
-            next.voided.get_or_insert(Voided { forfeited, taken: self.taken });
-        }
         match event {
             PaymentEvent::Refunded { amount: None } => next.refunded_in_full = true,
             PaymentEvent::Refunded { amount: Some(amount) } => {
@@ -169,8 +153,7 @@ impl Reversals {
         if next.disputes.len() > MAX_DISPUTES {
             return Err(PaymentEventError::LimitExceeded);
         }
-        let target = next.target(payment).ok_or(PaymentEventError::LimitExceeded)?;
-        next.taken = next.voided.map_or(target, |voided| voided.beyond(target));
+        next.taken = next.target(payment).ok_or(PaymentEventError::LimitExceeded)?;
         Ok(next)
     }
 
@@ -196,19 +179,6 @@ impl Reversals {
             return Some(Credits::ZERO);
         }
         Credits::from_micros(payment.credits.micros().checked_mul(gone)? / whole)
-    }
-}
-
-impl Voided {
-    /// What is to be taken where `target` is to be gone: beyond what was taken before the void it
-    /// begins with what the void has forfeited.
-    fn beyond(self, target: Credits) -> Credits {
-        let further = target.micros() - self.taken.micros() - self.forfeited.micros();
-        if further > 0 {
-            Credits::from_micros(self.taken.micros() + further).expect("at most the target")
-        } else {
-            target.min(self.taken)
-        }
     }
 }
 
@@ -254,12 +224,7 @@ mod tests {
             let payment = Payment { credits: credits.parse().unwrap(), paid: paid.map(money) };
             let mut state = Reversals::default();
             for (text, expected) in steps {
-                let (void, text) = match text.split_once(": ") {
-                    Some((void, text)) => (void.strip_prefix("void "), text),
-                    None => (None, *text),
-                };
-                let void = void.map(|forfeited| forfeited.parse().unwrap());
-                let taken = match state.after(&payment, void, &event(text)) {
+                let taken = match state.after(&payment, &event(text)) {
                     Ok(next) => {
                         state = next;
                         state.taken.to_string()
@@ -269,7 +234,7 @@ mod tests {
                 assert_eq!(taken, *expected, "{text} of {steps:?}");
                 // A delivery again says nothing new.
                 if !taken.starts_with('!') {
-                    assert_eq!(state.after(&payment, void, &event(text)).as_ref(), Ok(&state));
+                    assert_eq!(state.after(&payment, &event(text)).as_ref(), Ok(&state));
                 }
             }
         };
@@ -288,19 +253,6 @@ mod tests {
         check("100", ten, &[("won a", "0"), ("dispute a", "0"), ("lost a", "0")]);
         check("100", ten, &[("lost a 5", "50"), ("dispute a 7", "50"), ("won a", "50")]);
         check("100", ten, &[("lost a", "100")]);
-        // What a void has forfeited is not taken again, and a won dispute gives back what was.
-        check("100", ten, &[("void 100: refund", "0")]);
-        check("100", ten, &[("void 70: refund 5", "0"), ("void 70: refund", "30")]);
-        check("100", ten, &[("void 70: dispute a", "30"), ("void 70: won a", "0")]);
-        check("100", ten, &[("refund 4", "40"), ("void 60: refund", "40")]);
-        check("100", ten, &[("refund 4", "40"), ("void 50: refund 7", "40")]);
-        check("100", ten, &[("refund 4", "40"), ("void 50: refund", "50")]);
-        check(
-            "100",
-            ten,
-            &[("refund 4", "40"), ("void 60: dispute a", "40"), ("void 60: won a", "40")],
-        );
-        check("100", ten, &[("void 300: refund", "0")]);
         // Amounts of another currency, or of a payment without one.
         check("100", ten, &[("refund 3 USD", "!NotComparable"), ("refund -1", "!Negative")]);
         check("100", None, &[("refund 3", "!NotComparable"), ("refund", "100")]);
@@ -318,14 +270,11 @@ mod tests {
         let payment = Payment { credits: Credits::from_whole(1), paid: None };
         let mut state = Reversals::default();
         for index in 0..MAX_DISPUTES {
-            state = state.after(&payment, None, &event(&format!("dispute d{index}"))).unwrap();
+            state = state.after(&payment, &event(&format!("dispute d{index}"))).unwrap();
         }
-        let one_more = state.after(&payment, None, &event("dispute x"));
+        let one_more = state.after(&payment, &event("dispute x"));
         assert_eq!(one_more, Err(PaymentEventError::LimitExceeded));
-        assert_eq!(
-            state.after(&payment, None, &event("won d3")).map(|s| s.taken),
-            Ok(payment.credits)
-        );
+        assert_eq!(state.after(&payment, &event("won d3")).map(|s| s.taken), Ok(payment.credits));
     }
 
     proptest! {
@@ -352,7 +301,7 @@ mod tests {
             let run = |list: &[String]| {
                 let mut state = Reversals::default();
                 for text in list {
-                    state = state.after(&payment, None, &event(text)).unwrap();
+                    state = state.after(&payment, &event(text)).unwrap();
                     prop_assert!(!state.taken.is_negative() && state.taken <= payment.credits);
                 }
                 Ok(state)

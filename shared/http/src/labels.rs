@@ -26,14 +26,16 @@ pub fn private(
     text: Option<(&'static str, &str)>,
     metadata: Option<&BTreeMap<String, String>>,
 ) -> Result<Private, Problem> {
-    let within = |text: &str, most: usize| (1..=most).contains(&text.chars().count());
+    let within = |text: &str, most: usize| {
+        !text.trim().is_empty() && (1..=most).contains(&text.chars().count())
+    };
     if actor.is_some_and(|actor| !within(actor, MAX_ACTOR)) {
-        return Err(Problem::invalid_field("/actor", "1 to 128 characters"));
+        return Err(Problem::invalid_field("/actor", "1 to 128 characters, not only blanks"));
     }
     if let Some((pointer, text)) = text
         && !within(text, MAX_TEXT)
     {
-        return Err(Problem::invalid_field(pointer, "1 to 512 characters"));
+        return Err(Problem::invalid_field(pointer, "1 to 512 characters, not only blanks"));
     }
     let metadata = metadata.cloned().unwrap_or_default();
     let bytes: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();

@@ -52,6 +52,25 @@ pub async fn for_request(
     Ok(table)
 }
 
+/// The newest table, where somebody has just published one: `known` is the version that did not do.
+/// It may take a second, for the register is asked at most once a second.
+///
+/// # Errors
+/// `conflict` where nothing was published yet, `unavailable`.
+pub async fn newer_than(
+    reader: &Reader,
+    known: u64,
+    log: &RequestLog,
+) -> Result<Arc<Versioned>, Problem> {
+    let mut table = reader.at_least(known.saturating_add(1)).await?;
+    if table.version <= known {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        table = reader.at_least(known.saturating_add(1)).await?;
+    }
+    log.ratio_version(table.version);
+    Ok(table)
+}
+
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         match error {

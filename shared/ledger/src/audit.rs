@@ -178,10 +178,23 @@ fn follows(before: &AccountState, entry: &Entry) -> Result<(), String> {
 /// Whether what was given back, or taken back, is what the operations say, and nothing else of the
 /// state changed with them but what time brought.
 fn given_back_adds_up(before: &AccountState, entry: &Entry) -> Result<(), String> {
+    // What is left of a clawback that voids have not forfeited.
+    let part = |forfeited: Credits, credits: Credits| {
+        let rest = forfeited.checked_sub(credits).filter(|rest| !rest.is_positive());
+        rest.ok_or_else(|| "more was forfeited than was to be taken".to_owned())
+    };
+    let mut uncounted = 0;
     for operation in &entry.operations {
         let said = match operation.detail {
-            Detail::Refund { credits, .. } | Detail::ClawbackReversal { credits, .. } => credits,
-            Detail::Clawback { credits, .. } => -credits,
+            Detail::Refund { credits, .. } => credits,
+            Detail::Clawback { credits, forfeited, .. } => {
+                uncounted -= forfeited.micros();
+                part(forfeited, credits)?
+            }
+            Detail::ClawbackReversal { credits, forfeited, .. } => {
+                uncounted += forfeited.micros();
+                -part(forfeited, credits)?
+            }
             _ => continue,
         };
         if operation.credits() != said {
@@ -189,6 +202,12 @@ fn given_back_adds_up(before: &AccountState, entry: &Entry) -> Result<(), String
         }
     }
     let settled = before.settled(entry.time);
+    let forfeited = |state: &AccountState| -> i128 {
+        state.voided().iter().map(|voided| voided.forfeited.micros()).sum()
+    };
+    if forfeited(&settled) + uncounted != forfeited(&entry.state) {
+        return Err("what voids have forfeited does not add up".to_owned());
+    }
     let held = |state: &AccountState| -> Vec<_> {
         state.holds().iter().map(|hold| (hold.id, hold.credits(), hold.expires_at)).collect()
     };

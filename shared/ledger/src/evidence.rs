@@ -6,7 +6,7 @@
 
 use aws_sdk_dynamodb::primitives::Blob;
 use uc_domain::account::{
-    AccountState, Detail, GrantId, GrantTerms, HoldId, Money, Operation, OperationId, Target,
+    AccountState, GrantId, GrantTerms, HoldId, Money, Operation, OperationId, Target,
 };
 use uc_domain::payments::{Payment, Reversals};
 use uc_domain::{AccountId, Credits};
@@ -19,8 +19,6 @@ use crate::store::{AttributeValue, Condition, Item, Key, Put, Query, SK, bytes, 
 const REFUNDED: &str = "refunded";
 /// A payment change's attribute: all that became of the payment so far.
 const REVERSALS: &str = "s";
-/// The mark of a voided grant's attribute: what it forfeited.
-const FORFEITED: &str = "forfeited";
 /// Numbers have six digits: so many refunds of one charge, or changes of one payment, at most.
 const MAX_NUMBER: u32 = 999_999;
 
@@ -56,8 +54,6 @@ pub struct PaymentEvidence {
     pub payment: Payment,
     /// The terms of the grant that it opened.
     pub terms: GrantTerms,
-    /// What that grant forfeited, where it was voided.
-    pub forfeited: Option<Credits>,
     /// All that became of it so far.
     pub reversals: Reversals,
     /// The number of the next change of it, from 1.
@@ -182,13 +178,10 @@ impl Ledger {
         let opening = self.operation(&account, operation).await?.ok_or_else(corrupt)?.operation;
         let mut terms = GrantTerms::opened_by(&opening).ok_or_else(corrupt)?;
         let seen = self.seen(&account).await?;
-        let mark = self.store().get(&keys::voided_grant(&account, terms.id)).await?;
-        let forfeited = mark.map(|mark| {
+        if self.is_marked(&keys::voided_grant(&account, terms.id)).await? {
             // Its end came with that: nothing goes back to it.
             terms.expires_at = Some(terms.effective_at);
-            text(&mark, FORFEITED).and_then(|text| text.parse().ok()).ok_or_else(corrupt)
-        });
-        let forfeited = forfeited.transpose()?;
+        }
         let (reversals, number) = match self.newest_change(&key.pk).await? {
             None => (Reversals::default(), 1),
             Some((number, item)) => {
@@ -197,7 +190,7 @@ impl Ledger {
             }
         };
         let payment = brought;
-        Ok(Some(PaymentEvidence { account, payment, terms, forfeited, reversals, number, seen }))
+        Ok(Some(PaymentEvidence { account, payment, terms, reversals, number, seen }))
     }
 
     /// Writes that something became of a payment which moves no credits. False where somebody was
@@ -257,13 +250,9 @@ pub fn voided_hold_put(account: &AccountId, hold: HoldId) -> Put {
     Put { item: keys::voided_hold(account, hold).item(), condition: Condition::NotExists }
 }
 
-/// The mark that a grant was voided, by the operation that did it.
-pub fn voided_grant_put(account: &AccountId, grant: GrantId, operation: &Operation) -> Put {
-    let mut item = keys::voided_grant(account, grant).item();
-    if let Detail::GrantVoid { credits, .. } = operation.detail {
-        item.insert(FORFEITED.to_owned(), AttributeValue::S(credits.to_string()));
-    }
-    Put { item, condition: Condition::NotExists }
+/// The mark that a grant was voided.
+pub fn voided_grant_put(account: &AccountId, grant: GrantId) -> Put {
+    Put { item: keys::voided_grant(account, grant).item(), condition: Condition::NotExists }
 }
 
 /// The item of a payment that brought credits.

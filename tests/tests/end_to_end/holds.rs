@@ -470,7 +470,10 @@ async fn suspended_accounts_begin_nothing_new() {
         [json!(false), json!("suspended"), json!("suspended")]
     );
     // Other settings don't wake it up.
-    assert_eq!(put(json!({"credit_line": "1", "reason": "a test"})).await["settings"]["status"], "suspended");
+    assert_eq!(
+        put(json!({"credit_line": "1", "reason": "a test"})).await["settings"]["status"],
+        "suspended"
+    );
     let charged = charge(&api, &account, "c", "1").send().await;
     refused(&charged, 403, "account_suspended");
     let held = post(&api, &account, "holds", "h2", &json!({"credits": "1"})).send().await;

@@ -131,6 +131,10 @@ pub struct PaymentChange {
     pub credits: Credits,
     /// Evidence: the terms of the grant that the payment brought, as it was opened.
     pub terms: GrantTerms,
+    /// Evidence: how many of the payment's credits are taken back so far, at most 10^12.
+    pub taken: Credits,
+    /// Evidence: how many of these voids had forfeited before.
+    pub forfeited: Credits,
 }
 
 /// Why a command was not applied. Nothing changed.

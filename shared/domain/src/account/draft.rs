@@ -286,6 +286,7 @@ impl Draft {
             if grant.has_ended(at) {
                 grant.remaining = difference(grant.remaining, part.credits);
                 post(&mut postings, Target::Grant(part.grant), -part.credits);
+                self.forfeit(part.grant, part.credits);
             } else {
                 let paid = part.credits.min(self.state.debt);
                 let grant = self.reserved_grant(part);
@@ -314,6 +315,7 @@ impl Draft {
         let rollover = grant.rollover.take();
         // What holds reserve lives on until they end.
         grant.remaining = grant.reserved;
+        grant.merged = false;
         self.state.grants.retain(super::Grant::is_kept);
         if left.is_positive() {
             let posting = Posting { target: Target::Grant(id), credits: -left };

@@ -114,7 +114,7 @@ pub struct Grant {
     #[n(4)]
     pub expires_at: Option<Timestamp>,
     /// What is left of it, open holds' parts included. Above zero, but for a grant whose
-    /// rollover brings something even where nothing is left.
+    /// rollover brings something even where nothing is left, or that others were merged into.
     #[n(5)]
     pub remaining: Credits,
     /// What of it open holds reserve.
@@ -124,6 +124,11 @@ pub struct Grant {
     /// What becomes of it when it ends, where that is not just expiry.
     #[n(7)]
     pub rollover: Option<Rollover>,
+    /// Whether others were merged into it: then its terms are not those that it was opened with,
+    /// and it stays until its end, also where nothing is left, for what goes back to it.
+    #[n(8)]
+    #[cbor(default, skip_if = "is_false", decode_with = "crate::journal::or_default")]
+    pub merged: bool,
 }
 
 /// What rolls over when a grant ends: `min(max, max(min, unreserved))` credits become a grant of
@@ -201,7 +206,18 @@ impl Grant {
     pub(super) const fn on(terms: GrantTerms, remaining: Credits) -> Self {
         let GrantTerms { id, source, priority, effective_at, expires_at, rollover } = terms;
         let reserved = Credits::ZERO;
-        Self { id, source, priority, effective_at, expires_at, remaining, reserved, rollover }
+        let merged = false;
+        Self {
+            id,
+            source,
+            priority,
+            effective_at,
+            expires_at,
+            remaining,
+            reserved,
+            rollover,
+            merged,
+        }
     }
 
     /// What is left of it and no hold reserves.
@@ -217,6 +233,7 @@ impl Grant {
     /// Whether there is a reason to keep it in the state.
     pub(super) fn is_kept(&self) -> bool {
         self.remaining.is_positive()
+            || self.merged
             || self.rollover.is_some_and(|rollover| rollover.min.is_positive())
     }
 
@@ -254,6 +271,26 @@ impl Grant {
             self.id,
         )
     }
+}
+
+/// A paid grant that was voided, and what that forfeited: where its payment is then refunded or
+/// disputed, that is not taken a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct VoidedGrant {
+    /// Its name.
+    #[n(0)]
+    pub grant: GrantId,
+    /// What it forfeited, with what holds gave back to it afterwards, and no clawback has counted.
+    #[n(1)]
+    pub forfeited: Credits,
+    /// Whether others were merged into it: then it stands for their payments as well.
+    #[n(2)]
+    pub merged: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as minicbor calls it")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn is_zero(credits: &Credits) -> bool {

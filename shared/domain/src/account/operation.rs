@@ -268,6 +268,8 @@ pub enum Detail {
         payment: String,
         /// How many credits.
         credits: Credits,
+        /// How many of them a void of its grant had forfeited: these are not in the postings.
+        forfeited: Credits,
     },
     /// What a clawback took was given back.
     ClawbackReversal {
@@ -277,6 +279,8 @@ pub enum Detail {
         credits: Credits,
         /// Where the credits are that paid no debt.
         grant: Option<GrantId>,
+        /// How many of them a void has forfeited: they were not taken, and don't come back.
+        forfeited: Credits,
     },
     /// What was left of a grant was forfeited.
     GrantVoid {

@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use super::{Draft, ExpiredHold, Grant, GrantId, Hold, HoldId, Settings, Status};
+use super::{Draft, ExpiredHold, Grant, GrantId, Hold, HoldId, Settings, Status, VoidedGrant};
 use crate::{Credits, Timestamp};
 
 /// An account after a journal entry: all that is needed to apply the next one.
@@ -33,6 +33,10 @@ pub struct AccountState {
     #[n(6)]
     #[cbor(default, skip_if = "Vec::is_empty", decode_with = "crate::journal::or_default")]
     pub(super) expired_holds: Vec<ExpiredHold>,
+    /// Paid grants that were voided, in that order, of which a clawback may still come.
+    #[n(7)]
+    #[cbor(default, skip_if = "Vec::is_empty", decode_with = "crate::journal::or_default")]
+    pub(super) voided: Vec<VoidedGrant>,
     /// Operations of the next entry that were settled in memory only, so that a grant which rolled
     /// over there gets no name twice. Nothing that is stored has any.
     #[cbor(skip)]
@@ -91,6 +95,7 @@ impl AccountState {
             settings,
             holds: Vec::new(),
             expired_holds: Vec::new(),
+            voided: Vec::new(),
             unwritten: 0,
         }
     }
@@ -133,6 +138,11 @@ impl AccountState {
     /// Holds that expired and may still be captured, in the order in which they expired.
     pub fn expired_holds(&self) -> &[ExpiredHold] {
         &self.expired_holds
+    }
+
+    /// Paid grants that were voided, and what of that no clawback has counted.
+    pub fn voided(&self) -> &[VoidedGrant] {
+        &self.voided
     }
 
     /// Whether a hold may be captured: it is open, or it expired not long ago.
@@ -240,6 +250,9 @@ impl AccountState {
         let rollovers = grants.iter().filter(|grant| grant.rollover.is_some()).count();
         holds(rollovers <= super::MAX_ROLLOVERS, "too many rollovers")?;
         self.check_holds()?;
+        holds(self.voided.len() <= super::MAX_VOIDED, "too many voided grants")?;
+        let forfeits = |voided: &VoidedGrant| !voided.forfeited.is_negative();
+        holds(self.voided.iter().all(forfeits), "a voided grant below zero")?;
         // Pending grants and rollovers counted in: they can't fail when their time comes.
         let all = grants.iter().map(Grant::potential).sum::<i128>();
         holds(Credits::from_micros(all).is_some(), "grants over 10^15")?;

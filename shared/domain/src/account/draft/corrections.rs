@@ -3,8 +3,8 @@
 use super::{Draft, difference, post};
 use crate::Credits;
 use crate::account::{
-    Detail, Grant, GrantId, GrantTerms, OperationId, Origin, PaymentChange, Posting, RefundRequest,
-    Rejection, Target,
+    Detail, Grant, GrantId, GrantTerms, MAX_VOIDED, OperationId, Origin, PaymentChange, Posting,
+    RefundRequest, Rejection, Source, Target, VoidedGrant,
 };
 
 impl Draft {
@@ -103,7 +103,8 @@ impl Draft {
         }
         let mut postings = Vec::new();
         let now = self.state.settled_at;
-        let mut left = change.credits;
+        let forfeited = self.count_forfeited(change.terms.id, change.credits);
+        let mut left = difference(change.credits, forfeited);
         let own = self.state.grants.iter_mut().find(|grant| grant.id == change.terms.id);
         if let Some(grant) = own.filter(|grant| grant.effective_at <= now) {
             let taken = grant.unreserved().min(left);
@@ -116,7 +117,7 @@ impl Draft {
         self.owe(left, &mut postings)?;
         self.check_range()?;
         let (payment, credits) = (change.payment.clone(), change.credits);
-        Ok(self.push(origin, postings, Detail::Clawback { payment, credits }))
+        Ok(self.push(origin, postings, Detail::Clawback { payment, credits, forfeited }))
     }
 
     /// Takes what holds reserve of a grant: they go on, unfunded. Else, where the grant ends before
@@ -155,8 +156,16 @@ impl Draft {
         if !change.credits.is_positive() {
             return Err(Rejection::Invalid("a reversal is above zero"));
         }
+        // What was taken comes back first, and what a void has forfeited counts again.
+        let taken = difference(change.taken, change.forfeited);
+        let back = change.credits.min(taken);
+        let forfeited = difference(change.credits, back);
+        if forfeited > change.forfeited {
+            return Err(Rejection::Invalid("more would be given back than was taken"));
+        }
+        self.forfeit_again(change.terms.id, forfeited);
         let mut postings = Vec::new();
-        let rest = self.pay_debt(change.credits, &mut postings);
+        let rest = self.pay_debt(back, &mut postings);
         let placed = if rest.is_positive() {
             self.give_to(&change.terms, rest, &mut postings)?
         } else {
@@ -168,7 +177,8 @@ impl Draft {
         };
         self.check_range()?;
         let (payment, credits) = (change.payment.clone(), change.credits);
-        Ok(self.push(origin, postings, Detail::ClawbackReversal { payment, credits, grant }))
+        let detail = Detail::ClawbackReversal { payment, credits, grant, forfeited };
+        Ok(self.push(origin, postings, detail))
     }
 
     pub(super) fn void_grant(
@@ -181,10 +191,16 @@ impl Draft {
         let grant = grant.filter(|grant| !grant.has_ended(now)).ok_or(Rejection::GrantGone)?;
         let pending = grant.effective_at > now;
         let credits = grant.unreserved();
+        let is_paid = grant.source == Source::Paid;
+        let voided = VoidedGrant { grant: id, forfeited: credits, merged: grant.merged };
         // What holds reserve lives on until they end, and ends with them.
         grant.remaining = grant.reserved;
         grant.rollover = None;
+        grant.merged = false;
         grant.expires_at = Some(now);
+        if is_paid {
+            self.remember(voided);
+        }
         self.state.grants.retain(Grant::is_kept);
         self.state.grants.sort_by(Grant::burn_order);
         let mut postings = Vec::new();
@@ -192,6 +208,58 @@ impl Draft {
             post(&mut postings, Target::Grant(id), -credits);
         }
         Ok(self.push(origin, postings, Detail::GrantVoid { grant: id, credits }))
+    }
+
+    /// Remembers what a void has forfeited; of too many, not that of which nothing can come, or the
+    /// oldest.
+    fn remember(&mut self, voided: VoidedGrant) {
+        if self.state.voided.len() >= MAX_VOIDED {
+            let is_settled = |voided: &VoidedGrant| {
+                voided.forfeited.is_zero() && self.state.grant(voided.grant).is_none()
+            };
+            let least = self.state.voided.iter().position(is_settled).unwrap_or(0);
+            self.state.voided.remove(least);
+        }
+        self.state.voided.push(voided);
+    }
+
+    /// What a hold gives back to a grant that was voided is forfeited with it.
+    pub(super) fn forfeit(&mut self, grant: GrantId, credits: Credits) {
+        if let Some(voided) = self.state.voided.iter_mut().find(|voided| voided.grant == grant) {
+            voided.forfeited = voided.forfeited.checked_add(credits).unwrap_or(Credits::MAX);
+        }
+    }
+
+    /// Counts up to so much of what voids have forfeited of a payment's grant, once, and returns it.
+    /// A grant that is gone, and was not voided itself, may have been merged into one that was.
+    fn count_forfeited(&mut self, grant: GrantId, credits: Credits) -> Credits {
+        let is_voided = self.state.voided.iter().any(|voided| voided.grant == grant);
+        let is_there = self.state.grant(grant).is_some();
+        let mut left = credits;
+        for voided in &mut self.state.voided {
+            let is_its = voided.grant == grant || !is_voided && !is_there && voided.merged;
+            if is_its {
+                let counted = voided.forfeited.min(left);
+                voided.forfeited = difference(voided.forfeited, counted);
+                left = difference(left, counted);
+            }
+        }
+        difference(credits, left)
+    }
+
+    /// What was counted counts again, for the next clawback.
+    fn forfeit_again(&mut self, grant: GrantId, credits: Credits) {
+        if credits.is_zero() {
+            return;
+        }
+        let own = self.state.voided.iter().find(|voided| voided.grant == grant);
+        let merged = || self.state.voided.iter().find(|voided| voided.merged);
+        let is_full = self.state.voided.len() >= MAX_VOIDED;
+        let any = || self.state.voided.last().filter(|_| is_full);
+        match own.or_else(merged).or_else(any).map(|voided| voided.grant) {
+            Some(voided) => self.forfeit(voided, credits),
+            None => self.remember(VoidedGrant { grant, forfeited: credits, merged: false }),
+        }
     }
 
     pub(super) fn write_off(

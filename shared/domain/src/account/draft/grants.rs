@@ -185,6 +185,7 @@ impl Draft {
         kept.expires_at = older.expires_at.zip(newer.expires_at).map(|(a, b)| a.max(b));
         kept.effective_at = older.effective_at.min(newer.effective_at);
         kept.priority = older.priority.max(newer.priority);
+        kept.merged = true;
         if !pending {
             post(postings, Target::Grant(newer.id), -newer.remaining);
             post(postings, Target::Grant(older.id), newer.remaining);

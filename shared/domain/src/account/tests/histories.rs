@@ -643,7 +643,9 @@ fn command(step: &Step, now: Timestamp, draft: &Draft, journal: &[Operation]) ->
         Step::Refund { charge, credits } => Command::Refund(told().refund(&charge, credits)?),
         Step::Clawback { grant, credits, won } => {
             let terms = told().payment(&grant)?;
-            let change = PaymentChange { payment: "p".into(), credits, terms };
+            let payment = terms.id.to_string();
+            let (taken, forfeited) = super::script::taken_back(&told().0, &payment);
+            let change = PaymentChange { payment, credits, terms, taken, forfeited };
             if won { Command::ClawbackReversal(change) } else { Command::Clawback(change) }
         }
         Step::VoidGrant(grant) => Command::VoidGrant(told().grant(&grant, state)),
@@ -804,6 +806,9 @@ fn check_state(world: &World, state: &AccountState) {
     let late = state.expired_holds().iter();
     let late: Vec<_> = late.map(|hold| (hold.id, hold.expired_at, hold.ratio_version)).collect();
     assert_eq!(late, world.late);
+    let voids = state.voided().iter();
+    let voids = voids.map(|voided| (voided.grant, voided.forfeited.micros(), voided.merged));
+    assert_eq!(voids.collect::<Vec<_>>(), world.voids);
 
     assert_eq!(micros(state.balance()), (world.posted(), world.debt));
     assert_eq!(*state.settings(), world.settings);
@@ -923,9 +928,12 @@ fn event(operation: &Operation) -> Event {
             refunded: refunded.micros(),
             grant: *grant,
         },
-        Detail::Clawback { credits, .. } => What::Clawback { credits: credits.micros() },
-        Detail::ClawbackReversal { credits, grant, .. } => {
-            What::Reversal { credits: credits.micros(), grant: *grant }
+        Detail::Clawback { credits, forfeited, .. } => {
+            What::Clawback { credits: credits.micros(), forfeited: forfeited.micros() }
+        }
+        Detail::ClawbackReversal { credits, grant, forfeited, .. } => {
+            let forfeited = forfeited.micros();
+            What::Reversal { credits: credits.micros(), grant: *grant, forfeited }
         }
         Detail::GrantVoid { grant, credits } => {
             What::Void { grant: *grant, credits: credits.micros() }

@@ -31,8 +31,8 @@ pub enum What {
     Capture { hold: HoldId, requested: i128, from_hold: i128, late: bool, last: bool },
     Release { hold: HoldId, released: i128, cause: ReleaseCause },
     Refund { charge: OperationId, credits: i128, refunded: i128, grant: Option<GrantId> },
-    Clawback { credits: i128 },
-    Reversal { credits: i128, grant: Option<GrantId> },
+    Clawback { credits: i128, forfeited: i128 },
+    Reversal { credits: i128, grant: Option<GrantId>, forfeited: i128 },
     Void { grant: GrantId, credits: i128 },
     WriteOff,
 }
@@ -77,6 +77,8 @@ pub struct Lot {
     pub started: bool,
     /// Whether it is there for holds only.
     pub over: bool,
+    /// Whether it took others in.
+    pub joined: bool,
 }
 
 /// Credits of one lot, and the hold that has its hand on them.
@@ -134,6 +136,11 @@ pub struct World {
     /// Every grant as it was opened.
     opened: BTreeMap<GrantId, Lot>,
     charges: BTreeMap<OperationId, Taken>,
+    /// Voided purchases, oldest first: what they forfeited and no clawback has counted, and whether
+    /// they had taken others in.
+    pub voids: Vec<(GrantId, i128, bool)>,
+    /// What was taken back of each payment, and how much of that had been forfeited.
+    payments: BTreeMap<String, (i128, i128)>,
 }
 
 impl Model {
@@ -322,6 +329,7 @@ impl World {
         let full: BTreeSet<GrantId> = self.coins.iter().map(|coin| coin.lot).collect();
         self.lots.retain(|lot| {
             full.contains(&lot.id)
+                || lot.joined && !lot.over
                 || lot.rollover.is_some_and(|rollover| rollover.min > Credits::ZERO)
         });
     }
@@ -387,6 +395,7 @@ impl World {
         };
         kept.from = kept.from.min(gone.from);
         kept.priority = kept.priority.max(gone.priority);
+        kept.joined = true;
         let (kept, started) = (kept.id, kept.started);
         for index in 0..self.coins.len() {
             let coin = self.coins[index];
@@ -431,6 +440,8 @@ impl World {
             next: OperationId { seq: 1, position: 0 },
             opened: BTreeMap::new(),
             charges: BTreeMap::new(),
+            voids: Vec::new(),
+            payments: BTreeMap::new(),
         }
     }
 
@@ -502,6 +513,7 @@ impl World {
                 rollover: None,
                 started: true,
                 over: false,
+                joined: false,
             };
             self.opened.insert(id, lot.clone());
             self.totals.granted += rolled;
@@ -545,6 +557,9 @@ impl World {
             let lot = self.lot(coin.lot).unwrap();
             if lot.until.is_some_and(|until| until <= at) {
                 self.totals.forfeited += coin.micros;
+                for void in self.voids.iter_mut().filter(|void| void.0 == coin.lot) {
+                    void.1 += coin.micros;
+                }
                 changes.add(grant(coin.lot), -coin.micros);
             } else {
                 let rest = self.pay_debt(coin.micros, &mut changes);
@@ -640,6 +655,7 @@ impl World {
             rollover: request.rollover,
             started: from <= now,
             over: false,
+            joined: false,
         };
         let mut changes = Changes::default();
         let mut after = self.clone();
@@ -936,6 +952,7 @@ impl World {
             rollover: None,
             started: true,
             over: false,
+            joined: false,
         };
         self.opened.insert(id, lot.clone());
         self.open(lot, micros, changes);
@@ -950,7 +967,21 @@ impl World {
         let own = change.terms.id;
         let mut after = self.clone();
         let mut changes = Changes::default();
+        // Of what a void has forfeited nothing is taken again: the grant's own, or where it is
+        // gone, of those that others are in.
+        let is_voided = self.voids.iter().any(|void| void.0 == own);
+        let is_gone = self.lot(own).is_none();
         let mut missing = credits;
+        for void in &mut after.voids {
+            if if is_voided { void.0 == own } else { is_gone && void.2 } {
+                let counted = missing.min(void.1);
+                void.1 -= counted;
+                missing -= counted;
+            }
+        }
+        let forfeited = credits - missing;
+        let payment = after.payments.entry(change.payment.clone()).or_default();
+        *payment = (payment.0 + credits, payment.1 + forfeited);
         if after.lot(own).is_some_and(|lot| lot.started) {
             for (_, taken) in after.pick(missing, |coin| coin.lot == own && coin.holder.is_none()) {
                 changes.add(grant(own), -taken);
@@ -971,8 +1002,8 @@ impl World {
         }
         after.debt += missing;
         changes.add(debt(), -missing);
-        after.totals.clawed_back += credits;
-        after.tell(What::Clawback { credits }, now, changes);
+        after.totals.clawed_back += credits - forfeited;
+        after.tell(What::Clawback { credits, forfeited }, now, changes);
         *self = after;
         Ok(())
     }
@@ -985,14 +1016,29 @@ impl World {
         let own = change.terms.id;
         let mut after = self.clone();
         let mut changes = Changes::default();
-        let rest = after.pay_debt(credits, &mut changes);
+        let payment = after.payments.entry(change.payment.clone()).or_default();
+        if credits > payment.0 {
+            return Err(Rejection::Invalid(""));
+        }
+        let back = credits.min(payment.0 - payment.1);
+        let forfeited = credits - back;
+        *payment = (payment.0 - credits, payment.1 - forfeited);
+        if forfeited > 0 {
+            let own = after.voids.iter().position(|void| void.0 == own);
+            let others = || after.voids.iter().position(|void| void.2);
+            match own.or_else(others) {
+                Some(index) => after.voids[index].1 += forfeited,
+                None => after.voids.push((change.terms.id, forfeited, false)),
+            }
+        }
+        let rest = after.pay_debt(back, &mut changes);
         let grant = if rest > 0 && after.takes_back(now, own) {
             Some(after.give(own, rest, &mut changes))
         } else {
             after.shelter(now, rest, &mut changes)
         };
-        after.totals.given_back += credits;
-        after.tell(What::Reversal { credits, grant }, now, changes);
+        after.totals.given_back += back;
+        after.tell(What::Reversal { credits, grant, forfeited }, now, changes);
         *self = after;
         Ok(())
     }
@@ -1004,8 +1050,11 @@ impl World {
         lot.rollover = None;
         lot.over = true;
         lot.until = Some(now);
-        let started = lot.started;
+        let (started, is_paid, joined) = (lot.started, lot.source == Source::Paid, lot.joined);
         let credits = self.free(name);
+        if is_paid {
+            self.voids.push((name, credits, joined));
+        }
         self.pick(credits, |coin| coin.lot == name && coin.holder.is_none());
         self.tidy();
         self.totals.forfeited += credits;

@@ -284,11 +284,13 @@ impl World {
                 text +=
                     &grant.map(|grant| format!(", to {}", self.grant(grant))).unwrap_or_default();
             }
-            Detail::Clawback { payment, credits } => {
+            Detail::Clawback { payment, credits, forfeited } => {
                 write!(text, " {payment} {credits}").unwrap();
+                text += &forfeited_before(*forfeited);
             }
-            Detail::ClawbackReversal { payment, credits, grant } => {
+            Detail::ClawbackReversal { payment, credits, grant, forfeited } => {
                 write!(text, " {payment} {credits}").unwrap();
+                text += &forfeited_before(*forfeited);
                 text +=
                     &grant.map(|grant| format!(", to {}", self.grant(grant))).unwrap_or_default();
             }
@@ -446,7 +448,9 @@ impl World {
                 let payment = next();
                 let terms = self.terms(self.parse_grant(payment)).expect("a grant");
                 let credits = parse_credits(next());
-                let change = PaymentChange { payment: payment.into(), credits, terms };
+                let (taken, forfeited) = taken_back(&self.operations, payment);
+                let payment = payment.into();
+                let change = PaymentChange { payment, credits, terms, taken, forfeited };
                 match kind {
                     "clawback" => Command::Clawback(change),
                     _ => Command::ClawbackReversal(change),
@@ -660,6 +664,10 @@ fn parse_time(text: &str) -> Timestamp {
     timestamp(parse_millis(text))
 }
 
+fn forfeited_before(credits: Credits) -> String {
+    if credits.is_zero() { String::new() } else { format!(", {credits} forfeited before") }
+}
+
 /// `3d`, `6h`, `1ms`, `3d+6h`, `3d-1ms`.
 fn parse_millis(text: &str) -> i64 {
     let units = [("ms", 1), ("d", DAY), ("h", HOUR)];
@@ -686,4 +694,24 @@ fn show_time(at: Timestamp) -> String {
         _ if rest > DAY / 2 => format!("{}d-{}ms", days + 1, DAY - rest),
         _ => format!("{days}d+{rest}ms"),
     }
+}
+
+/// What was taken back of a payment, and how much of that had been forfeited before.
+pub fn taken_back(journal: &[Operation], payment: &str) -> (Credits, Credits) {
+    let (mut taken, mut gone) = (0, 0);
+    for operation in journal {
+        match &operation.detail {
+            Detail::Clawback { payment: of, credits, forfeited } if of == payment => {
+                taken += credits.micros();
+                gone += forfeited.micros();
+            }
+            Detail::ClawbackReversal { payment: of, credits, forfeited, .. } if of == payment => {
+                taken -= credits.micros();
+                gone -= forfeited.micros();
+            }
+            _ => {}
+        }
+    }
+    let credits = |micros| Credits::from_micros(micros).unwrap();
+    (credits(taken), credits(gone))
 }
