@@ -684,7 +684,10 @@ impl Counter<'_> {
         let writes = self.model.prices("output_tokens");
         let speaks = self.model.prices("output_audio_tokens");
         let is_said = asked.output.tokens.is_some() || asked.output.words.is_some();
-        let pictures = if writes { &PICTURES[..1] } else { &PICTURES[..] };
+        // Where the text is free, the pictures are what it is for.
+        let mut texts = self.model.ratios().iter().filter(|row| row.dimension() == "output_tokens");
+        let is_paid = texts.any(|row| row.rate().credits().parts().0 > 0);
+        let pictures = if writes && is_paid { &PICTURES[..1] } else { &PICTURES[..] };
         let picture = pictures.iter().find(|name| self.model.prices(name));
         if let Some(dimension) = picture {
             let [_, expected, most] = self.a_picture(dimension, None, None);
@@ -806,8 +809,8 @@ impl Counter<'_> {
         let prices = |name: &&str| self.model.prices(name);
         let is_priced = sound.iter().chain(&of_text).any(prices);
         if !is_priced && !has_name_of(self.model, &SPEAKERS) {
-            // It can't, so that rating refuses it.
-            self.add("output_audio_tokens", Basis::Speech, None, whole([1; 3]));
+            // It can't. This is no part of anything, so that rating refuses it.
+            self.add("input_characters", Basis::Speech, None, characters);
             return;
         }
         let dimension =
