@@ -9,7 +9,7 @@ use super::media::{Media, Range, pixels};
 use super::tools::{self, Uses};
 use super::{Bounds, Family, Profile, ServerTool, Unsaid};
 use crate::Quantity;
-use crate::ratios::{Model, Parameters, is_prompt_tokens};
+use crate::ratios::{Conditions, Model, PROMPT_TOKENS, Parameters, is_prompt_tokens};
 
 /// Tokens written where a request for text says nothing of its output.
 const DEFAULT_OUTPUT: u64 = 500;
@@ -320,7 +320,7 @@ impl Description {
         };
         counter.input(self);
         counter.output(self);
-        if !self.makes_more_than_text() {
+        if !counter.makes_more_than_text(self) {
             counter.made_of_text(self);
         }
         counter.made(self);
@@ -341,6 +341,12 @@ impl Description {
             };
             usage.insert(dimension.clone().into_owned(), sum);
         }
+        // A price that depends on how much there will be of something that is not described.
+        let rows = model.ratios().iter().filter(|row| usage.contains_key(row.dimension()));
+        let thresholds = rows.filter_map(|row| row.rate().when()).flat_map(Conditions::thresholds);
+        let mut amounts = thresholds.map(|(name, _)| name);
+        let is_unknown = |name: &str| name != PROMPT_TOKENS && !usage.contains_key(name);
+        let is_unbounded = is_unbounded || amounts.any(is_unknown);
         let unsaid = Unsaid {
             dimensions: usage.keys().cloned().collect(),
             grounding: self.server_tools.iter().filter_map(ServerTool::grounding).collect(),
@@ -374,13 +380,12 @@ impl Description {
         parameters
     }
 
-    /// Whether something other than text is to be made of it.
+    /// Whether something other than text is to be made.
     fn makes_more_than_text(&self) -> bool {
         self.images.is_some()
             || self.video.is_some()
             || self.speech.is_some()
             || self.speech_characters.is_some()
-            || self.audio_seconds.is_some()
             || self.pages.is_some()
     }
 }
@@ -443,7 +448,7 @@ impl Counter<'_> {
         if counts_queries {
             self.add_queries(asked);
         }
-        let is_free = (asked.makes_more_than_text() || self.makes_of_text() || counts_queries)
+        let is_free = (self.makes_more_than_text(asked) || self.makes_of_text() || counts_queries)
             && !counts_characters
             && !self.model.prices("input_tokens");
         if !is_free {
@@ -488,8 +493,15 @@ impl Counter<'_> {
         }
         for Image { count, size, detail } in &asked.input_images {
             let count = u64::from(*count);
-            let dimension =
-                self.first_priced(&["input_image_tokens", "input_images", "input_tokens"]);
+            // Who prices an answer's tokens counts those of pictures, even with a price for each.
+            let counts_tokens = ["output_tokens", "output_image_tokens"];
+            let counts_tokens = counts_tokens.iter().any(|name| self.model.prices(name));
+            let names = if counts_tokens && self.model.prices("input_tokens") {
+                &["input_image_tokens", "input_tokens"][..]
+            } else {
+                &["input_image_tokens", "input_images", "input_tokens"]
+            };
+            let dimension = self.first_priced(names);
             let each = match dimension {
                 "input_images" => [1; 3],
                 _ => self.media.image(*size, *detail),
@@ -583,10 +595,12 @@ impl Counter<'_> {
                 (Basis::Words, self.tokens_of_sound(times(words, WORD_CHARACTERS)))
             }
             (None, Some(words)) => (Basis::Words, self.tokens_of_words(words)),
-            (None, None) if asked.makes_more_than_text() => match self.written_beside(asked) {
-                Some(written) => written,
-                None => return,
-            },
+            (None, None) if asked.makes_more_than_text() || asked.audio_seconds.is_some() => {
+                match self.written_beside(asked) {
+                    Some(written) => written,
+                    None => return,
+                }
+            }
             (None, None) if !self.model.prices(written) => return,
             (None, None) => {
                 let read_out = || self.tokens_read_out(asked);
@@ -653,7 +667,7 @@ impl Counter<'_> {
             return Some((Basis::Default, [0, 0, most]));
         };
         let [least, likely, longest] = times(seconds, TRANSCRIPT).map(|millis| millis / 1_000);
-        if !has_name_of(self.model, &TRANSCRIBERS) {
+        if self.converses() {
             return Some((Basis::AudioSeconds, [least, likely, longest.max(most)]));
         }
         if self.model.prices("input_audio_tokens") {
@@ -663,6 +677,16 @@ impl Counter<'_> {
             self.add("output_tokens", Basis::AudioSeconds, None, whole(transcript));
         }
         None
+    }
+
+    /// Whether something other than text is to be made, or what is heard only to be written down.
+    fn makes_more_than_text(&self, asked: &Description) -> bool {
+        asked.makes_more_than_text() || asked.audio_seconds.is_some() && !self.converses()
+    }
+
+    /// Whether the model answers what it hears, and not only writes it down.
+    fn converses(&self) -> bool {
+        self.model.prices("output_tokens") && !has_name_of(self.model, &TRANSCRIBERS)
     }
 
     /// Whether the model speaks, and says so with its output tokens.
@@ -692,7 +716,8 @@ impl Counter<'_> {
         if let Some(dimension) = picture {
             let [_, expected, most] = self.a_picture(dimension, None, None);
             // Where text is asked for, that is what is expected.
-            let expected = if is_said { 0 } else { expected };
+            let is_text = is_said || asked.audio_seconds.is_some();
+            let expected = if is_text { 0 } else { expected };
             self.add(*dimension, Basis::Default, None, whole([0, expected, most]));
             self.note(A_PICTURE);
         } else if self.model.prices("output_audio_seconds") && !speaks {
@@ -732,7 +757,7 @@ impl Counter<'_> {
         let written = self.written();
         self.add(written, basis, family, bounds);
         let spoken = "output_audio_tokens";
-        if written != spoken && self.model.prices(spoken) && !asked.makes_more_than_text() {
+        if written != spoken && self.model.prices(spoken) && !self.makes_more_than_text(asked) {
             let [_, expected, max] = bounds;
             self.add(spoken, basis, family, [0, expected, max]);
         }
@@ -775,13 +800,8 @@ impl Counter<'_> {
             self.spoken(asked);
         }
         if let Some(seconds) = asked.audio_seconds {
-            let names = &["audio_seconds", "input_audio_seconds", "input_audio_tokens"];
-            let dimension = self.first_priced(names);
-            if dimension == "input_audio_tokens" && !self.model.prices(dimension) {
-                self.add("audio_seconds", Basis::AudioSeconds, None, span(seconds));
-            } else {
-                self.heard(seconds, names);
-            }
+            // Who prices tokens, too, counts these.
+            self.heard(seconds, &["input_audio_tokens", "input_audio_seconds", "audio_seconds"]);
         }
         if let Some(pages) = asked.pages {
             self.add("pages", Basis::Pages, None, span(pages));

@@ -175,7 +175,24 @@ fn what_models_count() {
         "x/letters": {"feature": "any", "ratios": [
             {"dimension": "input_tokens", "credits": "1", "per": 1},
             {"dimension": "output_characters", "credits": "1", "per": 1}]},
+        "x/find": {"feature": "any", "ratios": [
+            {"dimension": "queries", "credits": "1", "per": 1},
+            {"dimension": "queries", "credits": "5", "per": 1, "when": {"results": {"gt": 25}}}]},
+        "google/gemini-edit": {"feature": "any", "ratios": [
+            {"dimension": "input_tokens", "credits": "1", "per": 1},
+            {"dimension": "input_images", "credits": "9", "per": 1},
+            {"dimension": "output_tokens", "credits": "1", "per": 1}]},
+        "x/edit": {"feature": "any", "ratios": [
+            {"dimension": "input_images", "credits": "9", "per": 1},
+            {"dimension": "output_images", "credits": "1", "per": 1}]},
+        "openai/gpt-hear": {"feature": "any", "ratios": [
+            {"dimension": "audio_seconds", "credits": "1", "per": 1},
+            {"dimension": "input_audio_tokens", "credits": "1", "per": 1},
+            {"dimension": "output_tokens", "credits": "1", "per": 1},
+            {"dimension": "output_image_tokens", "credits": "1", "per": 1},
+            {"dimension": "output_audio_tokens", "credits": "1", "per": 1}]},
         "openai/gpt-transcribe": {"feature": "any", "ratios": [
+            {"dimension": "audio_seconds", "credits": "1", "per": 1},
             {"dimension": "input_audio_tokens", "credits": "1", "per": 1},
             {"dimension": "output_tokens", "credits": "1", "per": 1}]},
         "openai/gpt-audio": {"feature": "any", "ratios": [
@@ -390,6 +407,31 @@ fn what_models_count() {
         let counted = heard(cap).quantities(table.model(model).unwrap()).unwrap();
         assert_eq!(counted.is_unbounded, unbounded, "{model} {cap:?}");
     }
+    // ... and speak, or draw.
+    check(
+        "openai/gpt-hear",
+        heard(Some(300)),
+        &[
+            sound,
+            ("output_tokens", bounds(0, 100, 300)),
+            ("output_audio_tokens", bounds(0, 100, 300)),
+            ("output_image_tokens", bounds(0, 0, 14_048)),
+        ],
+    );
+    // Pictures that are read count tokens where an answer does.
+    let read = |count| Description {
+        input_images: vec![Image { count, size: None, detail: Detail::Auto }],
+        output: Output { tokens: Some(bounds(1, 2, 3)), ..Output::default() },
+        images: Some(Images { count: 1, size: None, quality: None }),
+        ..Description::default()
+    };
+    let counted = read(2).quantities(table.model("google/gemini-edit").unwrap()).unwrap();
+    assert!(counted.usage["input_tokens"].min() < q(200));
+    let counted = read(2).quantities(table.model("x/edit").unwrap()).unwrap();
+    assert_eq!(counted.usage["input_images"], known(2));
+    // What a price depends on, and nobody can know before.
+    let counted = text().quantities(table.model("x/find").unwrap()).unwrap();
+    assert!(counted.is_unbounded);
     // Documents are ranked a hundred a query, and may be as many as there are tokens.
     check("x/rerank", text(), &[("queries", known(1))]);
     let documents = Description { texts: vec![Profile::of(&"A fox. ".repeat(150))], ..text() };
