@@ -3,6 +3,7 @@
 //! Every row is one request under an idempotency key that follows from what the row is: the same
 //! file again, after a failure or by mistake, brings in what is missing and nothing twice.
 
+mod rehearsal;
 mod remote;
 pub mod rows;
 
@@ -11,6 +12,7 @@ use std::sync::Mutex;
 
 pub use remote::Deployment;
 
+use crate::rehearsal::Rehearsal;
 use crate::remote::Became;
 use crate::rows::{Row, RowError};
 
@@ -43,7 +45,8 @@ impl Summary {
     }
 }
 
-/// Brings the rows of a CSV file in; in a dry run it only looks at what is there. A row that is
+/// Brings the rows of a CSV file in; in a dry run it only looks at what is
+/// there, and applies the rows to that in memory, by the ledger's own rules. A row that is
 /// wrong is reported and keeps no other from being brought in.
 ///
 /// # Errors
@@ -63,9 +66,13 @@ pub fn import(deployment: &Deployment, file: &[u8], dry_run: bool) -> Result<Sum
         for rows in &work {
             let summary = &summary;
             scope.spawn(move || {
+                let mut rehearsal = Rehearsal::default();
                 for row in rows {
-                    let became =
-                        if dry_run { deployment.look_up(row) } else { deployment.bring_in(row) };
+                    let became = if dry_run {
+                        deployment.rehearse(row, &mut rehearsal)
+                    } else {
+                        deployment.bring_in(row)
+                    };
                     let mut summary = summary.lock().expect("no worker panics");
                     match became {
                         Ok(Became::There) => summary.there += 1,

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
+use uc_domain::Timestamp;
 use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body};
 
+use crate::rehearsal::Rehearsal;
 use crate::rows::Row;
 
 /// How long one answer may take.
@@ -43,6 +45,14 @@ pub(crate) enum Became {
     There,
 }
 
+/// Whether a row was brought in before.
+enum Found {
+    /// It was.
+    There,
+    /// It was not; and whether its account is there.
+    Not { is_open: bool },
+}
+
 /// A deployment and the right to change balances.
 pub struct Deployment {
     agent: Agent,
@@ -72,39 +82,73 @@ impl Deployment {
         }
     }
 
+    /// The id of the API key, which is no secret.
+    fn key_id(&self) -> Option<&str> {
+        let (id, _) = self.key.strip_prefix("Bearer uc_")?.split_once('_')?;
+        Some(id)
+    }
+
     fn path(&self, row: &Row, rest: &str) -> String {
         let account = utf8_percent_encode(row.account.as_str(), NON_ALPHANUMERIC);
         format!("{}/v1/accounts/{account}{rest}", self.url)
     }
 
-    /// Whether a row is there already; and whether its account would take it.
-    pub(crate) fn look_up(&self, row: &Row) -> Result<Became, RemoteError> {
-        let path = self.path(row, &format!("/transactions?idempotency_key={}", row.key));
-        let answer = self.send("GET", &path, None, None)?;
-        match answer.status {
-            StatusCode::OK | StatusCode::NOT_FOUND => {}
-            _ => return Err(refused(&answer)),
-        }
-        if let Some(there) = answer.body["items"].get(0) {
-            let is = |field: &str, expected: &str| there[field].as_str() == Some(expected);
-            let same = is("credits", &row.credits.to_string()) && is("description", &row.reason);
-            return if same { Ok(Became::There) } else { Err(changed()) };
-        }
+    /// Whether a row is there already; and whether its account would take it, after the rows that
+    /// were rehearsed before.
+    pub(crate) fn rehearse(
+        &self,
+        row: &Row,
+        rehearsal: &mut Rehearsal,
+    ) -> Result<Became, RemoteError> {
+        let is_open = match self.look_up(row)? {
+            Found::There => return Ok(Became::There),
+            Found::Not { is_open } => is_open,
+        };
         if row.expires_at.is_some_and(|expires_at| expires_at.millis() <= now_millis()) {
             return Err(RemoteError::Refused("it has expired".to_owned()));
         }
-        if answer.status == StatusCode::NOT_FOUND {
-            return Ok(Became::New);
+        if is_open {
+            let account = self.send("GET", &self.path(row, ""), None, None)?;
+            if account.status != StatusCode::OK {
+                return Err(refused(&account));
+            }
+            let status = account.body["settings"]["status"].as_str().unwrap_or_default();
+            if status == "closed" || (status == "suspended" && row.credits.is_negative()) {
+                return Err(RemoteError::Refused(format!("the account is {status}")));
+            }
+            if row.credits.is_negative() {
+                owes(&account.body)?;
+            }
+            if !rehearsal.knows(&row.account) && !rehearsal.begin(&row.account, Some(&account.body))
+            {
+                let what = "its grants can't be read: whether it would take this is not known";
+                return Err(RemoteError::Refused(what.to_owned()));
+            }
+        } else if !rehearsal.knows(&row.account) {
+            rehearsal.begin(&row.account, None);
         }
-        let account = self.send("GET", &self.path(row, ""), None, None)?;
-        let status = account.body["settings"]["status"].as_str().unwrap_or_default();
-        if status == "closed" || (status == "suspended" && row.credits.is_negative()) {
-            return Err(RemoteError::Refused(format!("the account is {status}")));
+        let now = Timestamp::from_millis(now_millis()).unwrap_or(Timestamp::MAX);
+        let would = rehearsal.apply(row, now);
+        would
+            .map(|()| Became::New)
+            .map_err(|rejection| RemoteError::Refused(format!("it would be refused: {rejection}")))
+    }
+
+    /// Whether a row was brought in before.
+    fn look_up(&self, row: &Row) -> Result<Found, RemoteError> {
+        let path = self.path(row, &format!("/transactions?idempotency_key={}", row.key));
+        let answer = self.send("GET", &path, None, None)?;
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Ok(Found::Not { is_open: false }),
+            _ => return Err(refused(&answer)),
         }
-        if row.credits.is_negative() {
-            self.can_owe(row)?;
-        }
-        Ok(Became::New)
+        let Some(there) = answer.body["items"].get(0) else {
+            return Ok(Found::Not { is_open: true });
+        };
+        let is = |field: &str, expected: &str| there[field].as_str() == Some(expected);
+        let same = is("credits", &row.credits.to_string()) && is("description", &row.reason);
+        if same { Ok(Found::There) } else { Err(changed()) }
     }
 
     /// Brings a row in.
@@ -117,7 +161,12 @@ impl Deployment {
                 }
                 self.can_owe(row)?;
             }
-            ("/charges", json!({"credits": -row.credits, "description": row.reason}))
+            let mut body = json!({"credits": -row.credits, "description": row.reason});
+            // A charge has no actor of its own, as usage is somebody else's doing; this is by hand.
+            if let Some(id) = self.key_id() {
+                body["actor"] = json!(id);
+            }
+            ("/charges", body)
         } else {
             let mut body = json!({
                 "credits": row.credits, "source": row.source.as_str(), "reason": row.reason,
@@ -131,6 +180,15 @@ impl Deployment {
         match (answer.status, answer.replayed) {
             (StatusCode::CREATED, true) => Ok(Became::There),
             (StatusCode::CREATED, false) => Ok(Became::New),
+            // With another API key it is another request, but the same debt.
+            (StatusCode::UNPROCESSABLE_ENTITY, _)
+                if row.credits.is_negative() && is_reused(&answer) =>
+            {
+                match self.look_up(row)? {
+                    Found::There => Ok(Became::There),
+                    Found::Not { .. } => Err(refused(&answer)),
+                }
+            }
             _ => Err(refused(&answer)),
         }
     }
@@ -139,10 +197,7 @@ impl Deployment {
     fn can_owe(&self, row: &Row) -> Result<bool, RemoteError> {
         let answer = self.send("GET", &self.path(row, ""), None, None)?;
         match answer.status {
-            StatusCode::OK => match answer.body["settings"]["overuse"].as_str() {
-                Some("record") => Ok(true),
-                other => Err(RemoteError::NoDebt(other.unwrap_or_default().to_owned())),
-            },
+            StatusCode::OK => owes(&answer.body).map(|()| true),
             StatusCode::NOT_FOUND => Ok(false),
             _ => Err(refused(&answer)),
         }
@@ -204,6 +259,18 @@ impl Deployment {
     }
 }
 
+/// An error where an account, as it is described, would not owe what it is charged.
+fn owes(described: &Value) -> Result<(), RemoteError> {
+    match described["settings"]["overuse"].as_str() {
+        Some("record") => Ok(()),
+        other => Err(RemoteError::NoDebt(other.unwrap_or_default().to_owned())),
+    }
+}
+
+fn is_reused(answer: &Answer) -> bool {
+    answer.body["code"].as_str() == Some("idempotency_key_reused")
+}
+
 fn changed() -> RemoteError {
     let what = "this row was brought in before with another amount, expiry or reason";
     RemoteError::Refused(what.to_owned())
@@ -216,7 +283,7 @@ fn now_millis() -> i64 {
 
 fn refused(answer: &Answer) -> RemoteError {
     let text = |name: &str| answer.body[name].as_str().unwrap_or_default().to_owned();
-    if text("code") == "idempotency_key_reused" {
+    if is_reused(answer) {
         return changed();
     }
     let fields = answer.body["errors"].as_array().into_iter().flatten().map(|error| {

@@ -440,5 +440,20 @@ async fn balances_of_another_system_are_brought_in_once() {
     assert_eq!((&owes["posted"], &owes["debt"]), (&json!("-3"), &json!("3")));
     let owed = &super::stack::journal(&api, &poor).await[1];
     assert_eq!(owed["description"], "migrated debt");
+    let granted = super::stack::journal(&api, &rich).await;
+    assert!(owed["actor"].is_string(), "who did it: {owed}");
+    assert_eq!(owed["actor"], granted[0]["actor"], "by the same API key");
     assert_eq!(super::stack::balance(&api, &careful).await["posted"], "0");
+
+    // An account is full at 60 grants that don't merge, and a file may fill it: the dry run says
+    // what the real one does.
+    let (full, filled) = (unique("full"), unique("filled"));
+    let mut rows = "account,credits,source,id\n".to_owned();
+    rows.extend((0..60).map(|id| format!("{full},1,promo,{id}\n")));
+    assert_eq!(import(&rows, false).await, (60, 0, 0, vec![]));
+    let mut rows = format!("account,credits,source,id\n{full},5,promo,s3\n{full},5,paid,s4\n");
+    rows.extend((0..61).map(|id| format!("{filled},1,promo,{id}\n")));
+    for dry_run in [true, false] {
+        assert_eq!(import(&rows, dry_run).await, (61, 0, 0, vec![2, 64]), "{dry_run}");
+    }
 }
