@@ -50,10 +50,17 @@ async fn damage_in_an_export_shows() {
     let right = audit(&path);
     assert_eq!((right.accounts, right.entries, right.differing), (7, 210, 0), "{right:?}");
 
-    let mut text = String::new();
-    let file = std::fs::File::open(&path).unwrap();
-    std::io::Read::read_to_string(&mut flate2::read::MultiGzDecoder::new(file), &mut text).unwrap();
-    let intact: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let read = |path: &Path| -> Vec<Value> {
+        let mut text = String::new();
+        let file = std::fs::File::open(path).unwrap();
+        let mut file = flate2::read::MultiGzDecoder::new(file);
+        std::io::Read::read_to_string(&mut file, &mut text).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let intact = read(&path);
+    let other = scratch.0.join("other.json.gz");
+    generate::export(210, 7, 2, &other).await.unwrap();
+    let other = read(&other);
     let account = "A#workspace_00000003";
     let check = |name: &str, damage: &dyn Fn(&mut Vec<Value>), expected: &str| {
         let mut lines = intact.clone();
@@ -95,6 +102,14 @@ async fn damage_in_an_export_shows() {
             let at = find(lines, account, "E#000000000005");
             let other = lines[find(lines, account, "E#000000000004")]["Item"]["h"].clone();
             lines[at]["Item"]["h"] = other;
+        },
+        "entry 5: corrupt: entry E#000000000005 of workspace_00000003: it is not what was written",
+    );
+    check(
+        "an entry of another history",
+        &|lines| {
+            let at = find(lines, account, "E#000000000005");
+            lines[at] = other[find(&other, account, "E#000000000005")].clone();
         },
         "entry 5: the hash does not follow",
     );

@@ -11,7 +11,8 @@ use uc_domain::account::{
     Operation, OperationId, Origin, PaymentChange, RatedItem, RefundRequest, Rejection, Settings,
     Source,
 };
-use uc_domain::payments::Reversals;
+use uc_domain::journal::Entry;
+use uc_domain::payments::{Payment, Reversals};
 use uc_domain::plans::{Interval, Plan, PlanRollover};
 use uc_domain::ratios::{Conditions, Line, Multiplier, Per, Rate, Ratio};
 use uc_domain::{AccountId, Credits, Quantity, Timestamp};
@@ -511,7 +512,41 @@ async fn tampering_shows() {
             "byte {at} of {name}: {error}"
         );
     }
-    put(intact).await.unwrap();
+    put(intact.clone()).await.unwrap();
+
+    // Whoever goes on from an entry, or reads one, sees the same, wherever it was changed.
+    let newest = Key::new("A#acme", "E#000000000003");
+    let intact_newest = fixture.dynamo.get(&newest).await.unwrap().unwrap();
+    let mut readable = 0;
+    for name in ["b", "h", "c", "x"] {
+        for at in 0..intact_newest[name].as_b().unwrap().as_ref().len() {
+            let mut item = intact_newest.clone();
+            let mut bytes = item[name].as_b().unwrap().clone().into_inner();
+            bytes[at] ^= 1;
+            readable += u32::from(name == "b" && Entry::decode(&bytes).is_ok());
+            item.insert(name.to_owned(), AttributeValue::B(bytes.into()));
+            put(item).await.unwrap_err();
+            let error = execute(&ledger, &ask(&acme, client("d")), &charge("1")).await.unwrap_err();
+            let Asked::Ledger(LedgerError::Corrupt(what)) = error else { panic!("{error}") };
+            assert!(what.contains("entry E#000000000003 of acme"), "byte {at} of {name}: {what}");
+        }
+    }
+    assert!(readable > 10, "most changes of a body can be read: {readable}");
+    // Of another account, and without the check.
+    let mut elsewhere = intact_newest.clone();
+    elsewhere.insert("pk".to_owned(), AttributeValue::S("A#other".to_owned()));
+    let mut bare = intact_newest.clone();
+    bare.remove("c");
+    for (item, of) in [(elsewhere, "other"), (bare, "acme")] {
+        fixture.dynamo.put(Put { item, condition: Condition::None }).await.unwrap();
+        let read = ledger.account(&account(of)).await;
+        assert!(matches!(read, Err(LedgerError::Corrupt(_))), "{read:?}");
+    }
+    assert_eq!(fixture.dynamo.get(&Key::new("A#acme", "E#000000000004")).await.unwrap(), None);
+    assert_eq!(fixture.dynamo.get(&Key::new("O#acme#c#d", "O")).await.unwrap(), None);
+    put(intact_newest).await.unwrap();
+    execute(&ledger, &ask(&acme, client("d")), &charge("1")).await.unwrap();
+
     fixture.dynamo.delete(&key).await.unwrap();
     let error = ledger.verify(&acme).await.unwrap_err();
     assert!(matches!(error, VerifyError::Broken { seq: 2, .. }), "{error}");

@@ -44,6 +44,8 @@ struct Attributes<'a> {
     k: Attribute<'a>,
     #[serde(borrow, default)]
     kid: Attribute<'a>,
+    #[serde(borrow, default)]
+    c: Attribute<'a>,
 }
 
 /// One attribute, of one of the types that are used here.
@@ -147,7 +149,13 @@ pub fn read_line(line: &[u8]) -> Read1 {
     if let Some(account) = pk.strip_prefix("A#") {
         return match keys::parse_seq(sk) {
             Some(seq) if is_account(account) => {
-                let attributes = [("sk", &item.sk), ("b", &item.b), ("h", &item.h), ("x", &item.x)];
+                let attributes = [
+                    ("sk", &item.sk),
+                    ("b", &item.b),
+                    ("h", &item.h),
+                    ("c", &item.c),
+                    ("x", &item.x),
+                ];
                 record(account, seq, Kind::Entry, &attributes)
             }
             _ => wrong(),

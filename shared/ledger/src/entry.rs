@@ -16,6 +16,10 @@ use crate::{keys, store};
 const BODY: &str = "b";
 /// The hash over the previous hash and the body.
 const HASH: &str = "h";
+/// The check of the item in itself.
+const CHECK: &str = "c";
+/// Bytes of it.
+const CHECK_BYTES: usize = 8;
 /// The personal data, which may be erased.
 pub(crate) const PRIVATE: &str = "x";
 
@@ -32,6 +36,15 @@ pub struct StoredEntry {
     opened: OnceLock<Result<BTreeMap<u8, Private>, String>>,
 }
 
+/// By what who reads an entry alone sees that it is as it was written: the chain's hash needs the
+/// entry before. Whoever changes an entry can make the check anew, and only the next entries, a
+/// checkpoint and an audit tell then.
+fn check(account: &AccountId, hash: &[u8; 32], body: &[u8]) -> [u8; CHECK_BYTES] {
+    let account = account.as_str().as_bytes();
+    let whole = sha256(&[b"unified-credits entry\n", account, b"\n", hash, body]);
+    *whole.first_chunk().expect("32 bytes")
+}
+
 /// The hash that the first entry of an account follows: binds a journal to its account.
 pub(crate) fn genesis(account: &AccountId) -> [u8; 32] {
     sha256(&[b"unified-credits journal\n", account.as_str().as_bytes()])
@@ -41,7 +54,8 @@ impl StoredEntry {
     /// Reads an item of `account`'s journal.
     ///
     /// # Errors
-    /// What is there is no entry, or one of a newer format.
+    /// What is there is no entry, one that was changed since it was written, or one of a newer
+    /// format.
     pub fn from_item(account: &AccountId, item: &Item) -> Result<Self, LedgerError> {
         let sk = text(item, SK).unwrap_or_default();
         let corrupt =
@@ -54,7 +68,17 @@ impl StoredEntry {
         if keys::parse_seq(sk) != Some(entry.state.seq()) {
             return Err(corrupt(format!("the body says {}", entry.state.seq())));
         }
+        // Behind the decoding, which says more of an entry of a newer format.
+        if bytes(item, CHECK) != Some(check(account, &hash, body).as_slice()) {
+            return Err(corrupt("it is not what was written".into()));
+        }
         let sealed = bytes(item, PRIVATE).map(<[u8]>::to_vec);
+        // Without them they were erased, or never there.
+        if sealed.as_deref().is_some_and(|sealed| {
+            entry.private_digest.is_none_or(|digest| private::digest(sealed) != digest)
+        }) {
+            return Err(corrupt("the private data are not those that were written".into()));
+        }
         Ok(Self { entry, hash, body: body.to_vec(), sealed, opened: OnceLock::new() })
     }
 
@@ -74,6 +98,7 @@ impl StoredEntry {
         let mut item = Key::new(keys::journal(account), keys::seq(entry.state.seq())).item();
         item.insert(BODY.to_owned(), blob(&body));
         item.insert(HASH.to_owned(), blob(&hash));
+        item.insert(CHECK.to_owned(), blob(&check(account, &hash, &body)));
         if let Some(sealed) = &sealed {
             item.insert(PRIVATE.to_owned(), blob(sealed));
         }
@@ -107,7 +132,7 @@ impl StoredEntry {
         let keys = Key::new(keys::journal(account), keys::seq(self.seq())).item();
         let private = self.sealed.as_ref().map_or(0, |sealed| PRIVATE.len() + sealed.len());
         let (body, hash) = (BODY.len() + self.body.len(), HASH.len() + self.hash.len());
-        store::item_size(&keys) + body + hash + private
+        store::item_size(&keys) + body + hash + CHECK.len() + CHECK_BYTES + private
     }
 
     /// Whether its hash follows from the hash before (none for the first entry) and its own body.
@@ -116,9 +141,9 @@ impl StoredEntry {
         self.hash == sha256(&[&previous, &self.body])
     }
 
-    /// Checks what this entry says of itself and of the one before: the sequence has no gap, the
-    /// hash chains, private data that are there are those that were written, the postings account
-    /// for the change of the balance.
+    /// Checks what this entry says of the one before: the sequence has no gap, the hash chains, the
+    /// postings account for the change of the balance. What it says of itself was checked when it
+    /// was read.
     pub(crate) fn verify(
         &self,
         account: &AccountId,
@@ -130,12 +155,6 @@ impl StoredEntry {
         }
         if !self.chains(account, previous.map(|previous| previous.hash)) {
             return Err("the hash does not follow from the entry before and the body");
-        }
-        match (&self.sealed, self.entry.private_digest) {
-            (Some(sealed), Some(digest)) if private::digest(sealed) == digest => {}
-            // Erased, or never there.
-            (None, _) => {}
-            (Some(_), _) => return Err("the private data are not those that were written"),
         }
         let before = previous.map_or(0, |p| p.entry.state.balance().posted.micros());
         let postings = self.entry.operations.iter().map(|o| o.credits().micros()).sum::<i128>();

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use uc_domain::AccountId;
+use uc_domain::journal::Entry;
 use uc_ledger::Ledger;
 use uc_ledger::store::{AttributeValue, Condition, Item, Key, Put};
 use uc_tests::client::Client;
@@ -236,6 +237,19 @@ async fn an_audit_says_where_a_journal_was_changed() {
     let wrong = api.get(&path).send().await.expect(200);
     assert_eq!((&wrong["verified"], &wrong["seq"]), (&json!(false), &json!(2)));
     assert_eq!(wrong["difference"]["seq"], 3);
+    put(&ledger, intact).await;
+
+    // The newest entry, edited by hand: nothing goes on from it.
+    let intact = entry(&ledger, &account, 5).await;
+    let mut changed = intact.clone();
+    let decoded = Entry::decode(intact["b"].as_b().unwrap().as_ref()).unwrap();
+    let edited = Entry { time: decoded.time.saturating_add_millis(1), ..decoded };
+    changed.insert("b".to_owned(), AttributeValue::B(edited.encode().into()));
+    put(&ledger, changed).await;
+    let refused = charge(&api, &account, "k9", "1").send().await;
+    assert_eq!((refused.status, &*refused.code()), (500, "data_unreadable"));
+    assert!(refused.text().contains("entry E#000000000005"), "{}", refused.text());
+    assert_eq!(api.get(&path).send().await.expect(200)["difference"]["seq"], 5);
     put(&ledger, intact).await;
 
     // The item that makes an operation happen once names another one.
