@@ -24,6 +24,8 @@ mod drafts;
 mod estimates;
 #[path = "end_to_end/events.rs"]
 mod events;
+#[path = "end_to_end/exports.rs"]
+mod exports;
 #[path = "end_to_end/faults.rs"]
 mod faults;
 #[path = "end_to_end/histories.rs"]

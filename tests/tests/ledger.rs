@@ -195,7 +195,14 @@ async fn what_corrects_costs_one_item_more() {
     let fixture = Fixture::start().await;
     let ledger = fixture.ledger();
     let acme = account("workspace_7f3d9c1e5b2a4860b1c2d3e4f5061728");
-    for priority in 1..=5 {
+    let payment = Origin::Payment { provider: "standard".into(), payment: "pay_1001".into() };
+    let paid = keys::payment("standard", "live", "pay_1001");
+    let brought = Payment { credits: credits("1000.123456"), paid: None };
+    let put =
+        |operation: &Operation| vec![evidence::payment_put(&paid, &acme, operation.id, &brought)];
+    let paying = Ask { extra: &put, ..ask(&acme, payment) };
+    execute(&ledger, &paying, &grant("1000.123456", 1)).await.unwrap();
+    for priority in 2..=5 {
         let key = client(&format!("grant-{priority}"));
         execute(&ledger, &ask(&acme, key), &grant("1000.123456", priority)).await.unwrap();
     }
@@ -247,7 +254,7 @@ async fn what_corrects_costs_one_item_more() {
     });
     let number = |operation: &Operation| {
         let Detail::Refund { refunded, .. } = operation.detail else { unreachable!() };
-        vec![evidence::refund_put(&acme, charge, found.number, refunded)]
+        vec![evidence::refund_put(&acme, charge, found.number, operation.id, refunded)]
     };
     let refunding = Ask { extra: &number, ..ask(&acme, key("r")) };
     measured("refund", refunding, refund, 2, 6).await;
@@ -266,7 +273,7 @@ async fn what_corrects_costs_one_item_more() {
     };
     let reversals = Reversals { taken: credits("7"), ..Reversals::default() };
     let key = keys::payment_change("standard", "live", "pay_1001", 1);
-    let put = |_: &Operation| vec![evidence::payment_change_put(&key, &reversals)];
+    let put = |_: &Operation| vec![evidence::payment_change_put(&key, &acme, &reversals)];
     let clawing = Ask { extra: &put, ..ask(&acme, origin) };
     measured("clawback", clawing, Command::Clawback(change), 2, 6).await;
     ledger.verify(&acme).await.unwrap();

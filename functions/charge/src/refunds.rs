@@ -112,7 +112,9 @@ async fn create_refund(
             return Err(Problem::new(Code::Conflict, detail));
         }
         let extra = |refund: &Operation| match refund.detail {
-            Detail::Refund { refunded, .. } => vec![refund_put(account, charge, number, refunded)],
+            Detail::Refund { refunded, .. } => {
+                vec![refund_put(account, charge, number, refund.id, refunded)]
+            }
             ref other => unreachable!("a refund was asked for, not a {}", other.kind()),
         };
         let ask = Ask {

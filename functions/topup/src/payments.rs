@@ -312,7 +312,8 @@ async fn change(
         let key = keys::payment_change(PROVIDER, MODE, payment.as_str(), number);
         let moved = next.taken.micros() - reversals.taken.micros();
         if moved == 0 {
-            if deps.ledger.note_payment_change(payment_change_put(&key, &next)).await? {
+            let put = payment_change_put(&key, &account, &next);
+            if deps.ledger.note_payment_change(put).await? {
                 return Ok(received("noted", None));
             }
             continue;
@@ -335,7 +336,8 @@ async fn change(
                 _ => None,
             };
             let forfeited = forfeited.expect("a part of what the payment brought");
-            vec![payment_change_put(&key, &Reversals { forfeited, ..next.clone() })]
+            let next = Reversals { forfeited, ..next.clone() };
+            vec![payment_change_put(&key, &account, &next)]
         };
         let ask = Ask {
             account: &account,

@@ -24,6 +24,7 @@ use uc_ledger::store::text;
 use uc_ledger::{Audit, Checkpoint, Difference, StoredEntry};
 
 use crate::Failure;
+use crate::beside::Beside;
 use crate::cli::Options;
 use crate::findings::Findings;
 use crate::record::{Kind, Place, Read1, Record, read_line};
@@ -316,6 +317,7 @@ struct Journals<'k> {
 /// The journal that is being recomputed.
 struct Journal {
     audit: Audit,
+    beside: Beside,
     /// Items that must name an operation of the last entry, with the operation's position.
     unnamed: Vec<(String, u64)>,
     /// How many operations the last entry has.
@@ -338,6 +340,7 @@ impl<'k> Journals<'k> {
             self.findings.accounts += 1;
             self.current = Some(Journal {
                 audit: Audit::new(account),
+                beside: Beside::default(),
                 unnamed: Vec::new(),
                 operations: 0,
                 differs: false,
@@ -352,10 +355,20 @@ impl<'k> Journals<'k> {
                 self.findings.entries += 1;
                 journal.entry(record)
             }
-            Kind::Operation => journal.operation(*seq, record),
+            Kind::Operation | Kind::Rated => journal.operation(*seq, record),
             Kind::Checkpoint => {
                 self.findings.checkpoints += 1;
                 journal.checkpoint(self.keys, record)
+            }
+            Kind::Directory
+            | Kind::Parked
+            | Kind::Unrated
+            | Kind::Change
+            | Kind::Mark
+            | Kind::Refund
+            | Kind::Payment => {
+                let noted = journal.beside.note(journal.audit.account(), record);
+                noted.map_err(|what| Difference { seq: *seq, what })
             }
         };
         if let Err(difference) = taken {
@@ -370,7 +383,7 @@ impl<'k> Journals<'k> {
         if journal.differs {
             return;
         }
-        if let Err(difference) = journal.all_named() {
+        if let Err(difference) = journal.ended() {
             self.findings.differs(journal.audit.account(), &difference);
         }
     }
@@ -389,13 +402,12 @@ impl Journal {
         if let Ok(stored) = &read {
             self.operations = stored.entry.operations.len() as u64;
             let items = operation_items(&account, &stored.entry).into_iter();
-            // Items of other kinds don't tell their account: they are not among its records.
-            self.unnamed = items
-                .filter(|(key, _)| key.pk.starts_with("O#"))
-                .map(|(key, position)| (key.pk, u64::from(position)))
-                .collect();
+            self.unnamed = items.map(|(key, position)| (key.pk, u64::from(position))).collect();
         }
-        self.audit.take(read)
+        self.audit.take(read)?;
+        let seq = self.audit.seq();
+        let Some(entry) = self.audit.entry() else { return Ok(()) };
+        self.beside.take(&account, entry).map_err(|what| Difference { seq, what })
     }
 
     fn operation(&mut self, seq: u64, record: &Record) -> Result<(), Difference> {
@@ -403,6 +415,7 @@ impl Journal {
         let pk = text(&item, "pk").unwrap_or_default();
         let position = uc_ledger::store::number(&item, "n").unwrap_or(u64::MAX);
         self.unnamed.retain(|(named, at)| named != pk || *at != position);
+        self.beside.named(pk);
         if seq == self.audit.seq() && position < self.operations {
             return Ok(());
         }
@@ -423,6 +436,13 @@ impl Journal {
         }
         self.audit.compare(&checkpoint)?;
         self.audit.end(Some(&checkpoint))
+    }
+
+    /// Nothing is left over at the end.
+    fn ended(&mut self) -> Result<(), Difference> {
+        self.all_named()?;
+        let seq = self.audit.seq();
+        self.beside.end(seq).map_err(|what| Difference { seq, what })
     }
 
     /// Every operation of the last entry was named by its item.

@@ -145,7 +145,8 @@ impl Sink {
     }
 }
 
-fn line(item: &Item) -> Value {
+/// An item as a line of an export.
+pub fn line(item: &Item) -> Value {
     let attributes: Map<String, Value> = item
         .iter()
         .map(|(name, value)| {

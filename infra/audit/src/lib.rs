@@ -1,5 +1,6 @@
 //! Recomputes every journal of a table, or of an export of it: the command `cargo audit-ledger`.
 
+mod beside;
 pub mod cli;
 pub mod export;
 mod findings;

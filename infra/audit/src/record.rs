@@ -7,9 +7,10 @@ use std::io::{self, Read};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use uc_domain::AccountId;
-use uc_ledger::keys;
+use uc_domain::account::{GrantId, HoldId, OperationId};
+use uc_domain::{AccountId, Timestamp};
 use uc_ledger::store::{AttributeValue, Blob, Item, Key};
+use uc_ledger::{UnratedId, keys};
 
 /// The longest record: an item has at most 400 KB.
 const MAX_RECORD: usize = 1 << 20;
@@ -46,6 +47,18 @@ struct Attributes<'a> {
     kid: Attribute<'a>,
     #[serde(borrow, default)]
     c: Attribute<'a>,
+    #[serde(borrow, default)]
+    u: Attribute<'a>,
+    #[serde(borrow, default)]
+    a: Attribute<'a>,
+    #[serde(borrow, default)]
+    account: Attribute<'a>,
+    #[serde(borrow, default)]
+    operation: Attribute<'a>,
+    #[serde(borrow, default)]
+    credits: Attribute<'a>,
+    #[serde(borrow, default)]
+    refunded: Attribute<'a>,
 }
 
 /// One attribute, of one of the types that are used here.
@@ -80,15 +93,49 @@ impl Attribute<'_> {
     }
 }
 
-/// What a record is, in the order in which those of one entry come.
+/// What a record is, in the order in which those of one entry come. What lies beside an operation
+/// comes before the entry that has it; what belongs to no entry is of entry 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
 pub enum Kind {
+    /// The account's item in the directory.
+    Directory,
+    /// An operation item of usage that waits to be priced.
+    Parked,
+    /// That usage.
+    Unrated,
+    /// What became of a payment.
+    Change,
+    /// The mark of a void, at the entry of the hold or grant.
+    Mark,
+    /// What was refunded of a charge, at the charge's entry.
+    Refund,
+    /// The item of a payment.
+    Payment,
     /// A journal entry.
     Entry,
     /// An item that names one of its operations.
     Operation,
+    /// An item that says which of its operations usage has become that had waited.
+    Rated,
     /// A checkpoint of it.
     Checkpoint,
+}
+
+impl Kind {
+    const ALL: [Self; 11] = [
+        Self::Directory,
+        Self::Parked,
+        Self::Unrated,
+        Self::Change,
+        Self::Mark,
+        Self::Refund,
+        Self::Payment,
+        Self::Entry,
+        Self::Operation,
+        Self::Rated,
+        Self::Checkpoint,
+    ];
 }
 
 /// Where a record belongs.
@@ -145,55 +192,93 @@ pub fn read_line(line: &[u8]) -> Read1 {
         let place = Place { account: account.to_owned(), seq, kind };
         Read1::Record(Record { place, content })
     };
-    let is_account = |text: &str| text.parse::<AccountId>().is_ok();
-    if let Some(account) = pk.strip_prefix("A#") {
-        return match keys::parse_seq(sk) {
-            Some(seq) if is_account(account) => {
-                let attributes = [
-                    ("sk", &item.sk),
-                    ("b", &item.b),
-                    ("h", &item.h),
-                    ("c", &item.c),
-                    ("x", &item.x),
-                ];
-                record(account, seq, Kind::Entry, &attributes)
+    let of = |account: &str| account.parse::<AccountId>().ok();
+    let key = [("pk", &item.pk), ("sk", &item.sk)];
+    let with = |more: &[(&'static str, &Attribute<'_>)], account: &str, seq, kind| {
+        record(account, seq, kind, &[&key[..], more].concat())
+    };
+    let place = match pk.split_once('#') {
+        Some(("A", account)) => of(account).zip(keys::parse_seq(sk)).map(|(_, seq)| {
+            let attributes = [("b", &item.b), ("h", &item.h), ("c", &item.c), ("x", &item.x)];
+            with(&attributes, account, seq, Kind::Entry)
+        }),
+        Some(("O", rest)) if sk == "O" => rest.split_once('#').and_then(|(account, path)| {
+            of(account)?;
+            let mark = |at: OperationId| with(&[], account, at.seq, Kind::Mark);
+            if let Some(hold) = path.strip_prefix("hold#") {
+                return hold.parse().ok().map(|HoldId(at)| mark(at));
             }
-            _ => wrong(),
-        };
-    }
-    if let Some((account, _)) = pk.strip_prefix("O#").and_then(|rest| rest.split_once('#')) {
-        return match item.q.number() {
-            Some(seq) if is_account(account) => {
-                record(account, seq, Kind::Operation, &[("pk", &item.pk), ("n", &item.n)])
+            if let Some(grant) = path.strip_prefix("grant#") {
+                return grant.parse().ok().map(|GrantId(at)| mark(at));
             }
-            _ => wrong(),
-        };
-    }
-    if let Some(account) = pk.strip_prefix("C#").filter(|rest| !rest.contains('#')) {
-        return match item.q.number() {
-            Some(seq) if is_account(account) => {
-                let attributes = [
-                    ("sk", &item.sk),
-                    ("q", &item.q),
-                    ("h", &item.h),
-                    ("kid", &item.kid),
+            if item.u.text.is_some() {
+                item.u.text().parse::<UnratedId>().ok()?;
+                return Some(with(&[("u", &item.u)], account, 0, Kind::Parked));
+            }
+            let named = [("q", &item.q), ("n", &item.n)];
+            Some(with(&named, account, item.q.number()?, Kind::Operation))
+        }),
+        Some(("F", rest)) => rest.split_once('#').and_then(|(account, charge)| {
+            of(account)?;
+            let charge: OperationId = charge.parse().ok()?;
+            let said = [("refunded", &item.refunded), ("q", &item.q), ("n", &item.n)];
+            Some(with(&said, account, charge.seq, Kind::Refund))
+        }),
+        Some(("P", rest)) if rest.split('#').count() == 3 => {
+            let account = item.account.text();
+            of(account).and_then(|_| {
+                let said = [
+                    ("account", &item.account),
+                    ("operation", &item.operation),
+                    ("credits", &item.credits),
                     ("s", &item.s),
                 ];
-                record(account, seq, Kind::Checkpoint, &attributes)
+                if sk != "P" {
+                    return sk.starts_with("C#").then(|| with(&said, account, 0, Kind::Change));
+                }
+                let operation: OperationId = item.operation.text().parse().ok()?;
+                Some(with(&said, account, operation.seq, Kind::Payment))
+            })
+        }
+        Some(("D", _)) => of(sk)
+            .filter(|account| keys::directory(account).pk == pk)
+            .map(|_| with(&[], sk, 0, Kind::Directory)),
+        Some(("X", day)) => of(sk).and_then(|account| {
+            let (day, _) = day.split_once('#')?;
+            let day: Timestamp = format!("{day}T00:00:00Z").parse().ok()?;
+            (keys::expiry(&account, day).pk == pk).then_some(Read1::Other)
+        }),
+        Some(("U", id)) if sk == "U" => id.parse::<UnratedId>().ok().and_then(|_| {
+            let account = of(item.a.text())?;
+            let named = [("q", &item.q), ("n", &item.n)];
+            Some(with(&named, account.as_str(), item.q.number()?, Kind::Rated))
+        }),
+        Some(("U", _)) => sk.parse().ok().filter(|id| keys::unrated(id).pk == pk).and_then(|_| {
+            let account = of(item.a.text())?;
+            Some(with(&[("k", &item.k)], account.as_str(), 0, Kind::Unrated))
+        }),
+        Some(("C", rest)) if rest.starts_with("digest#") || rest.starts_with("progress#") => {
+            Some(Read1::Other)
+        }
+        Some(("C", account)) => of(account).zip(item.q.number()).map(|(_, seq)| {
+            let said = [("q", &item.q), ("h", &item.h), ("kid", &item.kid), ("s", &item.s)];
+            with(&said, account, seq, Kind::Checkpoint)
+        }),
+        Some(("S", account)) => of(account)
+            .filter(|_| sk.starts_with("S#") || sk.starts_with("P#"))
+            .map(|_| Read1::Other),
+        Some(("K", _)) if pk == keys::CHECKPOINT_KEYS => match item.k.value() {
+            Some(AttributeValue::B(key)) => {
+                key.as_ref().try_into().ok().map(|key| Read1::Key(sk.to_owned(), key))
             }
-            _ => wrong(),
-        };
-    }
-    if pk == keys::CHECKPOINT_KEYS {
-        return match item.k.value() {
-            Some(AttributeValue::B(key)) => match key.as_ref().try_into() {
-                Ok(key) => Read1::Key(sk.to_owned(), key),
-                Err(_) => wrong(),
-            },
-            _ => wrong(),
-        };
-    }
-    Read1::Other
+            _ => None,
+        },
+        _ if [keys::PLANS, keys::API_KEYS, keys::TOKEN_KEYS].contains(&pk) => Some(Read1::Other),
+        // Ratio tables, which are verified by their own hashes when they are read.
+        Some(("R", _)) => Some(Read1::Other),
+        _ => None,
+    };
+    place.unwrap_or_else(wrong)
 }
 
 fn push(content: &mut Vec<u8>, name: &str, kind: u8, value: &[u8]) {
@@ -230,11 +315,7 @@ impl Record {
         into.push(u8::try_from(account.len()).expect("an id has at most 128 bytes"));
         into.extend_from_slice(account.as_bytes());
         into.extend_from_slice(&seq.to_le_bytes());
-        into.push(match kind {
-            Kind::Entry => 0,
-            Kind::Operation => 1,
-            Kind::Checkpoint => 2,
-        });
+        into.push(*kind as u8);
         into.extend_from_slice(&self.content);
     }
 
@@ -258,12 +339,7 @@ impl Record {
             let (account, rest) = rest.split_at_checked(usize::from(*account_length))?;
             let (seq, rest) = rest.split_first_chunk::<8>()?;
             let (kind, content) = rest.split_first()?;
-            let kind = match kind {
-                0 => Kind::Entry,
-                1 => Kind::Operation,
-                2 => Kind::Checkpoint,
-                _ => return None,
-            };
+            let kind = *Kind::ALL.get(usize::from(*kind))?;
             let account = String::from_utf8(account.to_vec()).ok()?;
             let place = Place { account, seq: u64::from_le_bytes(*seq), kind };
             Some(Self { place, content: content.to_vec() })

@@ -5,7 +5,8 @@
 //! that were written, its time is not earlier, its postings account for every grant and for the
 //! debt in the states of both entries, and the state machine, asked the same again, comes to the
 //! same operations and to the same state. And each of its operations is named by the item that
-//! makes it happen once.
+//! makes it happen once, refunds and changes of payments add up by their items ([`Refunds`],
+//! [`Changes`]), and voids are marked.
 //!
 //! A rule of the state machine that changes must go on deciding old entries as it did: else their
 //! audit says so.
@@ -26,6 +27,10 @@ use crate::entry::StoredEntry;
 use crate::journal::{Ledger, LedgerError, operation_id};
 use crate::keys;
 use crate::store::{Key, Query};
+
+mod beside;
+
+pub use beside::{Changes, PaymentItem, Refunds, unmarked};
 
 /// Entries that one query reads.
 const PAGE: u32 = 200;
@@ -63,6 +68,11 @@ impl Audit {
     /// The entry that was found right last; 0 before the first.
     pub fn seq(&self) -> u64 {
         self.last.as_ref().map_or(0, StoredEntry::seq)
+    }
+
+    /// What it holds; none before the first.
+    pub fn entry(&self) -> Option<&Entry> {
+        self.last.as_ref().map(|last| &last.entry)
     }
 
     /// Its hash; none before the first.
@@ -140,7 +150,8 @@ fn follows(before: &AccountState, entry: &Entry) -> Result<(), String> {
         return Err("its time is not the time of its state".to_owned());
     }
     accounts_for(before, entry)?;
-    // What decided these lies in other entries: they are held against the states alone.
+    // What decided these lies in other entries: they are held against the states, and what they
+    // give back or take in all against the items that count it.
     let evidence_elsewhere = |operation: &Operation| {
         matches!(
             operation.detail,
@@ -407,7 +418,7 @@ impl Ledger {
                     return found(&audit, entries, false, Some(difference));
                 }
                 let last = audit.last.as_ref().expect("it was taken");
-                if let Some(difference) = self.misnamed(account, &last.entry).await? {
+                if let Some(difference) = self.differs_beside(account, &last.entry).await? {
                     return found(&audit, entries, false, Some(difference));
                 }
                 each(last);
@@ -442,6 +453,19 @@ impl Ledger {
             Ok(_) | Err(LedgerError::Corrupt(_)) => changed(),
             Err(error) => Err(error),
         }
+    }
+
+    /// What is wrong with the items that must be there with an entry's operations.
+    async fn differs_beside(
+        &self,
+        account: &AccountId,
+        entry: &Entry,
+    ) -> Result<Option<Difference>, LedgerError> {
+        if let Some(difference) = self.misnamed(account, entry).await? {
+            return Ok(Some(difference));
+        }
+        let seq = entry.state.seq();
+        Ok(self.unaccounted(account, entry).await?.map(|what| Difference { seq, what }))
     }
 
     /// What is wrong with the items that must name an entry's operations.

@@ -14,11 +14,12 @@ use uc_domain::{AccountId, Credits};
 use crate::journal::{Happened, Ledger, LedgerError};
 use crate::keys;
 use crate::store::{AttributeValue, Condition, Item, Key, Put, Query, SK, bytes, text};
+use crate::write::{OPERATION_POSITION, OPERATION_SEQ};
 
 /// A refund item's attribute: what was refunded of the charge so far.
-const REFUNDED: &str = "refunded";
+pub(crate) const REFUNDED: &str = "refunded";
 /// A payment change's attribute: all that became of the payment so far.
-const REVERSALS: &str = "s";
+pub(crate) const REVERSALS: &str = "s";
 /// Numbers have six digits: so many refunds of one charge, or changes of one payment, at most.
 const MAX_NUMBER: u32 = 999_999;
 
@@ -238,9 +239,18 @@ fn next(number: u32) -> Result<u32, LedgerError> {
     Ok(number + 1)
 }
 
-/// The put that says how much of a charge was refunded with its `number`th refund.
-pub fn refund_put(account: &AccountId, charge: OperationId, number: u32, refunded: Credits) -> Put {
+/// The put that says how much of a charge was refunded with its `number`th refund, and by which
+/// operation.
+pub fn refund_put(
+    account: &AccountId,
+    charge: OperationId,
+    number: u32,
+    refund: OperationId,
+    refunded: Credits,
+) -> Put {
     let mut item = keys::refund(account, charge, number).item();
+    item.insert(OPERATION_SEQ.to_owned(), AttributeValue::N(refund.seq.to_string()));
+    item.insert(OPERATION_POSITION.to_owned(), AttributeValue::N(refund.position.to_string()));
     item.insert(REFUNDED.to_owned(), AttributeValue::S(refunded.to_string()));
     Put { item, condition: Condition::NotExists }
 }
@@ -274,7 +284,7 @@ pub fn payment_put(
     Put { item, condition: Condition::NotExists }
 }
 
-fn read_payment(item: &Item) -> Option<(AccountId, OperationId, Payment)> {
+pub(crate) fn read_payment(item: &Item) -> Option<(AccountId, OperationId, Payment)> {
     let account = text(item, "account")?.parse().ok()?;
     let operation = text(item, "operation")?.parse().ok()?;
     let credits = text(item, "credits")?.parse().ok()?;
@@ -287,10 +297,11 @@ fn read_payment(item: &Item) -> Option<(AccountId, OperationId, Payment)> {
     Some((account, operation, Payment { credits, paid }))
 }
 
-/// The put that says all that became of a payment with its `number`th change.
-pub fn payment_change_put(key: &Key, reversals: &Reversals) -> Put {
+/// The put that says all that became of a payment of `account` with its `number`th change.
+pub fn payment_change_put(key: &Key, account: &AccountId, reversals: &Reversals) -> Put {
     let encoded = minicbor::to_vec(reversals).expect("writing to memory does not fail");
     let mut item = key.item();
+    item.insert("account".to_owned(), AttributeValue::S(account.to_string()));
     item.insert(REVERSALS.to_owned(), AttributeValue::B(Blob::new(encoded)));
     Put { item, condition: Condition::NotExists }
 }

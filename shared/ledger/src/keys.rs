@@ -1,7 +1,7 @@
 //! The keys of every item in the table. `#` is in no id, so parts can be joined with it.
 
 use ring::digest;
-use uc_domain::account::{GrantId, HoldId, OperationId, Origin};
+use uc_domain::account::{Detail, GrantId, HoldId, Operation, OperationId, Origin, ReleaseCause};
 use uc_domain::{AccountId, Timestamp};
 
 use crate::store::Key;
@@ -52,6 +52,9 @@ pub fn operation(account: &AccountId, origin: &Origin) -> Option<Key> {
     Some(Key::new(format!("O#{account}#{path}"), "O"))
 }
 
+/// The modes in which providers take payments. An origin does not tell it.
+pub const PAYMENT_MODES: [&str; 2] = ["live", "test"];
+
 /// The one item of a payment, whatever account it is said to be for.
 pub fn payment(provider: &str, mode: &str, payment: &str) -> Key {
     Key::new(format!("P#{provider}#{mode}#{payment}"), "P")
@@ -70,6 +73,17 @@ pub fn voided_hold(account: &AccountId, hold: HoldId) -> Key {
 /// The mark that a grant was voided.
 pub fn voided_grant(account: &AccountId, grant: GrantId) -> Key {
     Key::new(format!("O#{account}#grant#{grant}"), "O")
+}
+
+/// The mark that must be there with an operation, if one must.
+pub fn mark(account: &AccountId, operation: &Operation) -> Option<Key> {
+    match operation.detail {
+        Detail::Release { hold, cause: ReleaseCause::Voided, .. } => {
+            Some(voided_hold(account, hold))
+        }
+        Detail::GrantVoid { grant, .. } => Some(voided_grant(account, grant)),
+        _ => None,
+    }
 }
 
 /// The partition of the refunds of a charge.

@@ -207,7 +207,9 @@ fn check_items(world: &World, found: &FoundByMark) -> Result<(), String> {
             }
         }
     }
-    let items = table.items().filter(|item| partition(item).starts_with("O#")).count();
+    // Marks of voids name no operation.
+    let names = |item: &&Item| partition(item).starts_with("O#") && place_of(item).is_some();
+    let items = table.items().filter(names).count();
     if items != keyed {
         return Err(format!("{items} operation items for {keyed} operations"));
     }

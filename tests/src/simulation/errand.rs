@@ -9,7 +9,7 @@ use uc_domain::account::{
 };
 use uc_domain::plans::{Interval, Plan};
 use uc_domain::{AccountId, Credits, Timestamp};
-use uc_ledger::evidence::refund_put;
+use uc_ledger::evidence::{refund_put, voided_hold_put};
 use uc_ledger::store::{AttributeValue, Condition, Item, Put};
 use uc_ledger::{
     Ask, Asked, Extra, Ledger, LedgerError, NewSubscription, Outcome, Plans, Private,
@@ -241,8 +241,11 @@ impl Errand {
         }
     }
 
-    /// The item of a payment, as the function for top-ups writes it.
+    /// The item of a payment, and the mark of a void, as the functions write them.
     fn extra(&self, operation: &Operation) -> Vec<Put> {
+        if let Detail::Release { hold, cause: ReleaseCause::Voided, .. } = operation.detail {
+            return vec![voided_hold_put(&self.account, hold)];
+        }
         let (Work::Payment(credits), Origin::Payment { payment, .. }) = (&self.work, &self.origin)
         else {
             return Vec::new();
@@ -307,7 +310,7 @@ impl Errand {
             let number = evidence.number;
             let extra = |refund: &Operation| match refund.detail {
                 Detail::Refund { refunded, .. } => {
-                    vec![refund_put(&self.account, charge, number, refunded)]
+                    vec![refund_put(&self.account, charge, number, refund.id, refunded)]
                 }
                 _ => Vec::new(),
             };
