@@ -645,6 +645,10 @@ fn command(step: &Step, now: Timestamp, draft: &Draft, journal: &[Operation]) ->
             let terms = told().payment(&grant)?;
             let payment = terms.id.to_string();
             let (taken, forfeited) = super::script::taken_back(&told().0, &payment);
+            // No payment brings more than there can be.
+            if !won {
+                taken.checked_add(credits)?;
+            }
             let change = PaymentChange { payment, credits, terms, taken, forfeited };
             if won { Command::ClawbackReversal(change) } else { Command::Clawback(change) }
         }
