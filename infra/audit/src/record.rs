@@ -58,6 +58,10 @@ struct Attributes<'a> {
     #[serde(borrow, default)]
     credits: Attribute<'a>,
     #[serde(borrow, default)]
+    amount: Attribute<'a>,
+    #[serde(borrow, default)]
+    currency: Attribute<'a>,
+    #[serde(borrow, default)]
     refunded: Attribute<'a>,
 }
 
@@ -231,6 +235,8 @@ pub fn read_line(line: &[u8]) -> Read1 {
                     ("account", &item.account),
                     ("operation", &item.operation),
                     ("credits", &item.credits),
+                    ("amount", &item.amount),
+                    ("currency", &item.currency),
                     ("s", &item.s),
                 ];
                 if sk != "P" {

@@ -41,7 +41,7 @@ pub fn sdk_configs() -> SdkConfigs {
             .behavior_version(BehaviorVersion::latest())
             .http_client(http.clone())
             .region(variable("AWS_REGION").map(Region::new));
-        config.set_endpoint_url(variable(endpoint));
+        config.set_endpoint_url(variable(endpoint).or_else(|| variable("AWS_ENDPOINT_URL")));
         config.set_credentials_provider(credentials.clone());
         config.build()
     };

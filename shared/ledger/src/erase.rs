@@ -4,7 +4,7 @@
 use futures_util::future::try_join_all;
 use uc_domain::AccountId;
 
-use crate::entry::PRIVATE;
+use crate::entry::{PRIVATE, StoredEntry};
 use crate::journal::{Ledger, LedgerError};
 use crate::keys;
 use crate::store::{Key, Query, SK, StoreError, text};
@@ -33,7 +33,8 @@ impl Ledger {
     /// Again from the beginning does no harm, and finds what was written since.
     ///
     /// # Errors
-    /// The store is unavailable; what was erased before stays erased.
+    /// The store is unavailable, or an entry is not what was written; what was erased before stays
+    /// erased.
     pub async fn erase_private(
         &self,
         account: &AccountId,
@@ -60,6 +61,10 @@ impl Ledger {
             let Some(last) = items.last().and_then(|item| seq(text(item, SK))) else {
                 return Ok(Erased { next: None, ..erased });
             };
+            // What is not as it was written is looked at first: erasing would take what tells it.
+            for item in &items {
+                StoredEntry::from_item(account, item)?;
+            }
             let written: Vec<Key> = items
                 .iter()
                 .filter(|item| item.contains_key(PRIVATE))

@@ -149,13 +149,14 @@ async fn damage_beside_a_journal_shows_in_a_table_and_in_its_export() {
     let paid = format!("P#standard#live#{payment}");
     let of = |path: &str| format!("O#{account}#{path}");
     // Where, what, and what is said: of the export, and of the table where it is looked at there.
-    let cases: [(&str, &str, Damage<'_>, &str, Option<&str>); 19] = [
+    let cases: [(&str, &str, Damage<'_>, &str, Option<&str>); 20] = [
         (&refund, "000001", gone, "", Some("")),
         (&refund, "000001", &set("refunded", string("20.5")), "", Some("")),
         (&refund, "000001", &set("refunded", string("x")), "can't be read", Some("can't be read")),
         (&refund, "000001", &set("q", number("9999")), "refund", Some("refund")),
         (&paid, "P", gone, "its payment has no item", Some("its payment has no item")),
         (&paid, "P", &set("credits", string("1000")), "says 1000 credits", Some("says 1000")),
+        (&paid, "P", &set("amount", string("1000")), "credits for 1000 EUR", Some("for 1000 EUR")),
         (&paid, "C#000001", gone, "its payment", Some("its payment")),
         (&paid, "C#000004", gone, "its payment", Some("its payment")),
         (&paid, "C#000003", &set("s", AttributeValue::B(Blob::new([1]))), "read", Some("read")),

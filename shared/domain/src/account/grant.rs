@@ -273,7 +273,7 @@ impl Grant {
     }
 }
 
-/// A paid grant that was voided, and what that forfeited: where its payment is then refunded or
+/// A grant of bought credits that was voided, and what that forfeited: where its payment is then refunded or
 /// disputed, that is not taken a second time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct VoidedGrant {
@@ -283,9 +283,18 @@ pub struct VoidedGrant {
     /// What it forfeited, with what holds gave back to it afterwards, and no clawback has counted.
     #[n(1)]
     pub forfeited: Credits,
-    /// Whether others were merged into it: then it stands for their payments as well.
-    #[n(2)]
-    pub merged: bool,
+}
+
+/// That credits of one grant are in another: it was merged into that, or voided and then refunded.
+/// Where the other is voided, that is of this one's payment, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Moved {
+    /// The grant that is gone.
+    #[n(0)]
+    pub from: GrantId,
+    /// Where its credits are.
+    #[n(1)]
+    pub to: GrantId,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as minicbor calls it")]

@@ -2,7 +2,9 @@
 
 use minicbor::{Decode, Encode};
 
-use super::{Draft, ExpiredHold, Grant, GrantId, Hold, HoldId, Settings, Status, VoidedGrant};
+use super::{
+    Draft, ExpiredHold, Grant, GrantId, Hold, HoldId, Moved, Settings, Status, VoidedGrant,
+};
 use crate::{Credits, Timestamp};
 
 /// An account after a journal entry: all that is needed to apply the next one.
@@ -37,6 +39,10 @@ pub struct AccountState {
     #[n(7)]
     #[cbor(default, skip_if = "Vec::is_empty", decode_with = "crate::journal::or_default")]
     pub(super) voided: Vec<VoidedGrant>,
+    /// In which grants the bought credits of others are by now, the newest last.
+    #[n(8)]
+    #[cbor(default, skip_if = "Vec::is_empty", decode_with = "crate::journal::or_default")]
+    pub(super) moved: Vec<Moved>,
     /// Operations of the next entry that were settled in memory only, so that a grant which rolled
     /// over there gets no name twice. Nothing that is stored has any.
     #[cbor(skip)]
@@ -96,6 +102,7 @@ impl AccountState {
             holds: Vec::new(),
             expired_holds: Vec::new(),
             voided: Vec::new(),
+            moved: Vec::new(),
             unwritten: 0,
         }
     }
@@ -143,6 +150,11 @@ impl AccountState {
     /// Paid grants that were voided, and what of that no clawback has counted.
     pub fn voided(&self) -> &[VoidedGrant] {
         &self.voided
+    }
+
+    /// In which grants the bought credits of others are by now.
+    pub fn moved(&self) -> &[Moved] {
+        &self.moved
     }
 
     /// Whether a hold may be captured: it is open, or it expired not long ago.
@@ -251,6 +263,7 @@ impl AccountState {
         holds(rollovers <= super::MAX_ROLLOVERS, "too many rollovers")?;
         self.check_holds()?;
         holds(self.voided.len() <= super::MAX_VOIDED, "too many voided grants")?;
+        holds(self.moved.len() <= super::MAX_MOVED, "too many grants that moved")?;
         let forfeits = |voided: &VoidedGrant| !voided.forfeited.is_negative();
         holds(self.voided.iter().all(forfeits), "a voided grant below zero")?;
         // Pending grants and rollovers counted in: they can't fail when their time comes.

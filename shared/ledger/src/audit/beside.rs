@@ -8,9 +8,9 @@
 //! one that goes on behind a cursor checks as much as one from the beginning.
 
 use futures_util::future::try_join_all;
-use uc_domain::account::{Detail, Operation, OperationId, Origin};
+use uc_domain::account::{Detail, Money, Operation, OperationId, Origin};
 use uc_domain::journal::Entry;
-use uc_domain::payments::Reversals;
+use uc_domain::payments::{Payment, Reversals};
 use uc_domain::{AccountId, Credits};
 
 use super::{AT_ONCE, PAGE};
@@ -107,6 +107,8 @@ pub struct PaymentItem {
     pub operation: OperationId,
     /// How many.
     pub credits: Credits,
+    /// What was paid for them, by which refunds of money are told in credits.
+    paid: Option<Money>,
 }
 
 impl PaymentItem {
@@ -116,7 +118,8 @@ impl PaymentItem {
     /// It is none.
     pub fn read(item: &Item) -> Result<Self, String> {
         let (account, operation, payment) = read_payment(item).ok_or_else(|| unreadable(item))?;
-        Ok(Self { account, operation, credits: payment.credits })
+        let Payment { credits, paid } = payment;
+        Ok(Self { account, operation, credits, paid })
     }
 
     /// Whether an operation of `account` is what brought its credits.
@@ -125,11 +128,14 @@ impl PaymentItem {
     /// It is not.
     pub fn names(&self, account: &AccountId, operation: &Operation) -> Result<(), String> {
         let is_it = matches!(operation.origin, Origin::Payment { .. })
-            && matches!(operation.detail, Detail::Grant { amount, .. } if amount == self.credits)
+            && matches!(&operation.detail, Detail::Grant { amount, paid, .. }
+                if *amount == self.credits && *paid == self.paid)
             && self.operation == operation.id
             && self.account == *account;
         let Self { operation: id, credits, .. } = self;
-        let what = || format!("the item of its payment says {credits} credits by {id}");
+        let paid = self.paid.as_ref().map(|paid| format!(" for {} {}", paid.amount, paid.currency));
+        let paid = paid.unwrap_or_default();
+        let what = || format!("the item of its payment says {credits} credits{paid} by {id}");
         if is_it { Ok(()) } else { Err(format!("{}: {}", operation.id, what())) }
     }
 }

@@ -3,8 +3,8 @@
 use super::{Draft, difference, post};
 use crate::Credits;
 use crate::account::{
-    Detail, Grant, GrantId, GrantTerms, MAX_VOIDED, OperationId, Origin, PaymentChange, Posting,
-    RefundRequest, Rejection, Source, Target, VoidedGrant,
+    Detail, Grant, GrantId, GrantTerms, MAX_MOVED, MAX_VOIDED, Moved, OperationId, Origin,
+    PaymentChange, Posting, RefundRequest, Rejection, Source, Target, VoidedGrant,
 };
 
 impl Draft {
@@ -26,6 +26,7 @@ impl Draft {
         }
         let mut postings = Vec::new();
         let mut homeless = 0;
+        let mut from_voided: Vec<GrantId> = Vec::new();
         for (target, part) in parts_to_refund(&request.postings, request.refunded, credits) {
             // What becomes spendable pays debt first.
             let rest = self.pay_debt(part, &mut postings);
@@ -37,12 +38,20 @@ impl Draft {
                 Some(terms) if rest.is_positive() => self.give_to(terms, rest, &mut postings)?,
                 _ => None,
             };
-            if placed.is_none() {
+            if placed.is_none() && rest.is_positive() {
                 homeless += rest.micros();
+                if let Target::Grant(id) = target
+                    && self.state.voided.iter().any(|voided| voided.grant == id)
+                {
+                    from_voided.push(id);
+                }
             }
         }
         let homeless = Credits::from_micros(homeless).expect("at most what was taken");
         let grant = self.house(homeless, &mut postings)?;
+        for (voided, grant) in from_voided.into_iter().zip(std::iter::repeat(grant).flatten()) {
+            self.remember_move(voided, grant);
+        }
         self.check_range()?;
         let refunded = request.refunded.checked_add(credits).expect("at most what was taken");
         let charge = request.charge;
@@ -191,8 +200,9 @@ impl Draft {
         let grant = grant.filter(|grant| !grant.has_ended(now)).ok_or(Rejection::GrantGone)?;
         let pending = grant.effective_at > now;
         let credits = grant.unreserved();
-        let is_paid = grant.source == Source::Paid;
-        let voided = VoidedGrant { grant: id, forfeited: credits, merged: grant.merged };
+        let is_paid =
+            grant.source == Source::Paid || self.state.moved.iter().any(|moved| moved.to == id);
+        let voided = VoidedGrant { grant: id, forfeited: credits };
         // What holds reserve lives on until they end, and ends with them.
         grant.remaining = grant.reserved;
         grant.rollover = None;
@@ -230,19 +240,37 @@ impl Draft {
         }
     }
 
-    /// Counts up to so much of what voids have forfeited of a payment's grant, once, and returns it.
-    /// A grant that is gone, and was not voided itself, may have been merged into one that was.
-    fn count_forfeited(&mut self, grant: GrantId, credits: Credits) -> Credits {
-        let is_voided = self.state.voided.iter().any(|voided| voided.grant == grant);
-        let is_there = self.state.grant(grant).is_some();
-        let mut left = credits;
-        for voided in &mut self.state.voided {
-            let is_its = voided.grant == grant || !is_voided && !is_there && voided.merged;
-            if is_its {
-                let counted = voided.forfeited.min(left);
-                voided.forfeited = difference(voided.forfeited, counted);
-                left = difference(left, counted);
+    /// Remembers where the credits of a grant are that is gone, and of those that were in it.
+    pub(super) fn remember_move(&mut self, from: GrantId, to: GrantId) {
+        let in_it = self.state.moved.iter().filter(|moved| moved.to == from);
+        let mut all: Vec<Moved> = in_it.map(|moved| Moved { from: moved.from, to }).collect();
+        all.push(Moved { from, to });
+        for moved in all {
+            if !self.state.moved.contains(&moved) {
+                self.state.moved.push(moved);
             }
+        }
+        let over = self.state.moved.len().saturating_sub(MAX_MOVED);
+        self.state.moved.drain(..over);
+    }
+
+    /// Where voids of a payment's grant are remembered: its own, and those of the grants that its
+    /// credits moved to.
+    fn voids_of(&self, grant: GrantId) -> Vec<usize> {
+        let moved = self.state.moved.iter().filter(|moved| moved.from == grant);
+        let holders: Vec<GrantId> = std::iter::once(grant).chain(moved.map(|m| m.to)).collect();
+        let index = |holder: &GrantId| self.state.voided.iter().position(|v| v.grant == *holder);
+        holders.iter().filter_map(index).collect()
+    }
+
+    /// Counts up to so much of what voids have forfeited of a payment's grant, once, and returns it.
+    fn count_forfeited(&mut self, grant: GrantId, credits: Credits) -> Credits {
+        let mut left = credits;
+        for index in self.voids_of(grant) {
+            let voided = &mut self.state.voided[index];
+            let counted = voided.forfeited.min(left);
+            voided.forfeited = difference(voided.forfeited, counted);
+            left = difference(left, counted);
         }
         difference(credits, left)
     }
@@ -252,13 +280,11 @@ impl Draft {
         if credits.is_zero() {
             return;
         }
-        let own = self.state.voided.iter().find(|voided| voided.grant == grant);
-        let merged = || self.state.voided.iter().find(|voided| voided.merged);
         let is_full = self.state.voided.len() >= MAX_VOIDED;
-        let any = || self.state.voided.last().filter(|_| is_full);
-        match own.or_else(merged).or_else(any).map(|voided| voided.grant) {
-            Some(voided) => self.forfeit(voided, credits),
-            None => self.remember(VoidedGrant { grant, forfeited: credits, merged: false }),
+        let any = || self.state.voided.len().checked_sub(1).filter(|_| is_full);
+        match self.voids_of(grant).first().copied().or_else(any) {
+            Some(index) => self.forfeit(self.state.voided[index].grant, credits),
+            None => self.remember(VoidedGrant { grant, forfeited: credits }),
         }
     }
 

@@ -191,6 +191,9 @@ impl Draft {
             post(postings, Target::Grant(older.id), newer.remaining);
         }
         self.move_reservations(newer.id, older.id);
+        if older.source == Source::Paid {
+            self.remember_move(newer.id, older.id);
+        }
         Ok((older.id, newer.id))
     }
 

@@ -811,8 +811,10 @@ fn check_state(world: &World, state: &AccountState) {
     let late: Vec<_> = late.map(|hold| (hold.id, hold.expired_at, hold.ratio_version)).collect();
     assert_eq!(late, world.late);
     let voids = state.voided().iter();
-    let voids = voids.map(|voided| (voided.grant, voided.forfeited.micros(), voided.merged));
+    let voids = voids.map(|voided| (voided.grant, voided.forfeited.micros()));
     assert_eq!(voids.collect::<Vec<_>>(), world.voids);
+    let moves = state.moved().iter().map(|moved| (moved.from, moved.to));
+    assert_eq!(moves.collect::<Vec<_>>(), world.moves);
 
     assert_eq!(micros(state.balance()), (world.posted(), world.debt));
     assert_eq!(*state.settings(), world.settings);

@@ -136,9 +136,10 @@ pub struct World {
     /// Every grant as it was opened.
     opened: BTreeMap<GrantId, Lot>,
     charges: BTreeMap<OperationId, Taken>,
-    /// Voided purchases, oldest first: what they forfeited and no clawback has counted, and whether
-    /// they had taken others in.
-    pub voids: Vec<(GrantId, i128, bool)>,
+    /// Voided purchases, oldest first: what they forfeited and no clawback has counted.
+    pub voids: Vec<(GrantId, i128)>,
+    /// Whose bought credits lie with whom by now.
+    pub moves: Vec<(GrantId, GrantId)>,
     /// What was taken back of each payment, and how much of that had been forfeited.
     payments: BTreeMap<String, (i128, i128)>,
 }
@@ -396,7 +397,10 @@ impl World {
         kept.from = kept.from.min(gone.from);
         kept.priority = kept.priority.max(gone.priority);
         kept.joined = true;
-        let (kept, started) = (kept.id, kept.started);
+        let (kept, started, is_paid) = (kept.id, kept.started, kept.source == Source::Paid);
+        if is_paid {
+            self.went(gone.id, kept);
+        }
         for index in 0..self.coins.len() {
             let coin = self.coins[index];
             if coin.lot != gone.id {
@@ -416,6 +420,21 @@ impl World {
         if started {
             changes.add(grant(gone.id), -moved);
             changes.add(grant(kept), moved);
+        }
+    }
+
+    /// Credits of one lot went to another, with those that had come to it before.
+    fn went(&mut self, from: GrantId, to: GrantId) {
+        let mut names: Vec<GrantId> =
+            self.moves.iter().filter(|(_, home)| *home == from).map(|(name, _)| *name).collect();
+        names.push(from);
+        for name in names {
+            if !self.moves.contains(&(name, to)) {
+                self.moves.push((name, to));
+            }
+        }
+        while self.moves.len() > 128 {
+            self.moves.remove(0);
         }
     }
 
@@ -441,6 +460,7 @@ impl World {
             opened: BTreeMap::new(),
             charges: BTreeMap::new(),
             voids: Vec::new(),
+            moves: Vec::new(),
             payments: BTreeMap::new(),
         }
     }
@@ -883,6 +903,7 @@ impl World {
         let mut after = self.clone();
         let mut changes = Changes::default();
         let mut homeless = 0;
+        let mut of_voided = Vec::new();
         // The last that was taken lies at 0, the first at the far end.
         let (begin, end) = (taken.refunded, taken.refunded + credits);
         let mut at = 0;
@@ -896,11 +917,18 @@ impl World {
                         after.give(*lot, rest, &mut changes);
                         0
                     }
-                    _ => rest,
+                    _ => {
+                        let voided = self.voids.iter().find(|void| Some(void.0) == *lot);
+                        of_voided.extend(voided.filter(|_| rest > 0).map(|void| void.0));
+                        rest
+                    }
                 };
             }
         }
         let grant = after.shelter(now, homeless, &mut changes);
+        for name in of_voided {
+            after.went(name, grant.unwrap());
+        }
         let refunded = taken.refunded + credits;
         after.charges.get_mut(&request.charge).unwrap().refunded = refunded;
         after.totals.given_back += credits;
@@ -967,13 +995,12 @@ impl World {
         let own = change.terms.id;
         let mut after = self.clone();
         let mut changes = Changes::default();
-        // Of what a void has forfeited nothing is taken again: the grant's own, or where it is
-        // gone, of those that others are in.
-        let is_voided = self.voids.iter().any(|void| void.0 == own);
-        let is_gone = self.lot(own).is_none();
+        // Of what a void has forfeited nothing is taken again: of the grant itself, then of those
+        // that its credits went to.
         let mut missing = credits;
-        for void in &mut after.voids {
-            if if is_voided { void.0 == own } else { is_gone && void.2 } {
+        let homes = self.moves.iter().filter(|(from, _)| *from == own).map(|(_, to)| *to);
+        for home in std::iter::once(own).chain(homes) {
+            for void in after.voids.iter_mut().filter(|void| void.0 == home) {
                 let counted = missing.min(void.1);
                 void.1 -= counted;
                 missing -= counted;
@@ -1024,11 +1051,11 @@ impl World {
         let forfeited = credits - back;
         *payment = (payment.0 - credits, payment.1 - forfeited);
         if forfeited > 0 {
-            let own = after.voids.iter().position(|void| void.0 == own);
-            let others = || after.voids.iter().position(|void| void.2);
-            match own.or_else(others) {
+            let homes = self.moves.iter().filter(|(from, _)| *from == own).map(|(_, to)| *to);
+            let mut homes = std::iter::once(own).chain(homes);
+            match homes.find_map(|home| after.voids.iter().position(|void| void.0 == home)) {
                 Some(index) => after.voids[index].1 += forfeited,
-                None => after.voids.push((change.terms.id, forfeited, false)),
+                None => after.voids.push((own, forfeited)),
             }
         }
         let rest = after.pay_debt(back, &mut changes);
@@ -1050,10 +1077,11 @@ impl World {
         lot.rollover = None;
         lot.over = true;
         lot.until = Some(now);
-        let (started, is_paid, joined) = (lot.started, lot.source == Source::Paid, lot.joined);
+        let (started, is_paid) = (lot.started, lot.source == Source::Paid);
+        let is_paid = is_paid || self.moves.iter().any(|(_, to)| *to == name);
         let credits = self.free(name);
         if is_paid {
-            self.voids.push((name, credits, joined));
+            self.voids.push((name, credits));
         }
         self.pick(credits, |coin| coin.lot == name && coin.holder.is_none());
         self.tidy();
