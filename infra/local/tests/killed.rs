@@ -257,7 +257,7 @@ async fn what_was_acknowledged_outlives_a_kill() {
     // Once more from the first on: also what was acknowledged three kills ago is a replay.
     resend(&process, &mut all).await;
     audit(&process, &all).await;
-    println!("{kills:>8}  kills");
-    println!("{:>8}  requests", all.len());
-    println!("{:>8}  without an answer when the stack was killed", kills * CLIENTS as u64);
+    let unanswered = kills * CLIENTS as u64;
+    println!("evidence: faults: {kills} kills of the stack under load, {} requests", all.len());
+    println!("evidence: faults: {unanswered} without an answer when the stack was killed");
 }

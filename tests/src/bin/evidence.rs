@@ -114,9 +114,9 @@ fn main() -> ExitCode {
                 outcomes.push(Outcome { kind, counts: vec![], taken: Duration::ZERO, result });
                 continue;
             }
-            test => {
-                run(&arguments, cargo().args(["test", "--workspace", "--test", test]), NOCAPTURE)
-            }
+            "linearizability" => end_to_end(&arguments, "histories::"),
+            "faults" => faults(&arguments),
+            _ => unreachable!("it is none of the kinds"),
         };
         let taken = started.elapsed();
         outcomes.push(match run {
@@ -154,6 +154,21 @@ fn tables(arguments: &Arguments) -> io::Result<Run> {
     let mut ledger = cargo();
     ledger.args(["test", "--workspace", "--test", "tables"]);
     Ok(domain.and(run(arguments, &mut ledger, NOCAPTURE)?))
+}
+
+/// A part of the end-to-end tests.
+fn end_to_end(arguments: &Arguments, part: &str) -> io::Result<Run> {
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--test", "end_to_end", part]);
+    run(arguments, &mut command, NOCAPTURE)
+}
+
+/// Faults on the way to the store, and of the whole stack.
+fn faults(arguments: &Arguments) -> io::Result<Run> {
+    let on_the_way = end_to_end(arguments, "faults::")?;
+    let mut killed = cargo();
+    killed.args(["test", "--workspace", "--test", "killed"]);
+    Ok(on_the_way.and(run(arguments, &mut killed, NOCAPTURE)?))
 }
 
 fn model(arguments: &Arguments) -> io::Result<Run> {

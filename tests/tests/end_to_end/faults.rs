@@ -158,9 +158,9 @@ async fn whatever_the_way_does_a_charge_happens_once() {
             *dealt.entry(kind).or_default() += number;
         }
     }
-    println!("{cases:>8}  cases");
+    println!("evidence: faults: {cases} cases");
     for (kind, number) in &dealt {
-        println!("{number:>8}  {kind}");
+        println!("evidence: faults: {number} {kind}");
     }
     assert_eq!(failed, 0, "cases failed: see above");
 }

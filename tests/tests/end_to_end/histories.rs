@@ -16,7 +16,9 @@ async fn histories_are_linearizable() {
     let (seed, rounds) = (number("UC_SEED").unwrap_or(0), number("UC_ROUNDS").unwrap_or(ROUNDS));
     let tally = linearizability::run(&shared().api(), seed, rounds, None).await;
     let tally = tally.unwrap_or_else(|broken| panic!("{broken}"));
-    println!("{tally}");
+    for line in tally.to_string().lines() {
+        println!("evidence: linearizability: {}", line.trim().replacen("  ", " ", 1));
+    }
     // Histories in which nothing meets prove little.
     for what in ["captures", "charges", "grants", "holds", "reads", "refunds", "voids"] {
         assert!(tally.of(&format!("requests: {what}")) > 0, "never: {what}\n{tally}");
