@@ -273,8 +273,8 @@ impl Grant {
     }
 }
 
-/// A grant of bought credits that was voided, and what that forfeited: where its payment is then refunded or
-/// disputed, that is not taken a second time.
+/// A grant of bought credits that was voided, and what that forfeited: where its payment is then
+/// refunded or disputed, that is not taken a second time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct VoidedGrant {
     /// Its name.
@@ -289,7 +289,7 @@ pub struct VoidedGrant {
 /// Where the other is voided, that is of this one's payment, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Moved {
-    /// The grant that is gone.
+    /// The grant that they came in with; a refund may open it again.
     #[n(0)]
     pub from: GrantId,
     /// Where its credits are.

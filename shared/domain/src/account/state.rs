@@ -35,7 +35,7 @@ pub struct AccountState {
     #[n(6)]
     #[cbor(default, skip_if = "Vec::is_empty", decode_with = "crate::journal::or_default")]
     pub(super) expired_holds: Vec<ExpiredHold>,
-    /// Paid grants that were voided, in that order, of which a clawback may still come.
+    /// Grants of bought credits that were voided, in that order.
     #[n(7)]
     #[cbor(default, skip_if = "Vec::is_empty", decode_with = "crate::journal::or_default")]
     pub(super) voided: Vec<VoidedGrant>,
@@ -147,7 +147,7 @@ impl AccountState {
         &self.expired_holds
     }
 
-    /// Paid grants that were voided, and what of that no clawback has counted.
+    /// Grants of bought credits that were voided, and what of that no clawback has counted.
     pub fn voided(&self) -> &[VoidedGrant] {
         &self.voided
     }

@@ -49,8 +49,10 @@ impl Draft {
         }
         let homeless = Credits::from_micros(homeless).expect("at most what was taken");
         let grant = self.house(homeless, &mut postings)?;
-        for (voided, grant) in from_voided.into_iter().zip(std::iter::repeat(grant).flatten()) {
-            self.remember_move(voided, grant);
+        if let Some(grant) = grant {
+            for voided in from_voided {
+                self.remember_move(voided, grant);
+            }
         }
         self.check_range()?;
         let refunded = request.refunded.checked_add(credits).expect("at most what was taken");
@@ -200,7 +202,7 @@ impl Draft {
         let grant = grant.filter(|grant| !grant.has_ended(now)).ok_or(Rejection::GrantGone)?;
         let pending = grant.effective_at > now;
         let credits = grant.unreserved();
-        let is_paid =
+        let is_bought =
             grant.source == Source::Paid || self.state.moved.iter().any(|moved| moved.to == id);
         let voided = VoidedGrant { grant: id, forfeited: credits };
         // What holds reserve lives on until they end, and ends with them.
@@ -208,7 +210,7 @@ impl Draft {
         grant.rollover = None;
         grant.merged = false;
         grant.expires_at = Some(now);
-        if is_paid {
+        if is_bought {
             self.remember(voided);
         }
         self.state.grants.retain(Grant::is_kept);
