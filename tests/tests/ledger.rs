@@ -93,14 +93,7 @@ fn grant(amount: &str, priority: u8) -> Command {
 }
 
 fn charge(amount: &str) -> Command {
-    Command::Charge(Charge {
-        credits: credits(amount),
-        items: Vec::new(),
-        ratio_version: None,
-        price_group: None,
-        max_credits: None,
-        occurred_at: None,
-    })
+    Command::Charge(Charge::fixed(credits(amount)))
 }
 
 async fn execute(

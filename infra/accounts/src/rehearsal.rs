@@ -39,7 +39,7 @@ impl Rehearsal {
     pub(crate) fn apply(&mut self, row: &Row, now: Timestamp) -> Result<(), Rejection> {
         let Some(state) = self.0.get_mut(&row.account) else { return Ok(()) };
         let command = if row.credits.is_negative() {
-            charge(-row.credits)
+            Command::Charge(Charge::fixed(-row.credits))
         } else {
             grant(row.credits, row.source, None, None, row.expires_at)
         };
@@ -47,17 +47,6 @@ impl Rehearsal {
         *state = apply(state, Origin::Client { key: row.key.clone() }, &command, now)?.state;
         Ok(())
     }
-}
-
-fn charge(credits: Credits) -> Command {
-    Command::Charge(Charge {
-        credits,
-        items: Vec::new(),
-        ratio_version: None,
-        price_group: None,
-        max_credits: None,
-        occurred_at: None,
-    })
 }
 
 fn grant(
@@ -115,7 +104,7 @@ fn state_of(described: &Value) -> Option<AccountState> {
             };
             step(&mut state, &Command::Hold(aside))?;
         }
-        step(&mut state, &charge(debt))?;
+        step(&mut state, &Command::Charge(Charge::fixed(debt)))?;
     }
     Some(state)
 }

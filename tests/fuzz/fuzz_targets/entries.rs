@@ -65,14 +65,7 @@ fn grant() -> Command {
 }
 
 fn charge() -> Command {
-    Command::Charge(Charge {
-        credits: Credits::from_whole(9),
-        items: Vec::new(),
-        ratio_version: None,
-        price_group: None,
-        max_credits: None,
-        occurred_at: None,
-    })
+    Command::Charge(Charge::fixed(Credits::from_whole(9)))
 }
 
 /// The bytes that the journal's tests keep for good.

@@ -159,7 +159,7 @@ impl Errand {
                 if !available.is_positive() {
                     return Err("nothing to spend".to_owned());
                 }
-                Command::Charge(fixed(available))
+                Command::Charge(Charge::fixed(available))
             }
             Work::Settings(settings) => Command::Settings(settings.clone()),
             Work::Payment(amount) => Command::Grant(GrantRequest {
@@ -182,7 +182,7 @@ impl Errand {
                 let open = state.holds().first().map(|hold| hold.id);
                 let hold = open.or(state.expired_holds().first().map(|hold| hold.id));
                 let hold = hold.ok_or_else(|| "no hold".to_owned())?;
-                Command::Capture(Capture { hold, charge: fixed(*credits), last: *last })
+                Command::Capture(Capture { hold, charge: Charge::fixed(*credits), last: *last })
             }
             Work::Void => {
                 let hold = state.holds().first().ok_or_else(|| "no hold".to_owned())?;
@@ -362,18 +362,6 @@ impl Errand {
             actor: self.private.then(|| format!("member {}", self.index)),
             ..Private::default()
         }
-    }
-}
-
-/// A charge of fixed credits.
-pub fn fixed(credits: Credits) -> Charge {
-    Charge {
-        credits,
-        items: Vec::new(),
-        ratio_version: None,
-        price_group: None,
-        max_credits: None,
-        occurred_at: None,
     }
 }
 

@@ -6,7 +6,7 @@ use uc_domain::account::{Charge, GrantRequest, Origin, Overuse, Settings, Source
 use uc_domain::{AccountId, Credits, Timestamp};
 
 use super::client::Step;
-use super::errand::{Errand, Errands, Work, fixed, payment_origin};
+use super::errand::{Errand, Errands, Work, payment_origin};
 
 const ACCOUNTS: [&str; 3] = ["acme", "umbra", "zeta"];
 const MINUTE: i64 = 60_000;
@@ -139,7 +139,7 @@ impl Author<'_> {
             16 => self.refund(account),
             _ => {
                 let max_credits = (self.random.u8(..4) == 0).then(|| self.credits());
-                let charge = Charge { max_credits, ..fixed(self.credits()) };
+                let charge = Charge { max_credits, ..Charge::fixed(self.credits()) };
                 self.add(account, None, Work::Charge(charge))
             }
         }
@@ -187,7 +187,7 @@ impl Author<'_> {
         let other = accounts[self.random.usize(..accounts.len())].clone();
         match &earlier.origin {
             Origin::Client { .. } => {
-                let charge = Work::Charge(fixed(self.credits()));
+                let charge = Work::Charge(Charge::fixed(self.credits()));
                 self.add(earlier.account, Some(earlier.origin), charge)
             }
             Origin::Payment { .. } => {

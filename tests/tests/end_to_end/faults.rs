@@ -249,14 +249,7 @@ fn faulty(stack: &Stack, http: &FaultyHttp, index: usize) -> Ledger {
 }
 
 fn charge(credits: &str) -> Command {
-    Command::Charge(Charge {
-        credits: credits.parse().unwrap(),
-        items: Vec::new(),
-        ratio_version: None,
-        price_group: None,
-        max_credits: None,
-        occurred_at: None,
-    })
+    Command::Charge(Charge::fixed(credits.parse().unwrap()))
 }
 
 async fn ask(

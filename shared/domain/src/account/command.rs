@@ -81,6 +81,20 @@ pub struct Charge {
     pub occurred_at: Option<Timestamp>,
 }
 
+impl Charge {
+    /// A charge of fixed credits, not negative, and nothing else.
+    pub const fn fixed(credits: Credits) -> Self {
+        Self {
+            credits,
+            items: Vec::new(),
+            ratio_version: None,
+            price_group: None,
+            max_credits: None,
+            occurred_at: None,
+        }
+    }
+}
+
 /// Credits to reserve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HoldRequest {

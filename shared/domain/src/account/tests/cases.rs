@@ -90,14 +90,7 @@ fn grant_of_1(from_millis: i64, until_millis: i64) -> Command {
 }
 
 fn charge_of(credits: u32) -> Command {
-    Command::Charge(Charge {
-        credits: Credits::from_whole(credits),
-        items: Vec::new(),
-        ratio_version: None,
-        price_group: None,
-        max_credits: None,
-        occurred_at: None,
-    })
+    Command::Charge(Charge::fixed(Credits::from_whole(credits)))
 }
 
 /// An entry has at most 256 operations, as many as an id has positions: those of 96 commands, what

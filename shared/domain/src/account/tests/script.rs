@@ -564,14 +564,7 @@ fn parse_grant<'w>(words: &mut impl Iterator<Item = &'w str>) -> GrantRequest {
 }
 
 fn parse_charge<'w>(credits: Credits, words: &mut impl Iterator<Item = &'w str>) -> Charge {
-    let mut charge = Charge {
-        credits,
-        items: Vec::new(),
-        ratio_version: None,
-        price_group: None,
-        max_credits: None,
-        occurred_at: None,
-    };
+    let mut charge = Charge::fixed(credits);
     while let (Some(option), Some(value)) = (words.next(), words.next()) {
         match option {
             "max" => charge.max_credits = Some(parse_credits(value)),
