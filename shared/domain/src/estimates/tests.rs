@@ -65,6 +65,12 @@ fn request<'a>(model: &'a str, usage: &'a Usage, parameters: &'a Parameters) -> 
     Request { model, usage, parameters, at, multiplier: Multiplier::ONE }
 }
 
+/// A model that asks a credit for each unit of these.
+fn priced(dimensions: &[&str]) -> Value {
+    let row = |name| json!({"dimension": name, "credits": "1", "per": 1});
+    json!({"feature": "any", "ratios": dimensions.iter().map(row).collect::<Vec<_>>()})
+}
+
 #[test]
 fn what_a_text_is_made_of() {
     use profile::Unit as U;
@@ -131,50 +137,27 @@ fn families() {
 #[test]
 fn what_models_count() {
     let table = table(json!({
-        "openai/gpt-6": {"feature": "any", "ratios": [
-            {"dimension": "input_tokens", "credits": "1", "per": 1},
-            {"dimension": "input_image_tokens", "credits": "1", "per": 1},
-            {"dimension": "output_tokens", "credits": "1", "per": 1}]},
+        "openai/gpt-6": priced(&["input_tokens", "input_image_tokens", "output_tokens"]),
         "openai/gpt-apart": {"feature": "any", "ratios": [
             {"dimension": "input_tokens", "credits": "1", "per": 1},
             {"dimension": "output_reasoning_tokens", "credits": "2", "per": 1},
             {"dimension": "output_tokens", "credits": "1", "per": 1}]},
-        "openai/embed": {"feature": "any", "ratios": [
-            {"dimension": "input_tokens", "credits": "1", "per": 1}]},
-        "x/image": {"feature": "any", "ratios": [
-            {"dimension": "output_images", "credits": "1", "per": 1}]},
-        "openai/gpt-image": {"feature": "any", "ratios": [
-            {"dimension": "input_tokens", "credits": "1", "per": 1},
-            {"dimension": "output_image_tokens", "credits": "1", "per": 1}]},
-        "x/pixels": {"feature": "any", "ratios": [
-            {"dimension": "output_pixels", "credits": "1", "per": 1}]},
-        "x/speech": {"feature": "any", "ratios": [
-            {"dimension": "input_characters", "credits": "1", "per": 1}]},
-        "google/gemini-tts": {"feature": "any", "ratios": [
-            {"dimension": "input_tokens", "credits": "1", "per": 1},
-            {"dimension": "output_audio_tokens", "credits": "1", "per": 1}]},
-        "openai/gpt-voice": {"feature": "any", "ratios": [
-            {"dimension": "input_tokens", "credits": "1", "per": 1},
-            {"dimension": "output_tokens", "credits": "1", "per": 1},
-            {"dimension": "output_audio_tokens", "credits": "1", "per": 1}]},
-        "x/search": {"feature": "any", "ratios": [
-            {"dimension": "input_tokens", "credits": "1", "per": 1},
-            {"dimension": "requests", "credits": "1", "per": 1}]},
+        "openai/embed": priced(&["input_tokens"]),
+        "x/image": priced(&["output_images"]),
+        "openai/gpt-image": priced(&["input_tokens", "output_image_tokens"]),
+        "x/pixels": priced(&["output_pixels"]),
+        "x/speech": priced(&["input_characters"]),
+        "google/gemini-tts": priced(&["input_tokens", "output_audio_tokens"]),
+        "openai/gpt-voice": priced(&["input_tokens", "output_tokens", "output_audio_tokens"]),
+        "x/search": priced(&["input_tokens", "requests"]),
         "google/gemini-3.1-flash-image": {"feature": "any", "ratios": [
             {"dimension": "input_tokens", "credits": "1", "per": 1},
             {"dimension": "output_tokens", "credits": "1", "per": 1},
             {"dimension": "output_image_tokens", "credits": "20", "per": 1}]},
-        "x/per-picture": {"feature": "any", "ratios": [
-            {"dimension": "input_tokens", "credits": "1", "per": 1},
-            {"dimension": "output_images", "credits": "1", "per": 1}]},
-        "x/lyria": {"feature": "any", "ratios": [
-            {"dimension": "input_tokens", "credits": "1", "per": 1},
-            {"dimension": "output_audio_seconds", "credits": "1", "per": 1}]},
-        "x/sound": {"feature": "any", "ratios": [
-            {"dimension": "output_audio_seconds", "credits": "1", "per": 1}]},
-        "x/letters": {"feature": "any", "ratios": [
-            {"dimension": "input_tokens", "credits": "1", "per": 1},
-            {"dimension": "output_characters", "credits": "1", "per": 1}]},
+        "x/per-picture": priced(&["input_tokens", "output_images"]),
+        "x/lyria": priced(&["input_tokens", "output_audio_seconds"]),
+        "x/sound": priced(&["output_audio_seconds"]),
+        "x/letters": priced(&["input_tokens", "output_characters"]),
         "x/find": {"feature": "any", "ratios": [
             {"dimension": "queries", "credits": "1", "per": 1},
             {"dimension": "queries", "credits": "5", "per": 1, "when": {"results": {"gt": 25}}}]},
@@ -185,27 +168,12 @@ fn what_models_count() {
         "x/edit": {"feature": "any", "ratios": [
             {"dimension": "input_images", "credits": "9", "per": 1},
             {"dimension": "output_images", "credits": "1", "per": 1}]},
-        "openai/gpt-hear": {"feature": "any", "ratios": [
-            {"dimension": "audio_seconds", "credits": "1", "per": 1},
-            {"dimension": "input_audio_tokens", "credits": "1", "per": 1},
-            {"dimension": "output_tokens", "credits": "1", "per": 1},
-            {"dimension": "output_image_tokens", "credits": "1", "per": 1},
-            {"dimension": "output_audio_tokens", "credits": "1", "per": 1}]},
-        "openai/gpt-transcribe": {"feature": "any", "ratios": [
-            {"dimension": "audio_seconds", "credits": "1", "per": 1},
-            {"dimension": "input_audio_tokens", "credits": "1", "per": 1},
-            {"dimension": "output_tokens", "credits": "1", "per": 1}]},
-        "openai/gpt-audio": {"feature": "any", "ratios": [
-            {"dimension": "input_audio_tokens", "credits": "1", "per": 1},
-            {"dimension": "output_tokens", "credits": "1", "per": 1}]},
-        "openai/old-tts": {"feature": "any", "ratios": [
-            {"dimension": "input_tokens", "credits": "1", "per": 1},
-            {"dimension": "output_tokens", "credits": "1", "per": 1}]},
-        "x/rerank": {"feature": "any", "ratios": [
-            {"dimension": "queries", "credits": "1", "per": 1}]},
-        "x/clips": {"feature": "any", "ratios": [
-            {"dimension": "input_tokens", "credits": "1", "per": 1},
-            {"dimension": "video_seconds", "credits": "1", "per": 1}]},
+        "openai/gpt-hear": priced(&["audio_seconds", "input_audio_tokens", "output_tokens", "output_image_tokens", "output_audio_tokens"]),
+        "openai/gpt-transcribe": priced(&["audio_seconds", "input_audio_tokens", "output_tokens"]),
+        "openai/gpt-audio": priced(&["input_audio_tokens", "output_tokens"]),
+        "openai/old-tts": priced(&["input_tokens", "output_tokens"]),
+        "x/rerank": priced(&["queries"]),
+        "x/clips": priced(&["input_tokens", "video_seconds"]),
     }));
     let text = || Description { texts: vec![Profile::of("Hello there")], ..Description::default() };
     let words = |tokens, words, max_tokens| Description {
@@ -494,26 +462,20 @@ fn what_models_count() {
 /// text, whether nothing bounds them, what they say that prices depend on.
 #[test]
 fn tools_of_the_provider() {
-    let rows = |dimensions: &[&str]| -> Vec<Value> {
-        let row = |name| json!({"dimension": name, "credits": "1", "per": 1});
-        dimensions.iter().map(row).collect()
-    };
-    let priced = |dimensions: &[&str]| {
-        let ratios = rows(&[&["input_tokens", "output_tokens"], dimensions].concat());
-        json!({"feature": "any", "ratios": ratios})
-    };
+    let with_text =
+        |dimensions: &[&str]| priced(&[&["input_tokens", "output_tokens"], dimensions].concat());
     let table = table(json!({
-        "none": priced(&[]),
-        "claude": priced(&["web_searches", "code_executions", "telescope_calls"]),
-        "gpt": priced(&["web_searches", "file_searches", "code_sessions",
+        "none": with_text(&[]),
+        "claude": with_text(&["web_searches", "code_executions", "telescope_calls"]),
+        "gpt": with_text(&["web_searches", "file_searches", "code_sessions",
             "image_gen_output_image_tokens", "image_gen_input_tokens"]),
-        "gemini": priced(&["web_searches", "maps_searches", "input_tool_tokens"]),
-        "grok": priced(&["web_searches", "social_searches", "file_searches", "code_executions"]),
-        "sonar-pro": priced(&["web_searches"]),
-        "gpt-4o-search-preview": priced(&["web_searches"]),
-        "gpt-5-search-api": priced(&["web_searches"]),
-        "calls": priced(&["mcp_calls", "advisor_calls"]),
-        "answers": {"feature": "any", "ratios": rows(&["output_tokens"])},
+        "gemini": with_text(&["web_searches", "maps_searches", "input_tool_tokens"]),
+        "grok": with_text(&["web_searches", "social_searches", "file_searches", "code_executions"]),
+        "sonar-pro": with_text(&["web_searches"]),
+        "gpt-4o-search-preview": with_text(&["web_searches"]),
+        "gpt-5-search-api": with_text(&["web_searches"]),
+        "calls": with_text(&["mcp_calls", "advisor_calls"]),
+        "answers": priced(&["output_tokens"]),
     }));
     let check = |model: &str, tools: &[Value], expected: &str| {
         let asked = Description {
