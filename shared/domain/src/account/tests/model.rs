@@ -398,7 +398,7 @@ impl World {
         kept.priority = kept.priority.max(gone.priority);
         kept.joined = true;
         let (kept, started, is_paid) = (kept.id, kept.started, kept.source == Source::Paid);
-        if is_paid {
+        if is_paid || self.moves.iter().any(|(_, home)| *home == gone.id) {
             self.went(gone.id, kept);
         }
         for index in 0..self.coins.len() {
