@@ -6,8 +6,8 @@
 //! What `LiteLLM`'s calculation does with them, and what is done here:
 //! - *Tiers* are cliffs over the whole request on the total prompt: above the border, with xAI from
 //!   it on. A dimension without a price above a border keeps the one below it.
-//! - *Service classes*: without a price for the class the standard one holds, in each tier.
-//!   `service_class` `fast` is `priority` under another name.
+//! - *Service classes*: without a price for the class the standard one holds, in each tier, or that
+//!   of the class below the border where it is dearer. `service_class` `fast` is `priority` under another name.
 //! - `tiered_pricing` replaces the prices of tokens for all classes; a tier without a price for
 //!   reading from the cache asks its input price. `off_peak_pricing` replaces what it names in all
 //!   classes and tiers. A reasoning price yields to a class' output price.
@@ -16,8 +16,8 @@
 //!   `regional`; an uplift with a name unknown here is a parameter of that name.
 //!
 //! Where it would sell under cost, or a provider says otherwise, it is not followed:
-//! - *Batches* without a price cost the standard price, not half of it by a guess. Cache writes and
-//!   modalities without a batch price too, not the text price of batches. What was read from a
+//! - *Batches* without a price cost the standard price, not half of it by a guess, nor above a border
+//!   the batch price from below it. Cache writes and modalities without a batch price too, not the text price of batches. What was read from a
 //!   cache is input of the batch, which is dearer than from the cache; with Gemini it costs the
 //!   standard cached price, for Google says that the cache's discount takes precedence.
 //! - *Writing to a cache* without a price is refused, not input
@@ -1179,12 +1179,13 @@ impl<'a> Entry<'a> {
                 None => None,
             };
         }
-        if at.suffix == Some(BATCHES) && TIERED.contains(&dimension) {
-            let prices = self.prices.get(dimension)?;
-            let batch = at.borders().rev().find_map(|above| prices.get(&(above, at.suffix)));
-            if batch.is_some() || !self.has_batch_price(dimension) {
-                return batch.copied().or_else(|| self.rate(dimension, &at.standard()));
-            }
+        let of_class = |above: Option<u64>| {
+            let on_route =
+                || at.decisions.then(|| self.class_price(dimension, above, Some(DECISIONS)));
+            self.class_price(dimension, above, at.suffix).or_else(|| on_route().flatten())
+        };
+        let own = at.borders().rev().find_map(of_class);
+        if at.suffix == Some(BATCHES) && own.is_none() && self.has_batch_price(dimension) {
             return None;
         }
         if dimension == REASONING
@@ -1194,13 +1195,10 @@ impl<'a> Entry<'a> {
         {
             return None;
         }
-        let price = |above: Option<u64>| {
-            let of_class = self.class_price(dimension, above, at.suffix);
-            let on_route =
-                at.decisions.then(|| self.class_price(dimension, above, Some(DECISIONS)));
-            of_class.or(on_route.flatten()).or_else(|| self.plain(dimension, above))
-        };
-        at.borders().rev().find_map(price)
+        let price = |above| of_class(above).or_else(|| self.plain(dimension, above));
+        let price = at.borders().rev().find_map(price)?;
+        // What has no price above a border is not cheaper there than below it.
+        Some(own.map_or(price, |own| own.max(price)))
     }
 
     fn class_price(
@@ -1282,11 +1280,6 @@ impl At {
     /// None, and the borders that the prompt is over, ascending.
     fn borders(&self) -> impl DoubleEndedIterator<Item = Option<u64>> {
         std::iter::once(None).chain(self.over.iter().copied().map(Some))
-    }
-
-    /// The same in the standard class.
-    fn standard(&self) -> Self {
-        Self { over: self.over.clone(), suffix: None, factors: Vec::new(), ..*self }
     }
 }
 
