@@ -21,7 +21,8 @@
 //!
 //! So the sheet's ratio is this crate's for every cost of up to 13 significant digits and every
 //! credit price of up to 4 (`d` is below `10^4 * 10^4`). Beyond that it may be one unit of the
-//! twelfth digit off. Margins count with 4 decimal places.
+//! twelfth digit more where the quotient is that near to a whole number: the sign is not known, and
+//! no margin may be undercut. Margins count with 4 decimal places.
 
 use std::collections::BTreeMap;
 
@@ -65,6 +66,8 @@ mod inputs {
     pub const GROUPS: u32 = 12;
 }
 
+/// What a formula gives that gives no number. Not the empty text: `LibreOffice` reads that as 0.
+const NONE: &str = "–";
 /// What the working columns divide by.
 const SEVEN_NINES: i128 = 9_999_999;
 /// Significant digits of a cell that matter.
@@ -155,8 +158,9 @@ impl Sheet<'_> {
         Ok(())
     }
 
-    /// A formula of the working columns. What it gives is not in the file, whose size has a limit:
-    /// programs that calculate do so when they open it, and others show the rest.
+    /// A formula of the working columns. What it gives is not in the file, whose size has a limit.
+    /// Some programs calculate only what an input changes, `LibreOffice` does: so whatever changes a
+    /// formula that uses these columns must change the first of them.
     fn working(&mut self, row: u32, column: u16, formula: String) -> Result<(), XlsxError> {
         let look = &self.looks.working;
         self.sheet.write_formula_with_format(row, column, Formula::new(formula), look)?;
@@ -349,13 +353,15 @@ fn write_inputs<'a>(
     )?;
     sheet.text(inputs::COSTLIEST_MODEL, 0, "Of the model")?;
     let highest = format!("$B${}", inputs::COSTLIEST + 1);
-    let model = costliest.as_ref().map_or("", |(model, _)| model);
+    let model = costliest.as_ref().map_or(NONE, |(model, _)| model);
     // A result that reads as a number would be written as one, and "nan" would break the file.
-    let model = if model.parse::<f64>().is_ok() { "" } else { model };
+    let model = if model.parse::<f64>().is_ok() { NONE } else { model };
     sheet.formula(
         inputs::COSTLIEST_MODEL,
         1,
-        format!("=IF({highest}=0,\"\",INDEX(Models!$A$2:$A${last},MATCH({highest},{costs},0)))"),
+        format!(
+            "=IF({highest}=0,\"{NONE}\",INDEX(Models!$A$2:$A${last},MATCH({highest},{costs},0)))"
+        ),
         model,
         &looks.text,
     )?;
@@ -466,23 +472,26 @@ fn write_models(
             )?;
             let rounded_up = format!(
                 "IF(P{n}=0,0,(R{n}+IF(ABS(P{n}*10^Q{n}-R{n})>1E-14*R{n},IF(P{n}*10^Q{n}>R{n},1,0),\
-                 IF(AND({price_exact}=1,S{n}>0,S{n}<{half}),1,0)))/10^Q{n})",
+                 IF(OR({price_exact}=0,AND(S{n}>0,S{n}<{half})),1,0)))/10^Q{n})",
                 half = SEVEN_NINES / 2 + 1,
             );
-            let ratio = match places.least_ratios.get(line.dimension.as_str()) {
+            let least = places.least_ratios.get(line.dimension.as_str());
+            let least = least.map(|at| (input(*at), format!("Inputs!$C${}", at + 1)));
+            let ratio = match &least {
                 None => format!("={rounded_up}"),
-                Some(at) => {
-                    format!("=MAX({}*G{n}/Inputs!$C${},{rounded_up})", input(*at), at + 1)
-                }
+                Some((least, per)) => format!("=MAX({least}*G{n}/{per},{rounded_up})"),
             };
+            // Nothing, but calculated whenever the ratio is.
+            let with_least =
+                least.map_or_else(String::new, |(least, per)| format!("+0*{least}*{per}"));
             sheet.formula(row, 10, ratio, line.ratio.to_string(), &looks.number)?;
             let result = line.price.to_string();
             sheet.formula(row, 11, format!("=K{n}*{credit_price}"), result, &looks.number)?;
             sheet.formula(
                 row,
                 12,
-                format!("=IF(L{n}=0,\"\",INT(ROUND((1-H{n}/L{n})*10000,8))/10000)"),
-                line.effective_margin.map_or_else(String::new, |margin| margin.to_string()),
+                format!("=IF(L{n}=0,\"{NONE}\",INT(ROUND((1-H{n}/L{n})*10000,8))/10000)"),
+                line.effective_margin.map_or_else(|| NONE.to_owned(), |margin| margin.to_string()),
                 &looks.share,
             )?;
             let in_lowest = lowest.and_then(|group| line.margin_in(*group));
@@ -490,10 +499,10 @@ fn write_models(
                 row,
                 13,
                 format!(
-                    "=IF(L{n}*{lowest_multiplier}=0,\"\",\
+                    "=IF(L{n}*{lowest_multiplier}=0,\"{NONE}\",\
                      INT(ROUND((1-H{n}/(L{n}*{lowest_multiplier}))*10000,8))/10000)"
                 ),
-                in_lowest.map_or_else(String::new, |margin| margin.to_string()),
+                in_lowest.map_or_else(|| NONE.to_owned(), |margin| margin.to_string()),
                 &looks.share,
             )?;
             let result = cost_per_credit(line).map_or_else(|| "0".to_owned(), |cost| cell(&cost));
@@ -502,7 +511,9 @@ fn write_models(
             sheet.working(
                 row,
                 15,
-                format!("=IF(H{n}=0,0,H{n}*10000/ROUND((1-J{n})*10000,0)/{credit_price})"),
+                format!(
+                    "=IF(H{n}=0,0,H{n}*10000/ROUND((1-J{n})*10000,0)/{credit_price}){with_least}"
+                ),
             )?;
             sheet.working(
                 row,
