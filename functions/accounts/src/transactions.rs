@@ -60,6 +60,10 @@ impl TransactionsQuery {
                 return Err(Problem::invalid_request(detail));
             }
         }
+        if self.kind.as_ref().is_some_and(|kind| !Detail::KINDS.contains(&kind.as_str())) {
+            let detail = format!("kind is one of {}.", Detail::KINDS.join(", "));
+            return Err(Problem::invalid_request(detail));
+        }
         if self.from.zip(self.to).is_some_and(|(from, to)| from >= to) {
             return Err(Problem::invalid_request("from is before to."));
         }

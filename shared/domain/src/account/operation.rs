@@ -305,6 +305,26 @@ pub enum ReleaseCause {
 }
 
 impl Detail {
+    /// All that [`Self::kind`] says.
+    pub const KINDS: [&'static str; 16] = [
+        "grant",
+        "activation",
+        "expiry",
+        "charge",
+        "settings",
+        "hold",
+        "hold_extension",
+        "capture",
+        "hold_expiry",
+        "hold_release",
+        "hold_void",
+        "refund",
+        "clawback",
+        "clawback_reversal",
+        "grant_void",
+        "write_off",
+    ];
+
     /// The kind's name, as in JSON.
     pub const fn kind(&self) -> &'static str {
         match self {

@@ -8,7 +8,7 @@ mod script;
 
 use script::timestamp;
 
-use crate::account::{AccountState, Applied, Balance};
+use crate::account::{AccountState, Applied, Balance, Detail};
 use crate::journal::Entry;
 
 /// What every entry must satisfy, whatever led to it: it reads back as it was written, and what is
@@ -36,6 +36,7 @@ fn check_entry(before: &AccountState, applied: &Applied) {
         let expected = Balance { posted, available, held, debt };
         assert_eq!(next, expected, "balance after {}", operation.id);
         assert!(operation.postings.iter().all(|posting| !posting.credits.is_zero()));
+        assert!(Detail::KINDS.contains(&operation.detail.kind()));
         balance = next;
     }
     assert_eq!(balance, after.balance());
