@@ -181,6 +181,36 @@ async fn a_charge_costs_two_round_trips_and_four_write_units() {
     fixture.stop().await;
 }
 
+/// A refund is not held up by others' charges: of what decides it only a void changes anything.
+#[tokio::test]
+async fn only_a_void_makes_what_decides_a_refund_stale() {
+    let fixture = Fixture::start().await;
+    let ledger = fixture.ledger();
+    let acme = account("acme");
+    let does = async |key: &str, command: Command| {
+        let outcome = execute(&ledger, &ask(&acme, client(key)), &command).await.unwrap();
+        outcome.happened.operation.id
+    };
+    does("used up", grant("10", 1)).await;
+    let other = does("other", grant("5", 2)).await;
+    let paid = does("paid", charge("10")).await;
+    let found = ledger.refund_evidence(&acme, paid).await.unwrap().unwrap();
+    let is_stale = async || {
+        let ask = ask(&acme, client("refund"));
+        match ledger.execute(&ask, |state| Err::<Command, _>(found.is_stale(state))).await {
+            Err(Asked::Decided(stale)) => stale,
+            answer => panic!("{answer:?}"),
+        }
+    };
+    for key in ["a", "b", "c"] {
+        does(key, charge("0.1")).await;
+        assert!(!is_stale().await);
+    }
+    does("void", Command::VoidGrant(GrantId(other))).await;
+    assert!(is_stale().await);
+    fixture.stop().await;
+}
+
 /// Holds, extensions and captures cost no more than a charge: 1 read and 1 write, 4 write units.
 /// Voids, refunds and clawbacks write one item more.
 #[tokio::test]

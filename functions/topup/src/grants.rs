@@ -194,7 +194,9 @@ problems!(
 );
 
 /// Forfeits what is left of a grant. What was spent of it stays spent, and what open holds reserve
-/// of it can still be captured; what they give back is forfeited, too.
+/// of it can still be captured; what they give back is forfeited, too. A grant of bought credits is
+/// voided as a whole or not at all: not while holds reserve of it, nor where it has become one with
+/// others; and what a refund gave back is charged again instead.
 #[utoipa::path(
     post,
     path = "/v1/accounts/{account}/grants/{grant}/void",

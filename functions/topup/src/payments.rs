@@ -9,7 +9,7 @@ use serde_json::Value;
 use standardwebhooks::Webhook;
 use subtle::ConstantTimeEq;
 use uc_domain::account::{
-    AccountState, Command, Detail, GrantRequest, Money, Operation, Origin, PaymentChange, Source,
+    Command, Detail, GrantRequest, Money, Operation, Origin, PaymentChange, Source,
 };
 use uc_domain::payments::{Payment, PaymentEvent as Change, PaymentEventError, Reversals};
 use uc_domain::{AccountId, Credits, Timestamp};
@@ -352,10 +352,7 @@ async fn change(
             opens: false,
             extra: &extra,
         };
-        let decide = |state: &AccountState| {
-            if evidence.is_stale(state) { Err(Stale) } else { Ok(command.clone()) }
-        };
-        match deps.ledger.execute(&ask, decide).await {
+        match deps.ledger.execute(&ask, |_| Ok(command.clone())).await {
             Ok(outcome) => {
                 log.retries(outcome.retries, outcome.conflicts);
                 if !outcome.replayed {
@@ -369,21 +366,14 @@ async fn change(
                 };
                 return Ok(received(status, Some(outcome)));
             }
-            // Another event of this payment was faster: what is left to do has changed. Or its
-            // grant may have been voided meanwhile.
-            Err(Asked::KeyReused | Asked::Prevented(..) | Asked::Decided(Stale)) => {}
-            Err(error) => {
-                let error = error.map_decided(|Stale| unreachable!("it was looked at"));
-                return Err(refusals::asked(error, &account));
-            }
+            // Another event of this payment was faster: what is left to do has changed.
+            Err(Asked::KeyReused | Asked::Prevented(..)) => {}
+            Err(error) => return Err(refusals::asked(error, &account)),
         }
     }
     let detail = "Other events of this payment come at the same time; send this again.";
     Err(Problem::new(Code::Unavailable, detail).with_retry_after(RETRY_SECONDS))
 }
-
-/// The evidence is older than the account.
-struct Stale;
 
 fn refused(error: &PaymentEventError) -> Problem {
     match error {

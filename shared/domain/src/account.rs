@@ -22,7 +22,7 @@ pub use command::{
     Capture, Charge, Command, GrantRequest, HoldRequest, PaymentChange, RefundRequest, Rejection,
 };
 pub use draft::{Applied, Draft, apply};
-pub use grant::{Grant, GrantId, GrantTerms, Moved, Rollover, Source, VoidedGrant};
+pub use grant::{Grant, GrantId, GrantTerms, Rollover, Source, VoidedGrant};
 pub use hold::{ExpiredHold, Hold, HoldId, Reservation};
 pub use operation::{
     Detail, Money, Operation, OperationId, Origin, Posting, RatedItem, ReleaseCause, Target,
@@ -45,10 +45,8 @@ pub const MAX_LINGERING: usize = 128;
 pub const MAX_ROLLOVERS: usize = 16;
 /// Open holds of an account at most, and expired ones at most that may still be captured.
 pub const MAX_HOLDS: usize = 64;
-/// Voided grants of an account at most that clawbacks may still ask for: the newest.
+/// Grants of bought credits that can be voided on one account at most: a clawback may ask for each.
 pub const MAX_VOIDED: usize = 64;
-/// Grants at most of which an account knows where their credits are by now: the newest.
-pub const MAX_MOVED: usize = 128;
 /// Milliseconds that a hold is opened, or extended, for at most: 24 hours.
 pub const MAX_HOLD_MILLIS: i64 = 86_400_000;
 /// Milliseconds between a hold's opening and its end at most: 7 days.

@@ -111,8 +111,8 @@ pub enum PaymentEventError {
     /// An amount below zero.
     #[error("an amount is not negative")]
     Negative,
-    /// More disputes than one payment may have, or amounts too large to divide.
-    #[error("the payment has too many disputes, or too large an amount")]
+    /// More disputes than one payment may have.
+    #[error("the payment has too many disputes")]
     LimitExceeded,
 }
 
@@ -153,7 +153,7 @@ impl Reversals {
         if next.disputes.len() > MAX_DISPUTES {
             return Err(PaymentEventError::LimitExceeded);
         }
-        next.taken = next.target(payment).ok_or(PaymentEventError::LimitExceeded)?;
+        next.taken = next.target(payment);
         Ok(next)
     }
 
@@ -164,8 +164,8 @@ impl Reversals {
         }
     }
 
-    /// How many credits are to be taken back by now. `None` where that can't be computed exactly.
-    fn target(&self, payment: &Payment) -> Option<Credits> {
+    /// How many credits are to be taken back by now.
+    fn target(&self, payment: &Payment) -> Credits {
         let standing =
             || self.disputes.values().filter(|dispute| dispute.status != DisputeStatus::Won);
         let whole = payment.paid.as_ref().map_or(0, |paid| paid.amount.micros());
@@ -173,13 +173,23 @@ impl Reversals {
         let gone = self.refunded.micros()
             + standing().filter_map(|dispute| dispute.amount).map(Credits::micros).sum::<i128>();
         if in_full || (gone > 0 && gone >= whole) {
-            return Some(payment.credits);
+            return payment.credits;
         }
         if gone <= 0 {
-            return Some(Credits::ZERO);
+            return Credits::ZERO;
         }
-        Credits::from_micros(payment.credits.micros().checked_mul(gone)? / whole)
+        share(payment.credits, gone, whole)
     }
+}
+
+/// `credits * part / whole`, rounded down, for `0 < part < whole`.
+fn share(credits: Credits, part: i128, whole: i128) -> Credits {
+    // All are below 2^70, so that a product of two has too many bits for an i128: in two halves.
+    const HALF: i128 = 1 << 35;
+    let (high, low) = (credits.micros() / HALF, credits.micros() % HALF);
+    let (quotient, rest) = (high * part / whole, high * part % whole);
+    let micros = quotient * HALF + (rest * HALF + low * part) / whole;
+    Credits::from_micros(micros).expect("less than the credits")
 }
 
 /// An amount that can be compared with what was paid.
@@ -261,7 +271,15 @@ mod tests {
         check(
             "1000000000000",
             Some("900000000000000"),
-            &[("refund 899999999999999", "!LimitExceeded")],
+            &[
+                ("refund 899999999999999", "999999999999.998888"),
+                ("refund 1", "999999999999.998888"),
+            ],
+        );
+        check(
+            "1000000000000000",
+            Some("1000000000000000"),
+            &[("refund 999999999999999.999999", "999999999999999.999999")],
         );
     }
 

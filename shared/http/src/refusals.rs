@@ -57,6 +57,9 @@ impl From<Rejection> for Problem {
                 Code::Conflict,
                 "Nothing of the grant is left to void: it was used, or it has expired.",
             ),
+            Rejection::GrantNotVoidable(reason) => {
+                Self::new(Code::Conflict, format!("The grant can't be voided: {reason}."))
+            }
             Rejection::ExceedsDebt { debt } => {
                 let detail =
                     format!("The account owes {debt} credits: no more can be written off.");

@@ -39,10 +39,10 @@ pub struct RefundEvidence {
 }
 
 impl RefundEvidence {
-    /// Whether a grant that would be opened again in `state`, the entry to be, may have been voided
-    /// since: then the evidence has to be read again.
-    pub fn is_stale(&self, state: &AccountState) -> bool {
-        is_stale(self.seen, &self.terms, state)
+    /// Whether a grant may have been voided since, and is opened again in `state`, the entry to be:
+    /// then the evidence has to be read again. Nothing else of it ever changes.
+    pub const fn is_stale(&self, state: &AccountState) -> bool {
+        state.last_void() > self.seen
     }
 }
 
@@ -59,22 +59,6 @@ pub struct PaymentEvidence {
     pub reversals: Reversals,
     /// The number of the next change of it, from 1.
     pub number: u32,
-    /// The account's newest entry before it was asked whether the grant was voided.
-    seen: u64,
-}
-
-impl PaymentEvidence {
-    /// As [`RefundEvidence::is_stale`].
-    pub fn is_stale(&self, state: &AccountState) -> bool {
-        is_stale(self.seen, std::slice::from_ref(&self.terms), state)
-    }
-}
-
-/// A grant that is there and goes on was not voided.
-fn is_stale(seen: u64, terms: &[GrantTerms], state: &AccountState) -> bool {
-    let goes_on =
-        |terms: &GrantTerms| state.grant(terms.id).is_some_and(|grant| !state.is_lingering(grant));
-    state.seq() > seen + 1 && !terms.iter().all(goes_on)
 }
 
 impl Ledger {
@@ -177,12 +161,7 @@ impl Ledger {
         let corrupt = || LedgerError::Corrupt(format!("payment {payment} of {provider}"));
         let (account, operation, brought) = read_payment(&item).ok_or_else(corrupt)?;
         let opening = self.operation(&account, operation).await?.ok_or_else(corrupt)?.operation;
-        let mut terms = GrantTerms::opened_by(&opening).ok_or_else(corrupt)?;
-        let seen = self.seen(&account).await?;
-        if self.is_marked(&keys::voided_grant(&account, terms.id)).await? {
-            // Its end came with that: nothing goes back to it.
-            terms.expires_at = Some(terms.effective_at);
-        }
+        let terms = GrantTerms::opened_by(&opening).ok_or_else(corrupt)?;
         let (reversals, number) = match self.newest_change(&key.pk).await? {
             None => (Reversals::default(), 1),
             Some((number, item)) => {
@@ -191,7 +170,7 @@ impl Ledger {
             }
         };
         let payment = brought;
-        Ok(Some(PaymentEvidence { account, payment, terms, reversals, number, seen }))
+        Ok(Some(PaymentEvidence { account, payment, terms, reversals, number }))
     }
 
     /// Writes that something became of a payment which moves no credits. False where somebody was

@@ -190,6 +190,10 @@ pub enum Rejection {
     /// there.
     #[error("nothing of the grant is left")]
     GrantGone,
+    /// The grant's credits can't be forfeited for good, and why: what a payment brought would be
+    /// taken once more where that is refunded.
+    #[error("{0}")]
+    GrantNotVoidable(&'static str),
     /// There is no debt, or less than is to be waived.
     #[error("the debt is {debt} credits")]
     ExceedsDebt {

@@ -286,7 +286,6 @@ impl Draft {
             if grant.has_ended(at) {
                 grant.remaining = difference(grant.remaining, part.credits);
                 post(&mut postings, Target::Grant(part.grant), -part.credits);
-                self.forfeit(part.grant, part.credits);
             } else {
                 let paid = part.credits.min(self.state.debt);
                 let grant = self.reserved_grant(part);

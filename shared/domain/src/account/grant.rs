@@ -274,27 +274,16 @@ impl Grant {
 }
 
 /// A grant of bought credits that was voided, and what that forfeited: where its payment is then
-/// refunded or disputed, that is not taken a second time.
+/// refunded or disputed, that is not taken a second time. The credits are those of one payment, as
+/// a void of a grant that others are in is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct VoidedGrant {
     /// Its name.
     #[n(0)]
     pub grant: GrantId,
-    /// What it forfeited, with what holds gave back to it afterwards, and no clawback has counted.
+    /// What it forfeited and no clawback has counted.
     #[n(1)]
     pub forfeited: Credits,
-}
-
-/// That credits of one grant are in another: it was merged into that, or voided and then refunded.
-/// Where the other is voided, that is of this one's payment, too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-pub struct Moved {
-    /// The grant that they came in with; a refund may open it again.
-    #[n(0)]
-    pub from: GrantId,
-    /// Where its credits are.
-    #[n(1)]
-    pub to: GrantId,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as minicbor calls it")]

@@ -2,9 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use super::{
-    Draft, ExpiredHold, Grant, GrantId, Hold, HoldId, Moved, Settings, Status, VoidedGrant,
-};
+use super::{Draft, ExpiredHold, Grant, GrantId, Hold, HoldId, Settings, Status, VoidedGrant};
 use crate::{Credits, Timestamp};
 
 /// An account after a journal entry: all that is needed to apply the next one.
@@ -39,10 +37,10 @@ pub struct AccountState {
     #[n(7)]
     #[cbor(default, skip_if = "Vec::is_empty", decode_with = "crate::journal::or_default")]
     pub(super) voided: Vec<VoidedGrant>,
-    /// In which grants the bought credits of others are by now, the newest last.
+    /// The newest journal entry with a void of a grant; 0 before the first.
     #[n(8)]
-    #[cbor(default, skip_if = "Vec::is_empty", decode_with = "crate::journal::or_default")]
-    pub(super) moved: Vec<Moved>,
+    #[cbor(default, skip_if = "is_none_yet", decode_with = "crate::journal::or_default")]
+    pub(super) last_void: u64,
     /// Operations of the next entry that were settled in memory only, so that a grant which rolled
     /// over there gets no name twice. Nothing that is stored has any.
     #[cbor(skip)]
@@ -102,7 +100,7 @@ impl AccountState {
             holds: Vec::new(),
             expired_holds: Vec::new(),
             voided: Vec::new(),
-            moved: Vec::new(),
+            last_void: 0,
             unwritten: 0,
         }
     }
@@ -152,9 +150,10 @@ impl AccountState {
         &self.voided
     }
 
-    /// In which grants the bought credits of others are by now.
-    pub fn moved(&self) -> &[Moved] {
-        &self.moved
+    /// The newest journal entry with a void of a grant; 0 before the first. What was asked about
+    /// voids later than that still holds.
+    pub const fn last_void(&self) -> u64 {
+        self.last_void
     }
 
     /// Whether a hold may be captured: it is open, or it expired not long ago.
@@ -263,7 +262,7 @@ impl AccountState {
         holds(rollovers <= super::MAX_ROLLOVERS, "too many rollovers")?;
         self.check_holds()?;
         holds(self.voided.len() <= super::MAX_VOIDED, "too many voided grants")?;
-        holds(self.moved.len() <= super::MAX_MOVED, "too many grants that moved")?;
+        holds(self.last_void <= self.seq, "a void in an entry to come")?;
         let forfeits = |voided: &VoidedGrant| !voided.forfeited.is_negative();
         holds(self.voided.iter().all(forfeits), "a voided grant below zero")?;
         // Pending grants and rollovers counted in: they can't fail when their time comes.
@@ -313,4 +312,9 @@ impl AccountState {
         Credits::from_micros(live - self.debt.micros())
             .expect("checked after every change and every decoding")
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as minicbor calls it")]
+const fn is_none_yet(seq: &u64) -> bool {
+    *seq == 0
 }

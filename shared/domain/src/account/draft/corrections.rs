@@ -1,10 +1,10 @@
 //! What corrects what happened: refunds, clawbacks, voids of grants, write-offs.
 
-use super::{Draft, difference, post};
+use super::{Draft, OVER_RANGE, difference, post};
 use crate::Credits;
 use crate::account::{
-    Detail, Grant, GrantId, GrantTerms, MAX_MOVED, MAX_VOIDED, Moved, OperationId, Origin,
-    PaymentChange, Posting, RefundRequest, Rejection, Source, Target, VoidedGrant,
+    Detail, Grant, GrantId, GrantTerms, MAX_VOIDED, OperationId, Origin, PaymentChange, Posting,
+    RefundRequest, Rejection, Source, Target, VoidedGrant,
 };
 
 impl Draft {
@@ -26,7 +26,6 @@ impl Draft {
         }
         let mut postings = Vec::new();
         let mut homeless = 0;
-        let mut from_voided: Vec<GrantId> = Vec::new();
         for (target, part) in parts_to_refund(&request.postings, request.refunded, credits) {
             // What becomes spendable pays debt first.
             let rest = self.pay_debt(part, &mut postings);
@@ -38,22 +37,12 @@ impl Draft {
                 Some(terms) if rest.is_positive() => self.give_to(terms, rest, &mut postings)?,
                 _ => None,
             };
-            if placed.is_none() && rest.is_positive() {
+            if placed.is_none() {
                 homeless += rest.micros();
-                if let Target::Grant(id) = target
-                    && self.state.voided.iter().any(|voided| voided.grant == id)
-                {
-                    from_voided.push(id);
-                }
             }
         }
         let homeless = Credits::from_micros(homeless).expect("at most what was taken");
         let grant = self.house(homeless, &mut postings)?;
-        if let Some(grant) = grant {
-            for voided in from_voided {
-                self.remember_move(voided, grant);
-            }
-        }
         self.check_range()?;
         let refunded = request.refunded.checked_add(credits).expect("at most what was taken");
         let charge = request.charge;
@@ -75,7 +64,8 @@ impl Draft {
 
     /// Gives credits back to a grant, which may be opened again for it, and rolls over again where
     /// there is room for that. Returns where they are: where there are too many grants, those of
-    /// sources that merge are merged. `None` where its time is over, or it has no place.
+    /// sources that merge are merged. `None` where its time is over, it was voided, or it has no
+    /// place.
     fn give_to(
         &mut self,
         terms: &GrantTerms,
@@ -95,7 +85,8 @@ impl Draft {
             post(postings, Target::Grant(terms.id), credits);
             return Ok(Some(terms.id));
         }
-        let over = terms.expires_at.is_some_and(|expires_at| expires_at <= now);
+        let over = terms.expires_at.is_some_and(|expires_at| expires_at <= now)
+            || self.state.voided.iter().any(|voided| voided.grant == terms.id);
         let has_place = terms.source.merges() || self.has_place(terms.source);
         if over || terms.effective_at > now || !has_place {
             return Ok(None);
@@ -174,7 +165,12 @@ impl Draft {
         if forfeited > change.forfeited {
             return Err(Rejection::Invalid("more would be given back than was taken"));
         }
-        self.forfeit_again(change.terms.id, forfeited);
+        if forfeited.is_positive() {
+            // What was counted counts again, for the next clawback.
+            let all = self.forfeited(change.terms.id);
+            let all = all.ok_or(Rejection::Invalid("no void has forfeited anything of it"))?;
+            *all = all.checked_add(forfeited).ok_or(OVER_RANGE)?;
+        }
         let mut postings = Vec::new();
         let rest = self.pay_debt(back, &mut postings);
         let placed = if rest.is_positive() {
@@ -200,19 +196,23 @@ impl Draft {
         let now = self.state.settled_at;
         let grant = self.state.grants.iter_mut().find(|grant| grant.id == id);
         let grant = grant.filter(|grant| !grant.has_ended(now)).ok_or(Rejection::GrantGone)?;
+        let is_bought = grant.source == Source::Paid;
+        if let Some(reason) = why_not_voidable(grant) {
+            return Err(Rejection::GrantNotVoidable(reason));
+        }
+        if is_bought && self.state.voided.len() >= MAX_VOIDED {
+            return Err(Rejection::LimitExceeded("64 grants of bought credits can be voided"));
+        }
         let pending = grant.effective_at > now;
         let credits = grant.unreserved();
-        let is_bought =
-            grant.source == Source::Paid || self.state.moved.iter().any(|moved| moved.to == id);
-        let voided = VoidedGrant { grant: id, forfeited: credits };
         // What holds reserve lives on until they end, and ends with them.
         grant.remaining = grant.reserved;
         grant.rollover = None;
-        grant.merged = false;
         grant.expires_at = Some(now);
         if is_bought {
-            self.remember(voided);
+            self.state.voided.push(VoidedGrant { grant: id, forfeited: credits });
         }
+        self.state.last_void = self.state.seq;
         self.state.grants.retain(Grant::is_kept);
         self.state.grants.sort_by(Grant::burn_order);
         let mut postings = Vec::new();
@@ -222,72 +222,18 @@ impl Draft {
         Ok(self.push(origin, postings, Detail::GrantVoid { grant: id, credits }))
     }
 
-    /// Remembers what a void has forfeited; of too many, not that of which nothing can come, or the
-    /// oldest.
-    fn remember(&mut self, voided: VoidedGrant) {
-        if self.state.voided.len() >= MAX_VOIDED {
-            let is_settled = |voided: &VoidedGrant| {
-                voided.forfeited.is_zero() && self.state.grant(voided.grant).is_none()
-            };
-            let least = self.state.voided.iter().position(is_settled).unwrap_or(0);
-            self.state.voided.remove(least);
-        }
-        self.state.voided.push(voided);
+    /// What a void has forfeited of a payment's grant and no clawback has counted.
+    fn forfeited(&mut self, grant: GrantId) -> Option<&mut Credits> {
+        let voided = self.state.voided.iter_mut().find(|voided| voided.grant == grant);
+        voided.map(|voided| &mut voided.forfeited)
     }
 
-    /// What a hold gives back to a grant that was voided is forfeited with it.
-    pub(super) fn forfeit(&mut self, grant: GrantId, credits: Credits) {
-        if let Some(voided) = self.state.voided.iter_mut().find(|voided| voided.grant == grant) {
-            voided.forfeited = voided.forfeited.checked_add(credits).unwrap_or(Credits::MAX);
-        }
-    }
-
-    /// Remembers where the credits of a grant are that is gone, and of those that were in it.
-    pub(super) fn remember_move(&mut self, from: GrantId, to: GrantId) {
-        let in_it = self.state.moved.iter().filter(|moved| moved.to == from);
-        let mut all: Vec<Moved> = in_it.map(|moved| Moved { from: moved.from, to }).collect();
-        all.push(Moved { from, to });
-        for moved in all {
-            if !self.state.moved.contains(&moved) {
-                self.state.moved.push(moved);
-            }
-        }
-        let over = self.state.moved.len().saturating_sub(MAX_MOVED);
-        self.state.moved.drain(..over);
-    }
-
-    /// Where voids of a payment's grant are remembered: its own, and those of the grants that its
-    /// credits moved to.
-    fn voids_of(&self, grant: GrantId) -> Vec<usize> {
-        let moved = self.state.moved.iter().filter(|moved| moved.from == grant);
-        let holders: Vec<GrantId> = std::iter::once(grant).chain(moved.map(|m| m.to)).collect();
-        let index = |holder: &GrantId| self.state.voided.iter().position(|v| v.grant == *holder);
-        holders.iter().filter_map(index).collect()
-    }
-
-    /// Counts up to so much of what voids have forfeited of a payment's grant, once, and returns it.
+    /// Counts up to so much of what a void has forfeited of a payment's grant, once, and returns it.
     fn count_forfeited(&mut self, grant: GrantId, credits: Credits) -> Credits {
-        let mut left = credits;
-        for index in self.voids_of(grant) {
-            let voided = &mut self.state.voided[index];
-            let counted = voided.forfeited.min(left);
-            voided.forfeited = difference(voided.forfeited, counted);
-            left = difference(left, counted);
-        }
-        difference(credits, left)
-    }
-
-    /// What was counted counts again, for the next clawback.
-    fn forfeit_again(&mut self, grant: GrantId, credits: Credits) {
-        if credits.is_zero() {
-            return;
-        }
-        let is_full = self.state.voided.len() >= MAX_VOIDED;
-        let any = || self.state.voided.len().checked_sub(1).filter(|_| is_full);
-        match self.voids_of(grant).first().copied().or_else(any) {
-            Some(index) => self.forfeit(self.state.voided[index].grant, credits),
-            None => self.remember(VoidedGrant { grant, forfeited: credits }),
-        }
+        let Some(forfeited) = self.forfeited(grant) else { return Credits::ZERO };
+        let counted = credits.min(*forfeited);
+        *forfeited = difference(*forfeited, counted);
+        counted
     }
 
     pub(super) fn write_off(
@@ -307,6 +253,21 @@ impl Draft {
         let mut postings = Vec::new();
         post(&mut postings, Target::Debt, credits);
         Ok(self.push(origin, postings, Detail::WriteOff))
+    }
+}
+
+/// Why a grant is not voided. A refund of its payment must know what a void has forfeited of that
+/// payment's credits: so they have to be in a grant of their own, all of them, and for good.
+fn why_not_voidable(grant: &Grant) -> Option<&'static str> {
+    match grant.source {
+        Source::Refund => Some("credits that were given back are not voided: charge them again"),
+        Source::Paid if grant.merged => {
+            Some("credits of several payments are in the grant: refund a payment, or charge them")
+        }
+        Source::Paid if grant.reserved.is_positive() => {
+            Some("holds reserve of these bought credits: capture or void the holds first")
+        }
+        _ => None,
     }
 }
 

@@ -191,11 +191,6 @@ impl Draft {
             post(postings, Target::Grant(older.id), newer.remaining);
         }
         self.move_reservations(newer.id, older.id);
-        // Bought credits may also be in a refund's grant: those of a voided one.
-        let has_bought = self.state.moved.iter().any(|moved| moved.to == newer.id);
-        if newer.source == Source::Paid || has_bought {
-            self.remember_move(newer.id, older.id);
-        }
         Ok((older.id, newer.id))
     }
 

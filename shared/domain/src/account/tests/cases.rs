@@ -4,8 +4,8 @@ use super::script::{Machine, check_all};
 use super::{check_entry, script, timestamp};
 use crate::account::{
     AccountState, Allowed, Charge, Command, Draft, GrantId, GrantRequest, HoldRequest,
-    MAX_COMMANDS, MAX_GRANTS, MAX_OTHER_GRANTS, Operation, OperationId, Origin, Overuse, Rejection,
-    Rollover, Settings, Source,
+    MAX_COMMANDS, MAX_GRANTS, MAX_OTHER_GRANTS, MAX_VOIDED, Operation, OperationId, Origin,
+    Overuse, Rejection, Rollover, Settings, Source,
 };
 use crate::{Credits, Timestamp};
 
@@ -258,4 +258,25 @@ fn reading_writes_nothing() {
     check(10, 1);
     check(19, 1);
     check(20, 0);
+}
+
+/// A clawback may ask for each void of bought credits, so that none is forgotten.
+#[test]
+fn voids_of_bought_credits_have_a_limit() {
+    let mut draft = Draft::open(&AccountState::new(Settings::default()), timestamp(0));
+    let mut void_one = |source| {
+        let Command::Grant(request) = grant_of_1(0, 1_000) else { unreachable!() };
+        let request = GrantRequest { source, ..request };
+        let opened = draft.apply(Origin::System, &Command::Grant(request)).unwrap();
+        let voided = draft.apply(Origin::System, &Command::VoidGrant(GrantId(opened)));
+        // Two commands an entry.
+        draft = Draft::open(&draft.clone().finish().state, timestamp(0));
+        voided
+    };
+    for _ in 0..MAX_VOIDED {
+        void_one(Source::Paid).unwrap();
+    }
+    let rejection = void_one(Source::Paid).unwrap_err();
+    assert!(matches!(rejection, Rejection::LimitExceeded(_)), "{rejection:?}");
+    void_one(Source::Promo).unwrap();
 }

@@ -746,6 +746,7 @@ fn without_text(rejection: Rejection) -> Rejection {
     match rejection {
         Rejection::Invalid(_) => Rejection::Invalid(""),
         Rejection::LimitExceeded(_) => Rejection::LimitExceeded(""),
+        Rejection::GrantNotVoidable(_) => Rejection::GrantNotVoidable(""),
         other => other,
     }
 }
@@ -813,8 +814,6 @@ fn check_state(world: &World, state: &AccountState) {
     let voids = state.voided().iter();
     let voids = voids.map(|voided| (voided.grant, voided.forfeited.micros()));
     assert_eq!(voids.collect::<Vec<_>>(), world.voids);
-    let moves = state.moved().iter().map(|moved| (moved.from, moved.to));
-    assert_eq!(moves.collect::<Vec<_>>(), world.moves);
 
     assert_eq!(micros(state.balance()), (world.posted(), world.debt));
     assert_eq!(*state.settings(), world.settings);

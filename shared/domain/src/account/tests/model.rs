@@ -138,8 +138,6 @@ pub struct World {
     charges: BTreeMap<OperationId, Taken>,
     /// Voided purchases, oldest first: what they forfeited and no clawback has counted.
     pub voids: Vec<(GrantId, i128)>,
-    /// Whose bought credits lie with whom by now.
-    pub moves: Vec<(GrantId, GrantId)>,
     /// What was taken back of each payment, and how much of that had been forfeited.
     payments: BTreeMap<String, (i128, i128)>,
 }
@@ -397,10 +395,7 @@ impl World {
         kept.from = kept.from.min(gone.from);
         kept.priority = kept.priority.max(gone.priority);
         kept.joined = true;
-        let (kept, started, is_paid) = (kept.id, kept.started, kept.source == Source::Paid);
-        if is_paid || self.moves.iter().any(|(_, home)| *home == gone.id) {
-            self.went(gone.id, kept);
-        }
+        let (kept, started) = (kept.id, kept.started);
         for index in 0..self.coins.len() {
             let coin = self.coins[index];
             if coin.lot != gone.id {
@@ -420,21 +415,6 @@ impl World {
         if started {
             changes.add(grant(gone.id), -moved);
             changes.add(grant(kept), moved);
-        }
-    }
-
-    /// Credits of one lot went to another, with those that had come to it before.
-    fn went(&mut self, from: GrantId, to: GrantId) {
-        let mut names: Vec<GrantId> =
-            self.moves.iter().filter(|(_, home)| *home == from).map(|(name, _)| *name).collect();
-        names.push(from);
-        for name in names {
-            if !self.moves.contains(&(name, to)) {
-                self.moves.push((name, to));
-            }
-        }
-        while self.moves.len() > 128 {
-            self.moves.remove(0);
         }
     }
 
@@ -460,7 +440,6 @@ impl World {
             opened: BTreeMap::new(),
             charges: BTreeMap::new(),
             voids: Vec::new(),
-            moves: Vec::new(),
             payments: BTreeMap::new(),
         }
     }
@@ -577,9 +556,6 @@ impl World {
             let lot = self.lot(coin.lot).unwrap();
             if lot.until.is_some_and(|until| until <= at) {
                 self.totals.forfeited += coin.micros;
-                for void in self.voids.iter_mut().filter(|void| void.0 == coin.lot) {
-                    void.1 += coin.micros;
-                }
                 changes.add(grant(coin.lot), -coin.micros);
             } else {
                 let rest = self.pay_debt(coin.micros, &mut changes);
@@ -903,7 +879,6 @@ impl World {
         let mut after = self.clone();
         let mut changes = Changes::default();
         let mut homeless = 0;
-        let mut of_voided = Vec::new();
         // The last that was taken lies at 0, the first at the far end.
         let (begin, end) = (taken.refunded, taken.refunded + credits);
         let mut at = 0;
@@ -917,18 +892,11 @@ impl World {
                         after.give(*lot, rest, &mut changes);
                         0
                     }
-                    _ => {
-                        let voided = self.voids.iter().find(|void| Some(void.0) == *lot);
-                        of_voided.extend(voided.filter(|_| rest > 0).map(|void| void.0));
-                        rest
-                    }
+                    _ => rest,
                 };
             }
         }
         let grant = after.shelter(now, homeless, &mut changes);
-        for name in of_voided {
-            after.went(name, grant.unwrap());
-        }
         let refunded = taken.refunded + credits;
         after.charges.get_mut(&request.charge).unwrap().refunded = refunded;
         after.totals.given_back += credits;
@@ -944,7 +912,9 @@ impl World {
             return lot.started && !lot.over;
         }
         let lot = &self.opened[&lot];
-        let is_current = lot.from <= now && lot.until.is_none_or(|until| until > now);
+        let is_current = lot.from <= now
+            && lot.until.is_none_or(|until| until > now)
+            && self.voids.iter().all(|void| void.0 != lot.id);
         is_current && (always_room(lot.source) || self.has_room(lot.source))
     }
 
@@ -995,16 +965,12 @@ impl World {
         let own = change.terms.id;
         let mut after = self.clone();
         let mut changes = Changes::default();
-        // Of what a void has forfeited nothing is taken again: of the grant itself, then of those
-        // that its credits went to.
+        // Of what a void has forfeited nothing is taken again.
         let mut missing = credits;
-        let homes = self.moves.iter().filter(|(from, _)| *from == own).map(|(_, to)| *to);
-        for home in std::iter::once(own).chain(homes) {
-            for void in after.voids.iter_mut().filter(|void| void.0 == home) {
-                let counted = missing.min(void.1);
-                void.1 -= counted;
-                missing -= counted;
-            }
+        for void in after.voids.iter_mut().filter(|void| void.0 == own) {
+            let counted = missing.min(void.1);
+            void.1 -= counted;
+            missing -= counted;
         }
         let forfeited = credits - missing;
         let payment = after.payments.entry(change.payment.clone()).or_default();
@@ -1051,12 +1017,7 @@ impl World {
         let forfeited = credits - back;
         *payment = (payment.0 - credits, payment.1 - forfeited);
         if forfeited > 0 {
-            let homes = self.moves.iter().filter(|(from, _)| *from == own).map(|(_, to)| *to);
-            let mut homes = std::iter::once(own).chain(homes);
-            match homes.find_map(|home| after.voids.iter().position(|void| void.0 == home)) {
-                Some(index) => after.voids[index].1 += forfeited,
-                None => after.voids.push((own, forfeited)),
-            }
+            after.voids.iter_mut().find(|void| void.0 == own).unwrap().1 += forfeited;
         }
         let rest = after.pay_debt(back, &mut changes);
         let grant = if rest > 0 && after.takes_back(now, own) {
@@ -1071,14 +1032,21 @@ impl World {
     }
 
     fn void(&mut self, now: Timestamp, name: GrantId) -> Result<(), Rejection> {
+        let held = self.coins.iter().any(|coin| coin.lot == name && coin.holder.is_some());
         let Some(lot) = self.lots.iter_mut().find(|lot| lot.id == name && !lot.over) else {
             return Err(Rejection::GrantGone);
         };
+        let is_paid = lot.source == Source::Paid;
+        if lot.source == Source::Refund || is_paid && (lot.joined || held) {
+            return Err(Rejection::GrantNotVoidable(""));
+        }
+        if is_paid && self.voids.len() == 64 {
+            return Err(Rejection::LimitExceeded(""));
+        }
         lot.rollover = None;
         lot.over = true;
         lot.until = Some(now);
-        let (started, is_paid) = (lot.started, lot.source == Source::Paid);
-        let is_paid = is_paid || self.moves.iter().any(|(_, to)| *to == name);
+        let started = lot.started;
         let credits = self.free(name);
         if is_paid {
             self.voids.push((name, credits));

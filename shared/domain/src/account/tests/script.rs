@@ -508,6 +508,7 @@ fn show_rejection(rejection: &Rejection) -> String {
         Rejection::HoldExpired(at) => format!("!hold expired {}", show_time(*at)),
         Rejection::RefundExceedsCharge { left } => format!("!refund exceeds {left}"),
         Rejection::GrantGone => "!grant gone".into(),
+        Rejection::GrantNotVoidable(_) => "!not voidable".into(),
         Rejection::ExceedsDebt { debt } => format!("!exceeds debt {debt}"),
     }
 }
