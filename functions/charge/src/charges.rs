@@ -104,6 +104,8 @@ pub(crate) struct Prepared {
     on_unpriced: OnUnpriced,
     max_credits: Option<Credits>,
     occurred_at: Option<Timestamp>,
+    /// By when its usage must have occurred.
+    asked_at: Timestamp,
     /// What it is captured from.
     capture: Option<CaptureOf>,
 }
@@ -190,9 +192,9 @@ impl Prepared {
             request.description.as_deref().map(|text| ("/description", text)),
             request.metadata.as_ref(),
         )?;
-        check_times(&request, now)?;
         Ok(Self {
             key,
+            asked_at: now,
             fingerprint,
             private,
             version: request.ratio_version,
@@ -224,6 +226,8 @@ impl Prepared {
         now: Timestamp,
         state: &AccountState,
     ) -> Result<Command, Problem> {
+        // Only here: who sends again what happened is told so, however long that takes.
+        check_times(self.occurred_at, self.asked_at)?;
         let charge = Charge {
             credits: Credits::ZERO,
             items: Vec::new(),
@@ -514,9 +518,9 @@ fn rate(
         .collect()
 }
 
-fn check_times(request: &ChargeRequest, now: Timestamp) -> Result<(), Problem> {
-    let Some(at) = request.occurred_at else { return Ok(()) };
-    let behind = now.millis() - at.millis();
+fn check_times(occurred_at: Option<Timestamp>, asked_at: Timestamp) -> Result<(), Problem> {
+    let Some(at) = occurred_at else { return Ok(()) };
+    let behind = asked_at.millis() - at.millis();
     if !(-AHEAD_MILLIS..=OLDEST_MILLIS).contains(&behind) {
         let detail = "at most 7 days ago, and not ahead of now";
         return Err(Problem::invalid_field("/occurred_at", detail));

@@ -102,6 +102,10 @@ async fn each_operation_of_a_batch_is_on_its_own() {
     // Under its key another one is another one.
     let other = batch(&api, &[operation(&one, "a", "11")]).await;
     assert_eq!(became(&other[0]), (422, "idempotency_key_reused".to_owned()));
+    // Also where it comes too late to be charged: who asks what became of the first one is told.
+    let late = with(operation(&one, "a", "10"), "occurred_at", json!("2020-01-01T00:00:00Z"));
+    let late = batch(&api, &[late]).await;
+    assert_eq!(became(&late[0]), (422, "idempotency_key_reused".to_owned()));
     for account in [&one, &two] {
         adds_up(&api, account).await;
     }
