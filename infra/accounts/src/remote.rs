@@ -146,9 +146,7 @@ impl Deployment {
         let Some(there) = answer.body["items"].get(0) else {
             return Ok(Found::Not { is_open: true });
         };
-        let is = |field: &str, expected: &str| there[field].as_str() == Some(expected);
-        let same = is("credits", &row.credits.to_string()) && is("description", &row.reason);
-        if same { Ok(Found::There) } else { Err(changed()) }
+        if is_row(there, row) { Ok(Found::There) } else { Err(changed()) }
     }
 
     /// Brings a row in.
@@ -267,12 +265,26 @@ fn owes(described: &Value) -> Result<(), RemoteError> {
     }
 }
 
+/// Whether an operation is what a row asks for. Its reason may have been erased with the account's
+/// personal data.
+fn is_row(operation: &Value, row: &Row) -> bool {
+    let is = |value: &Value, expected: &str| value.as_str() == Some(expected);
+    let reason = &operation["description"];
+    let grant = &operation["grant"];
+    let expires_at = grant["expires_at"].as_str().map(str::parse::<Timestamp>);
+    is(&operation["credits"], &row.credits.to_string())
+        && (reason.is_null() || is(reason, &row.reason))
+        && (row.credits.is_negative()
+            || is(&grant["source"], row.source.as_str())
+                && expires_at.transpose() == Ok(row.expires_at))
+}
+
 fn is_reused(answer: &Answer) -> bool {
     answer.body["code"].as_str() == Some("idempotency_key_reused")
 }
 
 fn changed() -> RemoteError {
-    let what = "this row was brought in before with another amount, expiry or reason";
+    let what = "this row was brought in before with another amount, expiry, source or reason";
     RemoteError::Refused(what.to_owned())
 }
 

@@ -134,6 +134,9 @@ fn row(line: u64, raw: Raw) -> Result<Row, String> {
     if reason.chars().count() > MAX_REASON {
         return Err(format!("reason: at most {MAX_REASON} characters"));
     }
+    if reason.contains(char::is_control) {
+        return Err("reason: no control characters".to_owned());
+    }
     let reason = match (reason.as_str(), credits.is_negative()) {
         ("", true) => "migrated debt".to_owned(),
         ("", false) => "migrated balance".to_owned(),
@@ -195,6 +198,8 @@ mod tests {
         check("acme,-1,2999-01-01T00:00:00Z,,,", Err("a debt"));
         check("acme,1,,,", Err("fields"));
         check(&format!("acme,1,,,{},", "x".repeat(513)), Err("reason"));
+        check("acme,1,,,\"one\ntwo\",", Err("reason: no control"));
+        check("acme,1,,,one\ttwo,", Err("reason: no control"));
     }
 
     #[test]

@@ -86,6 +86,7 @@ async fn transactions_are_found_by_kind_actor_model_and_time() {
         format!("/v1/accounts/{other}/transactions?kind=charge&cursor={cursor}"),
         format!("{path}?kind=charge&idempotency_key=more"),
         format!("{path}?kind="),
+        format!("{path}?kind=charges"),
         format!("{path}?from=yesterday"),
         format!("{path}?from={at}&to={at}"),
     ] {
@@ -444,6 +445,14 @@ async fn balances_of_another_system_are_brought_in_once() {
     let corrected = file.replace(",2,,,2", ",200,,,2");
     assert_eq!(import(&corrected, true).await, (0, 0, 2, vec![3, 5, 6, 7]));
     assert_eq!(import(&corrected, false).await, (0, 0, 2, vec![3, 5, 6, 7]));
+    for (here, there) in
+        [("999-01-01T00:00:00Z,paid", "998-01-01T00:00:00Z,paid"), (",paid,1", ",promo,1")]
+    {
+        let corrected = file.replace(here, there);
+        for dry_run in [true, false] {
+            assert_eq!(import(&corrected, dry_run).await, (0, 0, 2, vec![2, 5, 6, 7]), "{there}");
+        }
+    }
 
     let account = api.get(&format!("/v1/accounts/{rich}")).send().await.expect(200);
     assert_eq!(account["balance"]["posted"], "14.5");
@@ -458,6 +467,15 @@ async fn balances_of_another_system_are_brought_in_once() {
     assert!(owed["actor"].is_string(), "who did it: {owed}");
     assert_eq!(owed["actor"], granted[0]["actor"], "by the same API key");
     assert_eq!(super::stack::balance(&api, &careful).await["posted"], "0");
+
+    // Also after the reasons are erased the same file brings nothing in.
+    for account in [&rich, &poor] {
+        let path = format!("/v1/accounts/{account}/personal-data");
+        api.delete(&path).send().await.expect(200);
+    }
+    for dry_run in [true, false] {
+        assert_eq!(import(&file, dry_run).await, (0, 0, 3, vec![5, 6, 7]), "erased");
+    }
 
     // An account is full at 60 grants that don't merge, and a file may fill it: the dry run says
     // what the real one does.
