@@ -30,11 +30,16 @@
 //! are charged as what they are; one that declined without a word is not billed. Thinking is told
 //! of all turns together, and taken from them in their order.
 //!
+//! What iterations write to the cache without its lifetimes (`cache_creation` may be `null`) has
+//! those of the top level, which sums the writes of the messages: its only one, or of both an hour
+//! first, as longer lifetimes come first in a prompt. Where nothing tells a lifetime it is 5 minutes.
+//!
 //! A refusal (`stop_reason`) before any output is not billed by Anthropic, whatever its counts say.
 //!
 //! A stream: `message_start` has the model and the tier, the last `message_delta` cumulative
-//! counts. What that leaves out is as it was at the start. Without a `message_delta` the output is
-//! not known. A `message_delta` alone is read too, but may lack the cache's lifetimes and the tier.
+//! counts. What that leaves out is as it was at the start; what was written to the cache after it,
+//! without its lifetime, has the only one that the start tells. Without a `message_delta` the output
+//! is not known. A `message_delta` alone is read too, but may lack the cache's lifetimes and the tier.
 
 use std::mem;
 
@@ -153,7 +158,7 @@ impl Messages {
         let sampled = if iterations.is_empty() {
             Sampled { own: vec![told], others: Vec::new() }
         } else {
-            let (sampled, all) = Sampled::read(&iterations, &read)?;
+            let (sampled, all) = Sampled::read(&iterations, &read, &told)?;
             told.check_within(&all, usage)?;
             sampled
         };
@@ -220,14 +225,16 @@ struct Sampled {
 }
 
 impl Sampled {
-    /// Reads the iterations of `response`. The counts are the most that those at the top level can
-    /// be: of all but the advisors, with what is not billed.
+    /// Reads the iterations of `response`, of which the top level has `told`. The counts are the
+    /// most that those at the top level can be: of all but the advisors, with what is not billed.
     fn read(
         iterations: &[Body<'_>],
         response: &ResponseUsage,
+        told: &Counts,
     ) -> Result<(Self, Counts), ProviderError> {
         let mut sampled = Self { own: Vec::new(), others: Vec::new() };
         let mut all = Counts::default();
+        let mut lifetimes = Lifetimes::left_by(iterations, told)?;
         // Where the body doesn't name the model that answered, the last to answer does.
         let mut last = iterations.iter().rev().filter(|i| i.text("type") != Some(ADVISOR));
         let answered = response.model.clone().or_else(|| last.find_map(Body::model));
@@ -247,8 +254,9 @@ impl Sampled {
                         .others
                         .push(counts.as_step(ResponseUsage { model, ..response.empty() }));
                 }
-                Some("compaction" | "message" | "fallback_message") => {
+                Some(kind @ (COMPACTION | "message" | "fallback_message")) => {
                     all = all.plus(counts, iteration)?;
+                    let counts = lifetimes.give(counts, kind);
                     match (model, &answered) {
                         (Some(model), Some(answered)) if !is_same(&model, answered) => {
                             // A model that declined before any output is not billed.
@@ -276,6 +284,45 @@ impl Sampled {
 
 /// The type of an advisor's iterations.
 const ADVISOR: &str = "advisor_message";
+/// The type of the iterations that the top level doesn't count.
+const COMPACTION: &str = "compaction";
+
+/// The lifetimes that the top level tells and no iteration does.
+struct Lifetimes {
+    /// Whether all that was written is kept for an hour.
+    only_long: bool,
+    /// What else of the messages' writes is.
+    long: u64,
+}
+
+impl Lifetimes {
+    fn left_by(iterations: &[Body<'_>], told: &Counts) -> Result<Self, ProviderError> {
+        let mut long = told.cache_write_1h;
+        for iteration in iterations {
+            if !matches!(iteration.text("type"), Some(ADVISOR | COMPACTION)) {
+                long = long.saturating_sub(Counts::read(iteration)?.cache_write_1h);
+            }
+        }
+        Ok(Self { only_long: told.cache_write_1h > 0 && told.cache_write == 0, long })
+    }
+
+    /// The counts of an iteration of this `kind`, with the lifetimes of what it wrote.
+    fn give(&mut self, counts: Counts, kind: &str) -> Counts {
+        let untold = counts.cache_write_untold;
+        let long = match kind {
+            _ if self.only_long => untold,
+            COMPACTION => 0,
+            _ => untold.min(self.long),
+        };
+        self.long = self.long.saturating_sub(long);
+        Counts {
+            cache_write: counts.cache_write + untold - long,
+            cache_write_1h: counts.cache_write_1h + long,
+            cache_write_untold: 0,
+            ..counts
+        }
+    }
+}
 
 /// Whether two names are of one model: one may have the date that the other leaves out.
 fn is_same(a: &str, b: &str) -> bool {
@@ -295,32 +342,44 @@ fn undated(model: &str) -> &str {
 struct Counts {
     input: u64,
     cache_read: u64,
-    /// For 5 minutes, or it is not said for how long.
+    /// For 5 minutes.
     cache_write: u64,
     cache_write_1h: u64,
+    /// Nothing says for how long.
+    cache_write_untold: u64,
     output: u64,
 }
 
 impl Counts {
     fn read(usage: &Body<'_>) -> Result<Self, ProviderError> {
-        let written = usage.count("cache_creation_input_tokens")?;
-        let (short, long) = match usage.object("cache_creation")? {
+        const WRITTEN: &str = "cache_creation_input_tokens";
+        const BY_AGE: &str = "cache_creation";
+        let written = usage.count(WRITTEN)?;
+        let (short, long, untold) = match usage.object(BY_AGE)? {
             Some(by_age) => {
                 let ages = ["ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"];
                 let short = by_age.count_or_zero(ages[0])?;
                 let long = by_age.count_or_zero(ages[1])?;
                 if let Some(written) = written {
-                    let [_, _] = by_age.parts(ages, written, "cache_creation_input_tokens")?;
+                    let [_, _] = by_age.parts(ages, written, WRITTEN)?;
                 }
-                (written.map_or(short, |written| written - long), long)
+                let rest = written.map_or(0, |written| written - short - long);
+                // The start of a stream told the lifetimes, and its end that there was more.
+                let is_later = usage.has_own(WRITTEN) && !usage.has_own(BY_AGE);
+                if is_later && short == 0 && long > 0 {
+                    (0, long + rest, 0)
+                } else {
+                    (short + rest, long, 0)
+                }
             }
-            None => (written.unwrap_or(0), 0),
+            None => (0, 0, written.unwrap_or(0)),
         };
         Ok(Self {
             input: usage.required_count("input_tokens")?,
             cache_read: usage.count_or_zero("cache_read_input_tokens")?,
             cache_write: short,
             cache_write_1h: long,
+            cache_write_untold: untold,
             output: usage.required_count("output_tokens")?,
         })
     }
@@ -339,13 +398,15 @@ impl Counts {
             cache_read: sum(self.cache_read, other.cache_read)?,
             cache_write: sum(self.cache_write, other.cache_write)?,
             cache_write_1h: sum(self.cache_write_1h, other.cache_write_1h)?,
+            cache_write_untold: sum(self.cache_write_untold, other.cache_write_untold)?,
             output: sum(self.output, other.output)?,
         })
     }
 
     /// Checks that these counts of the whole `usage` are not more than `sum`.
     fn check_within(&self, sum: &Self, usage: &Body<'_>) -> Result<(), ProviderError> {
-        let written = |counts: &Self| counts.cache_write + counts.cache_write_1h;
+        let written =
+            |counts: &Self| counts.cache_write + counts.cache_write_1h + counts.cache_write_untold;
         for (field, told, sum) in [
             ("input_tokens", self.input, sum.input),
             ("cache_read_input_tokens", self.cache_read, sum.cache_read),
@@ -375,7 +436,7 @@ impl Counts {
         for (dimension, count) in [
             ("input_tokens", self.input),
             ("cache_read_tokens", self.cache_read),
-            ("cache_write_tokens", self.cache_write),
+            ("cache_write_tokens", self.cache_write + self.cache_write_untold),
             ("cache_write_1h_tokens", self.cache_write_1h),
             ("output_tokens", self.output),
         ] {
@@ -416,7 +477,10 @@ mod tests {
     const CHAT: &str = "https://platform.claude.com/docs/en/api/openai-sdk";
 
     pub(in crate::providers) fn cases() -> Vec<Case> {
-        [messages(), streams(), iterations(), refused()].into_iter().flatten().collect()
+        [messages(), streams(), iterations(), lifetimes(), refused()]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     fn messages() -> Vec<Case> {
@@ -672,6 +736,33 @@ mod tests {
                 json!([start, delta(json!({"output_tokens": -1}))]),
                 Contradictory("/1/usage/output_tokens"),
             ),
+            // What the end has more is of the one lifetime that the start tells, or of 5 minutes.
+            case(
+                CACHING,
+                json!([
+                    start,
+                    delta(json!({"output_tokens": 1, "cache_creation_input_tokens": 800}))
+                ]),
+                Usage(
+                    "claude-opus-4-6: cache_read_tokens 50, cache_write_1h_tokens 800, \
+                     input_tokens 25, output_tokens 1 service_class=priority",
+                ),
+            ),
+            case(
+                CACHING,
+                json!([
+                    {"type": "message_start", "message": {"model": "m", "usage": {
+                        "input_tokens": 1, "output_tokens": 1, "cache_creation": {
+                            "ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 400
+                        }
+                    }}},
+                    delta(json!({"output_tokens": 1, "cache_creation_input_tokens": 800}))
+                ]),
+                Usage(
+                    "m: cache_write_1h_tokens 400, cache_write_tokens 400, input_tokens 1, \
+                     output_tokens 1",
+                ),
+            ),
             // The start's lifetimes are more than what the end says was written.
             case(
                 STREAMING,
@@ -859,6 +950,70 @@ mod tests {
                 Contradictory("/usage/iterations/1"),
             ),
             case(MESSAGES, usage(1, 1, json!([3])), Contradictory("/usage/iterations/0")),
+        ]
+    }
+
+    /// Iterations that wrote to the cache, and what the top level says for how long.
+    fn lifetimes() -> Vec<Case> {
+        let body = |split: Value, writes: &[(&str, u64, Value)]| {
+            let iterations = writes.iter().map(|(kind, written, split)| {
+                json!({
+                    "type": kind, "input_tokens": 0, "output_tokens": 1,
+                    "cache_creation_input_tokens": written, "cache_creation": split
+                })
+            });
+            json!({"usage": {
+                "input_tokens": 0, "output_tokens": 1, "cache_creation": split,
+                "iterations": iterations.collect::<Vec<_>>()
+            }})
+        };
+        let split = |short: u64, long: u64| json!({"ephemeral_5m_input_tokens": short, "ephemeral_1h_input_tokens": long});
+        let untold = |kind: &'static str, written: u64| (kind, written, Value::Null);
+        vec![
+            case(
+                CACHING,
+                body(split(0, 100), &[untold("message", 100)]),
+                Usage("-: cache_write_1h_tokens 100, output_tokens 1"),
+            ),
+            // An hour comes first.
+            case(
+                CACHING,
+                body(split(30, 70), &[untold("message", 60), untold("message", 45)]),
+                Usage(
+                    "-: cache_write_1h_tokens 60, output_tokens 1 \
+                     + -: cache_write_1h_tokens 10, cache_write_tokens 35, output_tokens 1",
+                ),
+            ),
+            // What one iteration tells is not the other's, and compactions are not summed.
+            case(
+                COMPACTION,
+                body(
+                    split(30, 70),
+                    &[
+                        untold("compaction", 9),
+                        ("message", 50, split(0, 50)),
+                        untold("message", 50),
+                    ],
+                ),
+                Usage(
+                    "-: cache_write_tokens 9, output_tokens 1 \
+                     + -: cache_write_1h_tokens 50, output_tokens 1 \
+                     + -: cache_write_1h_tokens 20, cache_write_tokens 30, output_tokens 1",
+                ),
+            ),
+            case(
+                COMPACTION,
+                body(split(0, 7), &[untold("compaction", 9), untold("message", 7)]),
+                Usage(
+                    "-: cache_write_1h_tokens 9, output_tokens 1 \
+                     + -: cache_write_1h_tokens 7, output_tokens 1",
+                ),
+            ),
+            case(
+                CACHING,
+                body(Value::Null, &[untold("message", 7)]),
+                Usage("-: cache_write_tokens 7, output_tokens 1"),
+            ),
         ]
     }
 

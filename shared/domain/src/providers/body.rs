@@ -33,6 +33,11 @@ impl<'a> Body<'a> {
         own.or_else(|| self.under.as_ref()?.get(field))
     }
 
+    /// Whether a field is in this object itself.
+    pub fn has_own(&self, field: &str) -> bool {
+        self.fields.get(field).is_some_and(|value| !value.is_null())
+    }
+
     /// A text that may be absent; what is no text counts as absent.
     pub fn text(&self, field: &str) -> Option<&'a str> {
         self.get(field).and_then(Value::as_str)
@@ -40,9 +45,8 @@ impl<'a> Body<'a> {
 
     /// The pointer of a field, or of where it should be.
     pub fn at(&self, field: &str) -> String {
-        let here = self.fields.get(field).is_some_and(|value| !value.is_null());
         if let Some(under) = &self.under
-            && !here
+            && !self.has_own(field)
             && under.get(field).is_some()
         {
             return under.at(field);
