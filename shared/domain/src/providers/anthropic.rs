@@ -47,7 +47,7 @@ use crate::Quantity;
 
 use super::body::Body;
 use super::chat::Chat;
-use super::stream::Events;
+use super::stream::{Events, OneResponse};
 use super::tools::Tools;
 use super::{Provider, ProviderError, ResponseUsage, SERVICE_CLASS, contradictory, missing};
 
@@ -99,7 +99,7 @@ impl Messages {
             return Err(no_output());
         }
         let Some(usage) = body.object("usage")? else { return Err(body.no_usage(NO_USAGE)) };
-        if Chat::is_usage(&usage) {
+        if Chat::is_usage(&usage)? {
             return CHAT.read(body);
         }
         // An event has the reason in its delta.
@@ -111,6 +111,7 @@ impl Messages {
     pub fn read_stream(&self, events: &Events<'_>) -> Result<ResponseUsage, ProviderError> {
         let mut start: Option<Body<'_>> = None;
         let mut last: Option<&Body<'_>> = None;
+        let mut deltas = OneResponse::default();
         for event in events.iter() {
             match event.text("type") {
                 Some("message_start") => {
@@ -122,7 +123,12 @@ impl Messages {
                     }
                     start = event.object("message")?;
                 }
-                Some("message_delta") if event.get("usage").is_some() => last = Some(event),
+                Some("message_delta") => {
+                    if let Some(usage) = event.object("usage")? {
+                        deltas.check(event, &usage)?;
+                        last = Some(event);
+                    }
+                }
                 _ => {}
             }
         }

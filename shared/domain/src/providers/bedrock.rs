@@ -99,7 +99,7 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
         return Ok(read);
     }
     let Some(usage) = body.object("usage")? else { return without_usage(body) };
-    if Chat::is_usage(&usage) {
+    if Chat::is_usage(&usage)? {
         return Chat::OPENAI.read(body);
     }
     if usage.get("input_tokens").is_some() || is_messages(body)? {

@@ -74,9 +74,33 @@ impl Chat {
         standard_tiers: &["auto", "default", "standard"],
     };
 
-    /// Whether a usage is of Chat Completions, or of embeddings.
-    pub fn is_usage(usage: &Body<'_>) -> bool {
-        usage.get("prompt_tokens").is_some() || usage.get("completion_tokens").is_some()
+    /// Whether a usage is of Chat Completions, or of embeddings. Gateways write the counts of other
+    /// APIs beside their own: those that are all zero are not told, others must be the same.
+    pub fn is_usage(usage: &Body<'_>) -> Result<bool, ProviderError> {
+        const OWN: [&str; 2] = ["prompt_tokens", "completion_tokens"];
+        const OTHERS: [&str; 2] = ["input_tokens", "output_tokens"];
+        let is_there = |field| usage.get(field).is_some();
+        if !OWN.into_iter().any(is_there) || !OTHERS.into_iter().any(is_there) {
+            return Ok(OWN.into_iter().any(is_there));
+        }
+        let mut told = [0; 2];
+        for (told, fields) in told.iter_mut().zip([OWN, OTHERS]) {
+            for field in fields {
+                *told += usage.count_or_zero(field)?;
+            }
+        }
+        if told[0] == 0 || told[1] == 0 {
+            return Ok(told[1] == 0);
+        }
+        for (own, other) in OWN.into_iter().zip(OTHERS) {
+            if let (Some(a), Some(b)) = (usage.count(own)?, usage.count(other)?)
+                && a != b
+            {
+                let detail = format!("{other} is {b}, but {own} {a}");
+                return Err(contradictory(usage.at(other), detail));
+            }
+        }
+        Ok(true)
     }
 
     /// Reads a response, or the event of a stream that has its usage.
@@ -104,6 +128,10 @@ impl Chat {
         usage: &Body<'_>,
     ) -> Result<(), ProviderError> {
         let prompt = usage.required_count("prompt_tokens")?;
+        if !Self::is_usage(usage)? {
+            let detail = format!("the counts are not zero, but prompt_tokens is {prompt}");
+            return Err(contradictory(usage.at("prompt_tokens"), detail));
+        }
         let completion = match usage.count("completion_tokens")? {
             Some(completion) => completion,
             // Embeddings generate nothing, and show it by a total that is the prompt alone.

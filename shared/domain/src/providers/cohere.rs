@@ -57,7 +57,7 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
     let Some(usage) = found else {
         return Err(body.no_usage("of a stream, give the event message-end, or all"));
     };
-    if Chat::is_usage(&usage) {
+    if Chat::is_usage(&usage)? {
         return Chat::OPENAI.read(body);
     }
     let mut read = ResponseUsage::of(body);

@@ -27,7 +27,7 @@ pub(super) fn read(chat: &Chat, body: &Body<'_>) -> Result<ResponseUsage, Provid
     let body = inner.as_ref().unwrap_or(body);
     match body.object("usage")? {
         Some(_) if is_message(body)? => (anthropic::PROVIDER.read)(body),
-        Some(usage) if usage.get("input_tokens").is_some() => {
+        Some(usage) if usage.get("input_tokens").is_some() && !Chat::is_usage(&usage)? => {
             let mut read = ResponseUsage::of(body);
             read.set(SERVICE_CLASS, body.parameter("service_tier", chat.standard_tiers)?);
             responses(&mut read, &usage)?;

@@ -150,12 +150,39 @@ const SPELLINGS: [Names; 7] = [
 impl Names {
     /// The spelling of `usage`: the first in which all its counts can be read. The first three
     /// differ from a later one in the output or the details alone.
-    fn of(usage: &Body<'_>) -> Option<&'static Self> {
+    ///
+    /// One whose counts are all zero is not told where another is; what two tell must be the same.
+    fn of(usage: &Body<'_>) -> Result<Option<&'static Self>, ProviderError> {
         let [live, live_sdk, embedding, rest @ ..] = &SPELLINGS;
-        let has = |field| usage.get(field).is_some();
-        let special = [live, live_sdk].into_iter().find(|n| has(n.output) || has(n.output_by));
-        let special = special.or(Some(embedding).filter(|n| has(n.prompt_by)));
-        special.or_else(|| rest.iter().find(|n| has(n.prompt) || has(n.output)))
+        let is_there = |field: &str| usage.get(field).is_some();
+        let is_told = |field: &str| usage.get(field).and_then(Value::as_u64).is_some_and(|n| n > 0);
+        let find = |is: &dyn Fn(&str) -> bool| {
+            let of_live = |n: &&Self| is(n.output) || is_there(n.output_by);
+            let special = [live, live_sdk].into_iter().find(of_live);
+            let special = special.or(Some(embedding).filter(|n| is_there(n.prompt_by)));
+            special.or_else(|| rest.iter().find(|n| is(n.prompt) || is(n.output)))
+        };
+        let Some(names) = find(&is_told).or_else(|| find(&is_there)) else { return Ok(None) };
+        names.check_same(usage, usage)?;
+        Ok(Some(names))
+    }
+
+    /// Checks that what `also` tells, in whichever spellings, is what `usage` tells in this one.
+    fn check_same(&self, usage: &Body<'_>, also: &Body<'_>) -> Result<(), ProviderError> {
+        for other in &SPELLINGS {
+            for (field, other) in self.counts().into_iter().zip(other.counts()) {
+                let (count, told) = (usage.count_or_zero(field)?, also.count_or_zero(other)?);
+                if told != count && told > 0 {
+                    let detail = format!("{other} is {told}, but {field} {count}");
+                    return Err(contradictory(also.at(other), detail));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn counts(&self) -> [&'static str; 6] {
+        [self.prompt, self.cached, self.tool_use, self.output, self.thoughts, self.total]
     }
 }
 
@@ -194,7 +221,7 @@ fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, ProviderError> {
 fn is_foreign(body: &Body<'_>) -> Result<bool, ProviderError> {
     for path in [["usage"].as_slice(), &["response", "usage"]] {
         if let Some(usage) = body.object_at(path)?
-            && (Chat::is_usage(&usage) || usage.get("input_tokens").is_some())
+            && (Chat::is_usage(&usage)? || usage.get("input_tokens").is_some())
         {
             return Ok(true);
         }
@@ -223,9 +250,14 @@ fn read_parts(parts: &[Body<'_>]) -> Result<ResponseUsage, ProviderError> {
         model = model_of(part).or(model);
         grounding.gather(part)?;
         if let Some(usage) = part.first_object(&USAGE)?
-            && let Some(names) = Names::of(&usage)
+            && let Some(names) = Names::of(&usage)?
         {
-            one.check(whole)?;
+            for field in USAGE {
+                if let Some(also) = part.object(field)? {
+                    names.check_same(&usage, &also)?;
+                }
+            }
+            one.check(whole, &usage)?;
             let live = names.output.starts_with("response");
             if live && counted.as_ref().is_some_and(|(_, _, _, live)| *live) {
                 return Err(contradictory(
@@ -1099,6 +1131,40 @@ mod tests {
                 "https://ai.google.dev/gemini-api/docs/video",
                 json!({"done": true, "response": {"videos": [{"gcsUri": "gs://a"}]}}),
                 empty,
+            ),
+            // Spellings that contradict each other, or have each a part.
+            case(
+                LIVE,
+                usage(json!({
+                    "promptTokenCount": 5, "candidatesTokenCount": 50, "responseTokenCount": 7
+                })),
+                Expected::Contradictory("/usageMetadata/candidatesTokenCount"),
+            ),
+            case(
+                GENERATE,
+                usage(json!({"promptTokenCount": 5, "prompt_token_count": 6})),
+                Expected::Contradictory("/usageMetadata/prompt_token_count"),
+            ),
+            case(
+                GENERATE,
+                json!({
+                    "usageMetadata": {"promptTokenCount": 5},
+                    "usage_metadata": {"prompt_token_count": 6}
+                }),
+                Expected::Contradictory("/usage_metadata/prompt_token_count"),
+            ),
+            case(
+                GENERATE,
+                usage(json!({"promptTokenCount": 5, "candidates_token_count": 6})),
+                Expected::Contradictory("/usageMetadata/candidates_token_count"),
+            ),
+            case(
+                LIVE,
+                usage(json!({
+                    "promptTokenCount": 5, "candidatesTokenCount": 50, "responseTokenCount": 0,
+                    "prompt_token_count": 0
+                })),
+                Expected::Usage("-: input_tokens 5, output_tokens 50"),
             ),
             case(
                 GENERATE,

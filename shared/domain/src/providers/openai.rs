@@ -174,7 +174,7 @@ fn read_response(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
         }
         return Ok(read);
     };
-    if Chat::is_usage(&usage) {
+    if Chat::is_usage(&usage)? {
         Chat::OPENAI.read_usage(&mut read, &usage)?;
         read.add(WEB_SEARCHES, u64::from(cites_pages(body)?));
     } else if let Some(seconds) = duration(&usage)? {
@@ -635,6 +635,43 @@ mod tests {
                     "usage": {"prompt_tokens": 82, "completion_tokens": 17, "total_tokens": 99}
                 }),
                 Usage("gpt-4o-2024-08-06: input_tokens 82, output_tokens 17"),
+            ),
+            // Counts of another API that a gateway writes beside: zeros are not told, others agree.
+            case(
+                CHAT,
+                usage(json!({
+                    "prompt_tokens": 5, "completion_tokens": 3, "input_tokens": 0, "output_tokens": 0
+                })),
+                Usage("m: input_tokens 5, output_tokens 3"),
+            ),
+            case(
+                RESPONSES,
+                usage(json!({
+                    "prompt_tokens": 0, "completion_tokens": 0, "input_tokens": 5, "output_tokens": 3
+                })),
+                Usage("m: input_tokens 5, output_tokens 3"),
+            ),
+            case(
+                CHAT,
+                usage(json!({
+                    "prompt_tokens": 5, "completion_tokens": 3, "input_tokens": 5, "output_tokens": 3
+                })),
+                Usage("m: input_tokens 5, output_tokens 3"),
+            ),
+            case(
+                CHAT,
+                usage(json!({
+                    "prompt_tokens": 5, "completion_tokens": 3, "input_tokens": 500,
+                    "output_tokens": 3
+                })),
+                Contradictory("/usage/input_tokens"),
+            ),
+            case(
+                CHAT,
+                usage(json!({
+                    "prompt_tokens": 5, "completion_tokens": 0, "input_tokens": 5, "output_tokens": 3
+                })),
+                Contradictory("/usage/output_tokens"),
             ),
             case(CHAT, usage(json!({})), Missing("/usage/input_tokens")),
             case(CHAT, usage(json!({"prompt_tokens": 8})), Missing("/usage/completion_tokens")),

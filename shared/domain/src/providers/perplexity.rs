@@ -44,7 +44,7 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
     };
     let body = inner.as_ref().unwrap_or(body);
     let Some(usage) = body.object("usage")? else { return CHAT.read(body) };
-    if usage.get("input_tokens").is_some() {
+    if usage.get("input_tokens").is_some() && !Chat::is_usage(&usage)? {
         return agent(body, &usage);
     }
     let mut read = CHAT.read(body)?;

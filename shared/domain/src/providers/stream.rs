@@ -39,8 +39,9 @@ impl<'a> Events<'a> {
     /// Reads the last event whose usage is at one of `paths`: of most providers it tells the whole
     /// of what was used up to there. What else it lacks, such as the model, the first event has.
     ///
-    /// Where the events that tell usage are of different responses, or two of them end one, all but
-    /// one would be lost: that is refused.
+    /// Where the events that tell usage are of different responses, of different models, or two of
+    /// them end one, all but one would be lost: that is refused. So are counts that fall, where no
+    /// id shows that the events are of one response: what came so far is never less than before.
     pub fn read_last(
         &self,
         paths: &[&[&str]],
@@ -49,13 +50,12 @@ impl<'a> Events<'a> {
         let mut one = OneResponse::default();
         let mut last: Option<&Body<'a>> = None;
         for event in self.iter() {
-            let mut told = false;
             for path in paths {
-                told |= event.object_at(path)?.is_some();
-            }
-            if told {
-                one.check(event)?;
-                last = Some(event);
+                if let Some(usage) = event.object_at(path)? {
+                    one.check(event, &usage)?;
+                    last = Some(event);
+                    break;
+                }
             }
         }
         match (last, self.0.first()) {
@@ -88,10 +88,15 @@ pub(super) struct OneResponse<'a> {
     id: Option<&'a str>,
     /// The kinds of events seen that end a response.
     ended: Vec<&'a str>,
+    model: Option<&'a str>,
+    /// What the event before told.
+    usage: Option<Body<'a>>,
 }
 
 /// Where an event has what it is of: as itself, or in the response that it brings.
 const HOLDERS: [&str; 4] = ["", "response", "interaction", "message"];
+/// What the model of a response is called.
+const MODELS: [&str; 3] = ["model", "modelVersion", "model_version"];
 /// By which names a response, or a line of a batch, is known.
 const IDS: [&str; 5] = ["id", "responseId", "response_id", "custom_id", "key"];
 /// Events after which nothing more of their response comes, by their type.
@@ -112,11 +117,9 @@ const WHOLE: [&str; 2] = ["chat.completion", "response"];
 const AT_THE_END: [&str; 2] = ["metadata", "amazon-bedrock-invocationMetrics"];
 
 impl<'a> OneResponse<'a> {
-    /// Checks the next event that tells usage.
-    pub fn check(&mut self, event: &Body<'a>) -> Result<(), ProviderError> {
-        let several = |pointer: String| {
-            contradictory(pointer, "the events are of several responses: charge them one by one")
-        };
+    /// Checks the next event that tells usage, which is `usage`.
+    pub fn check(&mut self, event: &Body<'a>, usage: &Body<'a>) -> Result<(), ProviderError> {
+        let mut has_same_id = false;
         for holder in HOLDERS {
             let inner = event.get(holder).and_then(Value::as_object);
             let Some(body) = (match inner {
@@ -125,6 +128,13 @@ impl<'a> OneResponse<'a> {
             }) else {
                 continue;
             };
+            if let Some(field) = MODELS.into_iter().find(|field| body.text(field).is_some()) {
+                let model = body.text(field).filter(|model| !model.is_empty());
+                if model.is_some() && self.model.is_some() && self.model != model {
+                    return Err(several(body.at(field)));
+                }
+                self.model = model.or(self.model);
+            }
             let Some(field) = IDS.into_iter().find(|field| body.text(field).is_some()) else {
                 continue;
             };
@@ -132,6 +142,7 @@ impl<'a> OneResponse<'a> {
             if self.id.is_some() && self.id != id {
                 return Err(several(body.at(field)));
             }
+            has_same_id = self.id.is_some();
             self.id = id;
             break;
         }
@@ -147,6 +158,30 @@ impl<'a> OneResponse<'a> {
             }
             self.ended.push(end);
         }
+        if !has_same_id {
+            self.check_counts(usage)?;
+        }
+        self.usage = Some(usage.clone());
         Ok(())
     }
+
+    /// Checks that no tokens are less than those of the event before.
+    fn check_counts(&self, usage: &Body<'a>) -> Result<(), ProviderError> {
+        let Some(before) = &self.usage else { return Ok(()) };
+        let count = |of: &Body<'a>, field: &str| of.get(field).and_then(Value::as_u64);
+        let falls = |field: &&str| {
+            // What else is told, such as times and costs, is no count.
+            let is_count = field.to_ascii_lowercase().contains("token");
+            let now = count(usage, field);
+            is_count && now.is_some() && now < count(before, field)
+        };
+        match usage.names().find(falls) {
+            Some(field) => Err(several(usage.at(field))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn several(pointer: String) -> ProviderError {
+    contradictory(pointer, "the events are of several responses: charge them one by one")
 }

@@ -226,6 +226,64 @@ fn streams() {
     }
 }
 
+/// Responses that were trimmed to model and usage look like the events of a stream: where models
+/// differ or counts fall they are not, and all but the last would be lost.
+#[test]
+fn trimmed_responses() {
+    let chat = |input: u64| json!({"prompt_tokens": input, "completion_tokens": 1});
+    let tokens = |input: u64| json!({"input_tokens": input, "output_tokens": 1});
+    let converse = |input: u64| json!({"inputTokens": input, "outputTokens": 1});
+    let gemini = |input: u64| json!({"promptTokenCount": input, "candidatesTokenCount": 1});
+    let check =
+        |provider: &str, usage: &dyn Fn(u64) -> Value, field: &str, model: &str, count: &str| {
+            let event = |name: &str, input| json!({model: name, field: usage(input)});
+            let read = |events: Value| usage_from_response(provider, &events);
+            let refused = |at: &str, events: Value| {
+                check_provider(provider, &events, Expected::Contradictory(at));
+            };
+            refused(&format!("/1/{model}"), json!([event("x", 9), event("y", 10)]));
+            refused(&format!("/1/{field}/{count}"), json!([event("x", 9), event("x", 8)]));
+            refused(&format!("/1/{field}/{count}"), json!([{field: usage(9)}, {field: usage(8)}]));
+            let last = read(json!([event("x", 10)])).unwrap();
+            for before in [json!({model: "x"}), json!({model: "x", field: null}), event("x", 9)] {
+                let read = read(json!([before, event("x", 10)]));
+                assert_eq!(read, Ok(last.clone()), "{provider} {before}");
+            }
+        };
+    for provider in [
+        "azure",
+        "cerebras",
+        "deepseek",
+        "fireworks",
+        "google",
+        "groq",
+        "huggingface",
+        "mistral",
+        "openai",
+        "openrouter",
+        "perplexity",
+        "together",
+        "xai",
+    ] {
+        check(provider, &chat, "usage", "model", "prompt_tokens");
+    }
+    for provider in ["anthropic", "azure", "bedrock", "openai", "openrouter", "perplexity", "xai"] {
+        check(provider, &tokens, "usage", "model", "input_tokens");
+    }
+    check("bedrock", &converse, "usage", "model", "inputTokens");
+    for provider in ["google", "vertex_ai"] {
+        check(provider, &gemini, "usageMetadata", "modelVersion", "promptTokenCount");
+    }
+    // An id tells that they are of one response.
+    let event = |output: u64| {
+        json!({"responseId": "r", "usageMetadata": {
+            "promptTokenCount": 2, "candidatesTokenCount": output
+        }})
+    };
+    let one = usage_from_response("google", &json!([event(9), event(8)]));
+    assert_eq!(one, usage_from_response("google", &event(8)));
+}
+
 /// The sum of the dimensions on one side of the model.
 pub(super) fn side(read: &ResponseUsage, output: bool) -> u64 {
     let tokens = read.requests().flat_map(|read| &read.usage).filter(|(dimension, _)| {

@@ -73,7 +73,7 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
         read.add("text_messages", usage.count_or_zero("input_text_messages")?);
         return Ok(read);
     }
-    let mut read = if !Chat::is_usage(&usage)
+    let mut read = if !Chat::is_usage(&usage)?
         && usage.get("input_tokens").is_none()
         && let Some(read) = compatible::images(body)?
     {
@@ -139,7 +139,7 @@ fn add_tools(
         }
     }
     calls.add_to(read);
-    if Chat::is_usage(usage) && counted.is_none() && listed.is_none_or(Vec::is_empty) {
+    if Chat::is_usage(usage)? && counted.is_none() && listed.is_none_or(Vec::is_empty) {
         read.add("search_sources", usage.count_or_zero("num_sources_used")?);
     }
     Ok(())
