@@ -37,6 +37,7 @@ mod together;
 mod tools;
 mod xai;
 
+use std::collections::BTreeSet;
 use std::{fmt, iter, mem};
 
 use serde_json::Value;
@@ -44,7 +45,7 @@ use serde_json::Value;
 use crate::Quantity;
 use crate::ratios::{Parameters, Usage};
 
-use body::Body;
+use body::{Body, Told};
 use stream::Events;
 pub(crate) use tools::own_dimension;
 
@@ -96,6 +97,8 @@ pub struct ResponseUsage {
     pub usage: Usage,
     /// What prices may depend on, such as `service_class`; what is the standard is left out.
     pub parameters: Parameters,
+    /// The parameters that the body says are the standard.
+    pub standard: BTreeSet<&'static str>,
     /// Whether this is a further step of the request before it, in [`further`](Self::further), and
     /// so no request of its own.
     pub is_step: bool,
@@ -245,7 +248,7 @@ impl ResponseUsage {
     /// Another of the same model and parameters, of which nothing was used yet.
     fn empty(&self) -> Self {
         let (model, parameters) = (self.model.clone(), self.parameters.clone());
-        Self { model, parameters, ..Self::default() }
+        Self { model, parameters, standard: self.standard.clone(), ..Self::default() }
     }
 
     /// Adds what was used of a dimension; nothing leaves no trace. Each dimension is added once.
@@ -264,8 +267,28 @@ impl ResponseUsage {
         }
     }
 
-    fn set(&mut self, parameter: &str, value: Option<String>) {
-        self.parameters.extend(value.map(|value| (parameter.to_owned(), value)));
+    fn set(&mut self, parameter: &'static str, told: Told) {
+        match told {
+            Told::Nothing => {}
+            Told::Standard => {
+                self.standard.insert(parameter);
+            }
+            Told::Value(value) => {
+                self.parameters.insert(parameter.to_owned(), value);
+            }
+        }
+    }
+
+    /// Whether a parameter can have this value by what the body tells of it. What it tells was
+    /// really used; but of a batch many bodies say that it was the standard.
+    pub fn agrees(&self, parameter: &str, value: &str) -> bool {
+        match self.parameters.get(parameter) {
+            Some(told) => told == value,
+            None if !self.standard.contains(parameter) => true,
+            None => {
+                STANDARD.contains(&value) || (parameter == SERVICE_CLASS && value == batch::CLASS)
+            }
+        }
     }
 
     /// Adds another response, or a further step of this one, with all that it has.
@@ -280,6 +303,9 @@ impl ResponseUsage {
         iter::once(self).chain(&self.further)
     }
 }
+
+/// How requests may call what is the standard of a parameter.
+const STANDARD: [&str; 6] = ["standard", "default", "auto", "on_demand", "global", "1g"];
 
 /// The parameter that service tiers become: `batch`, `flex`, `priority` ... A tier that a table
 /// doesn't know has the prices without a class.

@@ -136,13 +136,14 @@ impl Response<'_> {
         // The caller knows more than the response tells, and not otherwise.
         let mut parameters = read.parameters.clone();
         for (name, value) in self.parameters {
-            if parameters.insert(name.clone(), value.clone()).is_some_and(|told| told != *value) {
+            if !read.agrees(name, value) {
                 return Err(refused(
                     Code::UsageContradictory,
                     "The response says otherwise.",
                     format!("{}/parameters/{name}", self.pointer),
                 ));
             }
+            parameters.insert(name.clone(), value.clone());
         }
         let (is_response, usage) = (!read.is_step, read.usage.clone());
         Ok(RequestOf { names, is_response, usage, parameters })

@@ -227,6 +227,15 @@ async fn responses_of_several_requests() {
             Err(("usage_contradictory", "/parameters/service_class")),
         ),
         (
+            "another class than the standard, which the body tells",
+            "openai",
+            json!({"model": "gpt-5.1", "service_tier": "default", "usage": {
+                "prompt_tokens": 1, "completion_tokens": 1
+            }}),
+            json!({"parameters": {"service_class": "flex"}}),
+            Err(("usage_contradictory", "/parameters/service_class")),
+        ),
+        (
             "the class that the body tells",
             "openai",
             json!({"model": "gpt-5.1", "service_tier": "batch", "usage": {

@@ -1,5 +1,5 @@
 //! Amazon Bedrock: Converse, `ConverseStream`, and `InvokeModel` with the bodies of Anthropic,
-//! `OpenAI`'s Chat Completions, Nova, Titan and Llama.
+//! `OpenAI`'s Chat Completions and Responses, Nova, Titan and Llama.
 //!
 //! | body | dimension |
 //! |---|---|
@@ -14,9 +14,11 @@
 //! | `amazon-bedrock-invocationMetrics` of a stream's last part | as the usage of Converse |
 //! | `toolUse` blocks of Converse that run at Amazon (`type` `server_tool_use`, or the name of a system tool): `nova_grounding`, `nova_code_interpreter`; another | `web_searches`, `code_executions`; `<tool>_calls` |
 //! | `usage.input_tokens` ... of Anthropic, `usage.prompt_tokens` ... | as `anthropic.rs` and `chat.rs` say |
+//! | `object` `response`, or `usage.input_tokens` beside `input_tokens_details`, `total_tokens` or reasoning | as `openai.rs` says of Responses |
 //!
 //! `serviceTier.type` becomes `service_class`; `performanceConfig.latency` is `latency` where it is
-//! not `standard`. (`InvokeModel` tells both in headers: the caller gives them as parameters.)
+//! not `standard`. (`InvokeModel` tells both in headers: the caller gives them as parameters, whatever
+//! standard the model's own body names.)
 //!
 //! Subsets: the kinds of input stand beside each other, lifetimes are within
 //! `cacheWriteInputTokens`. `totalTokens` has been seen with the cached tokens in it and without:
@@ -32,6 +34,8 @@
 //! name around it. Streams of `InvokeModel` have it in the metrics of the last part, those of
 //! Anthropic in the events too.
 
+use serde_json::Value;
+
 use crate::Quantity;
 use crate::ratios::is_model_name;
 
@@ -40,7 +44,9 @@ use super::body::Body;
 use super::chat::Chat;
 use super::stream::Events;
 use super::tools::Tools;
-use super::{Provider, ProviderError, ResponseUsage, SERVICE_CLASS, contradictory, missing};
+use super::{
+    Provider, ProviderError, ResponseUsage, SERVICE_CLASS, contradictory, missing, openai,
+};
 
 pub(super) const PROVIDER: Provider = Provider {
     name: "bedrock",
@@ -98,12 +104,15 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
         OF_METRICS.add_to(&mut read, &metrics)?;
         return Ok(read);
     }
+    if is_response(body)? {
+        return Ok(of_headers(openai::read(body)?));
+    }
     let Some(usage) = body.object("usage")? else { return without_usage(body) };
     if Chat::is_usage(&usage)? {
-        return Chat::OPENAI.read(body);
+        return Ok(of_headers(Chat::OPENAI.read(body)?));
     }
     if usage.get("input_tokens").is_some() || is_messages(body)? {
-        return Messages::HOSTED.read(body);
+        return Ok(of_headers(Messages::HOSTED.read(body)?));
     }
     let mut read = ResponseUsage::of(body);
     if let Some(router) = body.object_at(&["trace", "promptRouter"])? {
@@ -123,11 +132,16 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
 
 fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, ProviderError> {
     let mut messages = false;
+    let mut responses = false;
     for event in events.iter() {
         messages |= is_messages(event)?;
+        responses |= is_response(event)?;
     }
     if messages {
-        return Messages::HOSTED.read_stream(events);
+        return Ok(of_headers(Messages::HOSTED.read_stream(events)?));
+    }
+    if responses {
+        return Ok(of_headers(openai::read_stream(events)?));
     }
     let mut read = events.read_last(&[&["usage"], &["metadata", "usage"], &[METRICS]], read)?;
     let all: Vec<_> = events.iter().cloned().collect();
@@ -137,6 +151,31 @@ fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, ProviderError> {
         calls.add_to(&mut read);
     }
     Ok(read)
+}
+
+/// What a model's own body says was used: not its tier, which is in a header.
+fn of_headers(mut read: ResponseUsage) -> ResponseUsage {
+    read.standard.clear();
+    read.further.iter_mut().for_each(|further| further.standard.clear());
+    read
+}
+
+/// Whether a body, or an event of a stream, is of `OpenAI`'s Responses: of the others that name
+/// `input_tokens` none has a total or splits its input, and Anthropic's thinking has its own name.
+fn is_response(body: &Body<'_>) -> Result<bool, ProviderError> {
+    let is_usage = |response: &Value| response.get("usage").is_some_and(Value::is_object);
+    if body.get("response").is_some_and(is_usage) {
+        return Ok(true);
+    }
+    let Some(usage) = body.object("usage")? else { return Ok(false) };
+    if usage.get("input_tokens").is_none() || is_messages(body)? {
+        return Ok(false);
+    }
+    let details = usage.object("output_tokens_details")?;
+    Ok(body.text("object") == Some("response")
+        || usage.get("input_tokens_details").is_some()
+        || usage.get("total_tokens").is_some()
+        || details.is_some_and(|details| details.get("reasoning_tokens").is_some()))
 }
 
 /// The calls of tools that run at Amazon, in a response or in the events of a stream.
@@ -292,6 +331,8 @@ mod tests {
         "https://docs.aws.amazon.com/nova/latest/userguide/complete-request-schema.html";
     const OPENAI: &str =
         "https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-openai.html";
+    const RESPONSES: &str =
+        "https://docs.aws.amazon.com/bedrock/latest/userguide/bedrock-mantle.html";
     const ERRORS: &str =
         "https://docs.aws.amazon.com/bedrock/latest/userguide/troubleshooting-api-error-codes.html";
 
@@ -508,6 +549,20 @@ mod tests {
             "cacheWriteInputTokenCount": 25_037
         });
         let read = "-: cache_write_tokens 25037, input_tokens 3, output_tokens 13";
+        let response = json!({
+            "id": "r", "object": "response", "model": "openai.gpt-oss-120b", "output": [
+                {"type": "web_search_call", "status": "completed"}
+            ],
+            "usage": {
+                "input_tokens": 1_200, "output_tokens": 40, "total_tokens": 1_240,
+                "input_tokens_details": {"cached_tokens": 1_000},
+                "output_tokens_details": {"reasoning_tokens": 30}
+            }
+        });
+        let told = Usage(
+            "openai.gpt-oss-120b: cache_read_tokens 1000, input_tokens 200, \
+             output_reasoning_tokens 30, output_tokens 10, web_searches 1",
+        );
         vec![
             case(
                 CLAUDE,
@@ -644,6 +699,31 @@ mod tests {
                     {"tokenCount": 999_999_999_999_u64}, {"tokenCount": 1}
                 ]}),
                 Contradictory("/results/1/tokenCount"),
+            ),
+            case(RESPONSES, response.clone(), told),
+            case(
+                RESPONSES,
+                json!({"usage": response["usage"]}),
+                Usage(
+                    "-: cache_read_tokens 1000, input_tokens 200, output_reasoning_tokens 30, \
+                     output_tokens 10",
+                ),
+            ),
+            case(
+                RESPONSES,
+                json!([
+                    {"type": "response.created", "response": {"id": "r", "usage": null}},
+                    {"type": "response.completed", "response": response}
+                ]),
+                told,
+            ),
+            case(RESPONSES, json!({"type": "response.completed", "response": response}), told),
+            case(
+                RESPONSES,
+                json!({"object": "response", "usage": {
+                    "input_tokens": 5, "output_tokens": 5, "total_tokens": 11
+                }}),
+                Contradictory("/usage/total_tokens"),
             ),
             case(
                 OPENAI,

@@ -7,6 +7,35 @@ use crate::ratios::{is_model_name, is_parameter_value};
 
 use super::{ProviderError, contradictory, missing};
 
+/// What a body tells of a parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Told {
+    Nothing,
+    /// What prices have no condition for.
+    Standard,
+    Value(String),
+}
+
+impl Told {
+    /// The parameter's value, where prices may have a condition for it.
+    pub fn value(&self) -> Option<&str> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Nothing | Self::Standard => None,
+        }
+    }
+}
+
+/// Values that leave open what was used: what was asked for, or that nobody knows.
+const LEFT_OPEN: [&str; 6] = [
+    "auto",
+    "not_available",
+    "unspecified",
+    "UNSPECIFIED",
+    "TRAFFIC_TYPE_UNSPECIFIED",
+    "SERVICE_TIER_UNSPECIFIED",
+];
+
 /// An object within a response, and where it is. A field that is `null` counts as absent: the
 /// providers write both.
 #[derive(Clone)]
@@ -186,15 +215,13 @@ impl<'a> Body<'a> {
     }
 
     /// A text that becomes a parameter, unless it is one of `standard`.
-    pub fn parameter(
-        &self,
-        field: &str,
-        standard: &[&str],
-    ) -> Result<Option<String>, ProviderError> {
-        let Some(value) = self.get(field) else { return Ok(None) };
+    pub fn parameter(&self, field: &str, standard: &[&str]) -> Result<Told, ProviderError> {
+        let Some(value) = self.get(field) else { return Ok(Told::Nothing) };
         match value.as_str() {
-            Some(text) if standard.contains(&text) => Ok(None),
-            Some(text) if is_parameter_value(text) => Ok(Some(text.to_owned())),
+            Some(text) if standard.contains(&text) => {
+                Ok(if LEFT_OPEN.contains(&text) { Told::Nothing } else { Told::Standard })
+            }
+            Some(text) if is_parameter_value(text) => Ok(Told::Value(text.to_owned())),
             _ => Err(contradictory(
                 self.at(field),
                 format!("{field} is not a text of 1 to 64 printable characters"),

@@ -24,6 +24,7 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
     let mut read = CHAT.read(body)?;
     if body.get("service_tier_used").is_some() {
         read.parameters.remove(SERVICE_CLASS);
+        read.standard.remove(SERVICE_CLASS);
         let class = body.parameter("service_tier_used", CHAT.standard_tiers)?;
         read.set(SERVICE_CLASS, class);
     }

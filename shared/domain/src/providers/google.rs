@@ -42,7 +42,7 @@ use serde_json::Value;
 use crate::Quantity;
 use crate::ratios::is_model_name;
 
-use super::body::Body;
+use super::body::{Body, Told};
 use super::chat::{Chat, Reasoning, take};
 use super::stream::{Events, OneResponse};
 use super::tools::Tools;
@@ -291,7 +291,7 @@ fn model_of(body: &Body<'_>) -> Option<String> {
     [name, within].into_iter().find(|name| is_model_name(name)).map(str::to_owned)
 }
 
-fn service_class(body: &Body<'_>, usage: &Body<'_>) -> Result<Option<String>, ProviderError> {
+fn service_class(body: &Body<'_>, usage: &Body<'_>) -> Result<Told, ProviderError> {
     const STANDARD: [&str; 9] = [
         "standard",
         "STANDARD",
@@ -304,16 +304,22 @@ fn service_class(body: &Body<'_>, usage: &Body<'_>) -> Result<Option<String>, Pr
         "SERVICE_TIER_UNSPECIFIED",
     ];
     let fields = ["serviceTier", "service_tier", "trafficType", "traffic_type"];
+    let mut told = Told::Nothing;
     for (holder, field) in fields.map(|f| (usage, f)).into_iter().chain([(body, "service_tier")]) {
-        if let Some(class) = holder.parameter(field, &STANDARD)? {
-            let class = class.to_ascii_lowercase();
-            // Nothing behind the prefix would be no value of a parameter.
-            let after = |prefix: &str| class.strip_prefix(prefix).filter(|rest| !rest.is_empty());
-            let rest = after("on_demand_").or_else(|| after("service_tier_"));
-            return Ok(Some(rest.unwrap_or(&class).to_owned()));
+        match holder.parameter(field, &STANDARD)? {
+            Told::Nothing => {}
+            Told::Standard => told = Told::Standard,
+            Told::Value(class) => {
+                let class = class.to_ascii_lowercase();
+                // Nothing behind the prefix would be no value of a parameter.
+                let after =
+                    |prefix: &str| class.strip_prefix(prefix).filter(|rest| !rest.is_empty());
+                let rest = after("on_demand_").or_else(|| after("service_tier_"));
+                return Ok(Told::Value(rest.unwrap_or(&class).to_owned()));
+            }
         }
     }
-    Ok(None)
+    Ok(told)
 }
 
 fn tokens(read: &mut ResponseUsage, usage: &Body<'_>, names: &Names) -> Result<(), ProviderError> {
@@ -513,7 +519,9 @@ impl<'a> Grounding<'a> {
             ("url", self.url),
         ];
         let used: Vec<_> = used.iter().filter(|(_, used)| *used).map(|(name, _)| *name).collect();
-        read.set("grounding", Some(used.join("+")).filter(|used| !used.is_empty()));
+        if !used.is_empty() {
+            read.set("grounding", Told::Value(used.join("+")));
+        }
     }
 }
 

@@ -54,7 +54,7 @@ use serde_json::Value;
 
 use crate::Quantity;
 
-use super::body::Body;
+use super::body::{Body, Told};
 use super::chat::{Chat, Completion, Prompt};
 use super::stream::Events;
 use super::{
@@ -305,11 +305,11 @@ fn offered_tools(
     body: &Body<'_>,
     in_containers: &BTreeSet<&str>,
 ) -> Result<(), ProviderError> {
-    let mut memory: Option<Option<String>> = None;
+    let mut memory: Option<Told> = None;
     for tool in body.list("tools")? {
         let Some(kind) = tool.text("type") else { continue };
         if kind.starts_with("web_search_preview") {
-            read.set(WEB_SEARCH_TOOL, Some("web_search_preview".to_owned()));
+            read.set(WEB_SEARCH_TOOL, Told::Value("web_search_preview".to_owned()));
         }
         // A container that was there before is named, and nothing says how large it is.
         let container = ["container", "environment"].into_iter().find(|field| {
@@ -318,7 +318,7 @@ fn offered_tools(
         let Some(field) = container else { continue };
         let Some(container) = tool.object(field)? else { continue };
         let limit = container.parameter("memory_limit", &["1g"])?;
-        if memory.as_ref().is_some_and(|other| *other != limit) {
+        if memory.as_ref().is_some_and(|other| other.value() != limit.value()) {
             return Err(contradictory(
                 container.blame("memory_limit"),
                 "containers of several sizes have several prices: charge the sessions as usage",
@@ -326,7 +326,7 @@ fn offered_tools(
         }
         memory = Some(limit);
     }
-    read.set("memory_limit", memory.flatten());
+    read.set("memory_limit", memory.unwrap_or(Told::Nothing));
     Ok(())
 }
 

@@ -284,6 +284,97 @@ fn trimmed_responses() {
     assert_eq!(one, usage_from_response("google", &event(8)));
 }
 
+/// What a body says was used, the standard too, is so whatever a request says.
+#[test]
+fn parameters_that_a_body_contradicts() {
+    let chat = json!({"prompt_tokens": 1, "completion_tokens": 1});
+    let messages = |field: &str, told: &str| {
+        let mut usage = json!({"input_tokens": 1, "output_tokens": 1});
+        usage[field] = json!(told);
+        json!({"usage": usage})
+    };
+    let gemini = json!({"usageMetadata": {"promptTokenCount": 1, "trafficType": "ON_DEMAND"}});
+    let compound = json!({"service_tier": "on_demand", "usage_breakdown": {"models": [
+        {"model": "m", "usage": chat}
+    ]}});
+    for (provider, body, parameter, agrees, contradicts) in [
+        (
+            "openai",
+            json!({"service_tier": "default", "usage": chat}),
+            "service_class",
+            ["default", "standard", "batch"],
+            ["flex", "priority"],
+        ),
+        (
+            "openai",
+            json!({"service_tier": "priority", "usage": chat}),
+            "service_class",
+            ["priority"; 3],
+            ["flex", "batch"],
+        ),
+        // What was asked for says nothing of what was used.
+        (
+            "openai",
+            json!({"service_tier": "auto", "usage": chat}),
+            "service_class",
+            ["flex", "priority", "batch"],
+            [""; 2],
+        ),
+        (
+            "anthropic",
+            messages("service_tier", "standard"),
+            "service_class",
+            ["standard", "batch", "default"],
+            ["priority", "flex"],
+        ),
+        ("anthropic", messages("speed", "standard"), "speed", ["standard"; 3], ["fast", "batch"]),
+        (
+            "anthropic",
+            messages("inference_geo", "global"),
+            "inference_geo",
+            ["global"; 3],
+            ["us", "eu"],
+        ),
+        (
+            "anthropic",
+            messages("inference_geo", "not_available"),
+            "inference_geo",
+            ["us", "eu", "global"],
+            [""; 2],
+        ),
+        ("google", gemini, "service_class", ["standard", "batch", "auto"], ["flex", "priority"]),
+        ("groq", compound, "service_class", ["on_demand", "batch", "auto"], ["flex", "priority"]),
+        // Which tier it was stands in a header.
+        (
+            "bedrock",
+            json!({"service_tier": "default", "usage": chat}),
+            "service_class",
+            ["flex", "priority", "default"],
+            [""; 2],
+        ),
+        (
+            "bedrock",
+            json!({
+                "serviceTier": {"type": "default"}, "usage": {"inputTokens": 1, "outputTokens": 1}
+            }),
+            "service_class",
+            ["default", "standard", "batch"],
+            ["flex", "priority"],
+        ),
+    ] {
+        let read = usage_from_response(provider, &body).unwrap();
+        for read in read.requests() {
+            for value in agrees {
+                assert!(read.agrees(parameter, value), "{value} and {body}");
+            }
+            for value in contradicts.into_iter().filter(|value| !value.is_empty()) {
+                assert!(!read.agrees(parameter, value), "{value} but {body}");
+            }
+            assert!(read.agrees("size", "1024x1024"));
+        }
+    }
+}
+
 /// The sum of the dimensions on one side of the model.
 pub(super) fn side(read: &ResponseUsage, output: bool) -> u64 {
     let tokens = read.requests().flat_map(|read| &read.usage).filter(|(dimension, _)| {
