@@ -72,20 +72,21 @@ const CHAT: Chat = Chat { cached: &["cached_tokens"], ..Chat::OPENAI };
 const NO_USAGE: &str = "of a stream, give the last message_delta, or all events";
 
 /// Whether a body, or an event of a stream, is of Messages: others' bodies have neither its types
-/// nor these counts.
+/// nor, beside `input_tokens`, these counts.
 pub(super) fn is_messages(body: &Body<'_>) -> Result<bool, ProviderError> {
     if let Some("message" | "message_start" | "message_delta") = body.text("type") {
         return Ok(true);
     }
     let Some(usage) = body.object("usage")? else { return Ok(false) };
-    let own = [
-        "cache_creation_input_tokens",
-        "cache_read_input_tokens",
-        "cache_creation",
-        "server_tool_use",
-        "iterations",
-    ];
-    Ok(own.iter().any(|field| usage.get(field).is_some()))
+    if Chat::is_usage(&usage)? {
+        return Ok(false);
+    }
+    let has = |field: &&str| usage.get(field).is_some();
+    // Routers tell these also under Responses, which have a total or split their input.
+    let may_be_others = ["total_tokens", "input_tokens_details"].iter().any(has);
+    let own = ["cache_creation_input_tokens", "cache_read_input_tokens"];
+    let also = ["cache_creation", "server_tool_use", "iterations"];
+    Ok(own.iter().any(has) || (!may_be_others && also.iter().any(has)))
 }
 
 impl Messages {

@@ -181,6 +181,15 @@ impl<'a> Body<'a> {
         }
     }
 
+    /// As [`Self::measure`], of what may be written as a text too.
+    pub fn measure_or_text(&self, field: &str) -> Result<Option<Quantity>, ProviderError> {
+        let number = self.text(field).and_then(|text| text.parse::<Number>().ok());
+        match number.as_ref().and_then(quantity_rounded_up) {
+            Some(quantity) => Ok(Some(quantity)),
+            None => self.measure(field),
+        }
+    }
+
     /// Counts that are parts of `total`, together at most as much; those absent are zero.
     pub fn parts<const N: usize>(
         &self,

@@ -1,6 +1,6 @@
 //! The APIs that several providers speak, and which of them a body is of: `OpenAI`'s Chat
 //! Completions, told by `prompt_tokens`, its Responses, told by `input_tokens`, and Anthropic's
-//! Messages, told by their `type` or by their cache counts.
+//! Messages, told by their `type` or by the counts that only they have.
 //!
 //! Of Responses only the tokens are read here; what tools are billed each provider's module reads.
 //!
@@ -9,6 +9,7 @@
 //! | `input_tokens` (includes the cache) | as `prompt_tokens` in [`super::chat`] |
 //! | `output_tokens` (includes reasoning) | as `completion_tokens` there |
 
+use super::anthropic::is_messages;
 use super::body::Body;
 use super::chat::{Chat, Completion, Prompt};
 use super::stream::Events;
@@ -26,7 +27,7 @@ pub(super) fn read(chat: &Chat, body: &Body<'_>) -> Result<ResponseUsage, Provid
     };
     let body = inner.as_ref().unwrap_or(body);
     match body.object("usage")? {
-        Some(_) if is_message(body)? => (anthropic::PROVIDER.read)(body),
+        Some(_) if is_messages(body)? => (anthropic::PROVIDER.read)(body),
         Some(usage) if usage.get("input_tokens").is_some() && !Chat::is_usage(&usage)? => {
             let mut read = ResponseUsage::of(body);
             read.set(SERVICE_CLASS, body.parameter("service_tier", chat.standard_tiers)?);
@@ -70,16 +71,6 @@ pub(super) fn read_media_or_chat(
     }
 }
 
-/// Whether a response is of Anthropic's Messages.
-pub(super) fn is_message(body: &Body<'_>) -> Result<bool, ProviderError> {
-    if body.text("type") == Some("message") {
-        return Ok(true);
-    }
-    let fields = ["cache_read_input_tokens", "cache_creation_input_tokens"];
-    let usage = body.object("usage")?;
-    Ok(usage.is_some_and(|usage| fields.iter().any(|field| usage.get(field).is_some())))
-}
-
 /// Reads the tokens of Responses.
 fn responses(read: &mut ResponseUsage, usage: &Body<'_>) -> Result<(), ProviderError> {
     let input = usage.required_count("input_tokens")?;
@@ -117,7 +108,8 @@ pub(super) fn transcription(body: &Body<'_>) -> Result<Option<ResponseUsage>, Pr
     if body.text("text").is_none() {
         return Ok(None);
     }
-    let Some(seconds) = body.measure("duration")? else {
+    // Written as a text by some models, as the reference once had it.
+    let Some(seconds) = body.measure_or_text("duration")? else {
         return Err(missing(
             "the transcription has no duration: ask for it (response_format verbose_json), or \
              charge audio_seconds as usage",

@@ -48,6 +48,7 @@ use super::stream::{Events, OneResponse};
 use super::tools::Tools;
 use super::{
     Provider, ProviderError, ResponseUsage, SERVICE_CLASS, compatible, contradictory, missing,
+    mistral,
 };
 
 pub(super) const PROVIDER: Provider = Provider {
@@ -200,6 +201,10 @@ const USAGE: [&str; 3] = ["usageMetadata", "usage_metadata", "usage"];
 const WRAPPERS: [&str; 2] = ["response", "interaction"];
 
 fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
+    // Pages that a model of Mistral's read.
+    if body.get("usage_info").is_some() {
+        return (mistral::PROVIDER.read)(body);
+    }
     if is_foreign(body)? { read_foreign(body) } else { read_parts(std::slice::from_ref(body)) }
 }
 
@@ -620,6 +625,8 @@ mod tests {
     const EMBEDDINGS: &str = "https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/\
          text-embeddings-api";
     const EMBED_CONTENT: &str = "https://ai.google.dev/api/embeddings";
+    const MISTRAL: &str =
+        "https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models/mistral/mistral-ocr";
     const CLAUDE: &str =
         "https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/use-claude";
 
@@ -850,6 +857,22 @@ mod tests {
                 Expected::Usage(
                     "claude-sonnet-4-5: cache_read_tokens 5, input_tokens 3, output_tokens 4",
                 ),
+            ),
+            case(
+                CLAUDE,
+                json!({"model": "claude-sonnet-4-5", "usage": {
+                    "input_tokens": 3, "output_tokens": 4,
+                    "server_tool_use": {"web_search_requests": 3}
+                }}),
+                Expected::Usage(
+                    "claude-sonnet-4-5: input_tokens 3, output_tokens 4, web_searches 3",
+                ),
+            ),
+            case(
+                MISTRAL,
+                json!({"model": "mistral-ocr-2505", "pages": [{"index": 0, "markdown": ""}],
+                       "usage_info": {"pages_processed": 3, "doc_size_bytes": 9}}),
+                Expected::Usage("mistral-ocr-2505: pages 3"),
             ),
             case(
                 BATCH,

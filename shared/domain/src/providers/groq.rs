@@ -14,7 +14,7 @@
 //! Cached tokens are within `prompt_tokens`, reasoning within `completion_tokens`. Times (`queue_time`
 //! ...) are not billed. The tools that the server ran are billed outside the tokens. Compound is
 //! billed by the prices of the models behind it: where the body names them, each is a step of its
-//! own, and Compound itself has the tools. `service_tier` `on_demand` is the standard. A short
+//! own, and Compound itself has the tools; together they used no less than `usage` says. `service_tier` `on_demand` is the standard. A short
 //! transcription may be billed as 10 seconds: that is a minimum, not a quantity.
 
 use std::collections::BTreeSet;
@@ -23,7 +23,7 @@ use super::body::Body;
 use super::chat::Chat;
 use super::stream::Events;
 use super::tools::Tools;
-use super::{Provider, ProviderError, ResponseUsage, compatible, missing};
+use super::{Provider, ProviderError, ResponseUsage, compatible, contradictory, missing};
 
 pub(super) const PROVIDER: Provider = Provider {
     name: "groq",
@@ -63,6 +63,7 @@ fn compound(body: &Body<'_>, breakdown: &Body<'_>) -> Result<ResponseUsage, Prov
     let mut read = ResponseUsage::of(body);
     let class = body.parameter("service_tier", CHAT.standard_tiers)?;
     read.set(super::SERVICE_CLASS, class.clone());
+    let mut sums = [0; 2];
     for model in breakdown.list("models")? {
         let Some(name) = model.model() else {
             return Err(missing(format!("the response has no {}", model.at("model"))));
@@ -72,11 +73,30 @@ fn compound(body: &Body<'_>, breakdown: &Body<'_>) -> Result<ResponseUsage, Prov
         used.set(super::SERVICE_CLASS, class.clone());
         if let Some(usage) = model.object("usage")? {
             CHAT.read_usage(&mut used, &usage)?;
+            for (sum, field) in sums.iter_mut().zip(SIDES) {
+                *sum += usage.count_or_zero(field)?;
+            }
         }
         read.add_further(used);
     }
+    // The document shows the breakdown alone: that its sum is the usage, it doesn't say, and what
+    // models said to each other need not be in the answer's usage. But some model generated all of
+    // what is there.
+    for path in CHAT.usage {
+        let Some(usage) = body.object_at(path)? else { continue };
+        for (sum, field) in sums.into_iter().zip(SIDES) {
+            let told = usage.count_or_zero(field)?;
+            if told > sum {
+                let detail = format!("{field} is {told}, but that of the models only {sum}");
+                return Err(contradictory(usage.at(field), detail));
+            }
+        }
+    }
     Ok(read)
 }
+
+/// The two sides of a usage.
+const SIDES: [&str; 2] = ["prompt_tokens", "completion_tokens"];
 
 /// The tools that were executed. A stream tells each more than once, by the same choice and index.
 fn executed_tools(bodies: &[Body<'_>]) -> Result<Tools, ProviderError> {
@@ -215,6 +235,17 @@ mod tests {
                      output_tokens 30 \
                      + llama-3.3-70b-versatile: input_tokens 50, output_tokens 7",
                 ),
+            ),
+            case(
+                COMPOUND,
+                json!({
+                    "model": "groq/compound",
+                    "usage": {"prompt_tokens": 9, "completion_tokens": 31, "total_tokens": 40},
+                    "usage_breakdown": {"models": [{"model": "openai/gpt-oss-120b", "usage": {
+                        "prompt_tokens": 100, "completion_tokens": 30, "total_tokens": 130
+                    }}]}
+                }),
+                Expected::Contradictory("/usage/completion_tokens"),
             ),
             case(
                 COMPOUND,

@@ -13,7 +13,8 @@
 //! | `usage_info.pages_processed` of OCR; where anything was annotated | `pages`; `annotated_pages` instead |
 //!
 //! Sound is billed by the second. Its tokens are in `total_tokens` and not in `prompt_tokens`, and
-//! `prompt_tokens_details` are theirs: neither is read. Of a transcription nothing else is billed.
+//! `prompt_tokens_details` have them too: neither is read. What was cached beside sound is text as
+//! far as there is text. Of a transcription nothing else is billed.
 //! Connectors are billed outside the tokens too. Streams have the usage in their last chunk.
 
 use serde_json::Value;
@@ -40,7 +41,12 @@ const CHAT: Chat = Chat {
 };
 
 fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, ProviderError> {
-    events.read_last(CHAT.usage, read)
+    let mut read = events.read_last(CHAT.usage, read)?;
+    if read.model.is_none() {
+        // A conversation names its model only in what comes out.
+        read.model = events.iter().rev().find_map(Body::model);
+    }
+    Ok(read)
 }
 
 fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
@@ -85,7 +91,22 @@ fn beside_sound(read: &mut ResponseUsage, usage: &Body<'_>) -> Result<(), Provid
             format!("total_tokens is less than its parts, which are {text} without the sound"),
         ));
     }
-    read.add("input_tokens", prompt);
+    let details = usage.object("prompt_tokens_details")?;
+    let told = match details {
+        Some(details) => details.count("cached_tokens")?,
+        None => None,
+    };
+    let also_told = usage.count("num_cached_tokens")?;
+    if let (Some(told), Some(also_told)) = (told, also_told)
+        && told != also_told
+    {
+        let detail = format!("num_cached_tokens is {also_told}, but cached_tokens {told}");
+        return Err(contradictory(usage.at("num_cached_tokens"), detail));
+    }
+    // Of both text and sound; text is first.
+    let cached = told.or(also_told).unwrap_or(0).min(prompt);
+    read.add("input_tokens", prompt - cached);
+    read.add("cache_read_tokens", cached);
     read.add("output_tokens", completion);
     read.add("input_tool_tokens", connectors);
     Ok(())
@@ -224,6 +245,34 @@ mod tests {
                 })),
                 Expected::Usage("m: audio_seconds 30, input_tokens 10, output_tokens 20"),
             ),
+            // What was cached of it is text first.
+            case(
+                CHAT,
+                usage(json!({
+                    "prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 495,
+                    "prompt_audio_seconds": 30, "num_cached_tokens": 64,
+                    "prompt_tokens_details": {"cached_tokens": 64}
+                })),
+                Expected::Usage(
+                    "m: audio_seconds 30, cache_read_tokens 64, input_tokens 36, output_tokens 20",
+                ),
+            ),
+            case(
+                CHAT,
+                usage(json!({
+                    "prompt_tokens": 10, "completion_tokens": 20, "prompt_audio_seconds": 30,
+                    "prompt_tokens_details": {"cached_tokens": 368, "audio_tokens": 375}
+                })),
+                Expected::Usage("m: audio_seconds 30, cache_read_tokens 10, output_tokens 20"),
+            ),
+            case(
+                CHAT,
+                usage(json!({
+                    "prompt_tokens": 10, "completion_tokens": 20, "prompt_audio_seconds": 30,
+                    "num_cached_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}
+                })),
+                Expected::Contradictory("/usage/num_cached_tokens"),
+            ),
             case(
                 CHAT,
                 usage(json!({
@@ -265,6 +314,17 @@ mod tests {
                     "connector_tokens": null, "connectors": null
                 }}]),
                 Expected::Usage("-: input_tokens 91, output_tokens 29"),
+            ),
+            case(
+                AGENTS,
+                json!([
+                    {"type": "conversation.response.started", "conversation_id": "c"},
+                    {"type": "message.output.delta", "model": "mistral-medium-2505", "content": "a"},
+                    {"type": "conversation.response.done", "usage": {
+                        "prompt_tokens": 91, "completion_tokens": 29, "total_tokens": 120
+                    }}
+                ]),
+                Expected::Usage("mistral-medium-2505: input_tokens 91, output_tokens 29"),
             ),
             case(
                 OCR,

@@ -33,7 +33,7 @@
 //! Outside the usage stand the tools: searches, containers, and other models' images. A container
 //! lives on over several responses; each response that names it counts it, as a body can't tell
 //! whether another did, nor for how many minutes it ran. Opening a page that was found, and finding
-//! text in it, are free. The search models of Chat Completions search for every request, and show
+//! text in it, are free; so are searches and images that failed. The search models of Chat Completions search for every request, and show
 //! it where they cite: who cuts bodies down to their usage prices `requests` of those models.
 //!
 //! A stream: Chat Completions tell all usage in the last part, the others in the event that ends
@@ -149,7 +149,7 @@ fn read_chat_stream(events: &Events<'_>) -> Result<ResponseUsage, ProviderError>
 const WEB_SEARCHES: &str = "web_searches";
 
 /// Whether a chat's answer, or a part of it, cites pages of the web.
-fn cites_pages(body: &Body<'_>) -> Result<bool, ProviderError> {
+pub(super) fn cites_pages(body: &Body<'_>) -> Result<bool, ProviderError> {
     if body.get("choices").is_none() {
         return Ok(false);
     }
@@ -239,16 +239,9 @@ fn tools(read: &mut ResponseUsage, body: &Body<'_>) -> Result<(), ProviderError>
     let mut in_containers = BTreeSet::new();
     for item in body.list("output")? {
         match item.text("type") {
-            // An item that was trimmed of its action counts.
-            Some("web_search_call") => {
-                let action = item.object("action")?;
-                let kind = action.as_ref().and_then(|action| action.text("type"));
-                web_searches += u64::from(matches!(kind, None | Some("search")));
-            }
-            Some("file_search_call") => file_searches += 1,
-            Some("image_generation_call") => {
-                images += u64::from(item.text("status") != Some("failed"));
-            }
+            Some("web_search_call") => web_searches += u64::from(is_search(&item)?),
+            Some("file_search_call") => file_searches += u64::from(!has_failed(&item)),
+            Some("image_generation_call") => images += u64::from(!has_failed(&item)),
             Some("code_interpreter_call") => {
                 in_containers.insert("code_interpreter");
                 match item.text("container_id") {
@@ -294,6 +287,19 @@ fn tools(read: &mut ResponseUsage, body: &Body<'_>) -> Result<(), ProviderError>
     // Their price must not be lost where their tokens are.
     read.add("image_gen_output_images", if counted { 0 } else { images });
     Ok(())
+}
+
+/// Whether a `web_search_call` searched: one that was trimmed of its action counts.
+pub(super) fn is_search(item: &Body<'_>) -> Result<bool, ProviderError> {
+    let action = item.object("action")?;
+    let kind = action.as_ref().and_then(|action| action.text("type"));
+    Ok(!has_failed(item) && matches!(kind, None | Some("search")))
+}
+
+/// Whether the call of a tool failed. That such calls are billed is not documented: nothing came of
+/// them, and so they are not.
+pub(super) fn has_failed(item: &Body<'_>) -> bool {
+    item.text("status") == Some("failed")
 }
 
 const WEB_SEARCH_TOOL: &str = "web_search_tool";
@@ -902,7 +908,7 @@ mod tests {
                      web_searches 1",
                 ),
             ),
-            // Opening a page is free; an item that was trimmed of its action counts.
+            // Opening a page is free, and so is what failed; an item that was trimmed of its action counts.
             case(
                 PRICING,
                 with(
@@ -910,6 +916,8 @@ mod tests {
                         {"type": "web_search_call", "action": {"type": "search", "query": "a"}},
                         {"type": "web_search_call", "action": {"type": "open_page"}},
                         {"type": "web_search_call"},
+                        {"type": "web_search_call", "status": "failed"},
+                        {"type": "file_search_call", "status": "failed"},
                         {"type": "message"}
                     ]),
                     Value::Null,
@@ -1128,6 +1136,16 @@ mod tests {
                     "text": "a", "segments": []
                 }),
                 Usage("-: audio_seconds 8.471"),
+            ),
+            case(
+                WHISPER,
+                json!({"task": "transcribe", "duration": "8.47", "text": "a"}),
+                Usage("-: audio_seconds 8.47"),
+            ),
+            case(
+                WHISPER,
+                json!({"task": "transcribe", "duration": "8.47s", "text": "a"}),
+                Contradictory("/duration"),
             ),
             case(TRANSCRIPTION, json!({"usage": {"type": "duration", "seconds": 0}}), Usage("-: ")),
             case(

@@ -8,21 +8,27 @@
 //! | `completion_tokens_details.reasoning_tokens`, within `completion_tokens` unless the total shows that it is not | `output_reasoning_tokens` |
 //! | `.image_tokens`, `.audio_tokens`, within `completion_tokens` | `output_image_tokens`, `output_audio_tokens` |
 //! | `server_tool_use_details.web_search_requests`, older `server_tool_use` | `web_searches` |
+//! | without them, the searches among `output`; or one where the annotations have a `url_citation` | `web_searches` |
 //! | `search_units` of rerank | `queries` |
 //!
 //! Counts are those of the model's own tokenizer. `provider`, who served the request, becomes the
 //! parameter `route`, as prices may differ by it; `service_tier` becomes `service_class`. What it
 //! cost (`cost`, `cost_details`, `is_byok`) is not read. Searches are billed outside the tokens.
 
+use serde_json::Value;
+
+use super::anthropic::is_messages;
 use super::body::Body;
 use super::chat::{Chat, Reasoning};
+use super::openai::{cites_pages, is_search};
+use super::stream::Events;
 use super::{Provider, ProviderError, ResponseUsage, compatible, contradictory};
 
 pub(super) const PROVIDER: Provider = Provider {
     name: "openrouter",
     aliases: &[],
     read,
-    read_stream: |events| compatible::read_stream(&CHAT, events, read),
+    read_stream,
     #[cfg(test)]
     cases: tests::cases,
 };
@@ -30,6 +36,15 @@ pub(super) const PROVIDER: Provider = Provider {
 const CHAT: Chat = Chat { reasoning: Reasoning::ByTotal, ..Chat::OPENAI };
 
 fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
+    read_with_searches(body, std::slice::from_ref(body))
+}
+
+fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, ProviderError> {
+    let all: Vec<_> = events.iter().cloned().collect();
+    compatible::read_stream(&CHAT, events, |last| read_with_searches(last, &all))
+}
+
+fn read_with_searches(body: &Body<'_>, all: &[Body<'_>]) -> Result<ResponseUsage, ProviderError> {
     let inner = match body.object_at(&["response", "usage"])? {
         Some(_) => body.object("response")?,
         None => None,
@@ -47,11 +62,15 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
     };
     read.set("route", body.parameter("provider", &[])?);
     if let Some(usage) = usage
-        && !compatible::is_message(body)?
+        && !is_messages(body)?
     {
         read.set(super::SERVICE_CLASS, usage.parameter("service_tier", CHAT.standard_tiers)?);
         split_writes(&mut read, &usage)?;
-        add_searches(&mut read, &usage)?;
+        let searches = match told_searches(&usage)? {
+            Some(told) => told,
+            None => shown_searches(body, all)?,
+        };
+        read.add("web_searches", searches);
     }
     Ok(read)
 }
@@ -76,7 +95,8 @@ fn split_writes(read: &mut ResponseUsage, usage: &Body<'_>) -> Result<(), Provid
     Ok(())
 }
 
-fn add_searches(read: &mut ResponseUsage, usage: &Body<'_>) -> Result<(), ProviderError> {
+/// The searches that the usage counts.
+fn told_searches(usage: &Body<'_>) -> Result<Option<u64>, ProviderError> {
     let mut told = None;
     for field in ["server_tool_use_details", "server_tool_use"] {
         let Some(tools) = usage.object(field)? else { continue };
@@ -91,8 +111,24 @@ fn add_searches(read: &mut ResponseUsage, usage: &Body<'_>) -> Result<(), Provid
         }
         told = told.or(count);
     }
-    read.add("web_searches", told.unwrap_or(0));
-    Ok(())
+    Ok(told)
+}
+
+/// The searches that a response shows: those among the output of Responses, or one where an answer
+/// cites pages, whatever the model.
+fn shown_searches(body: &Body<'_>, all: &[Body<'_>]) -> Result<u64, ProviderError> {
+    let mut searches = 0;
+    let mut cites = false;
+    for item in body.list("output")? {
+        searches += u64::from(item.text("type") == Some("web_search_call") && is_search(&item)?);
+        let parts = item.get("content").and_then(Value::as_array).into_iter().flatten();
+        let mut notes = parts.filter_map(|part| part.get("annotations")?.as_array()).flatten();
+        cites |= notes.any(|note| note.get("type").is_some_and(|kind| kind == "url_citation"));
+    }
+    for part in all {
+        cites |= cites_pages(part)?;
+    }
+    Ok(searches.max(u64::from(cites)))
 }
 
 #[cfg(test)]
@@ -103,10 +139,12 @@ mod tests {
 
     const USAGE: &str = "https://openrouter.ai/docs/use-cases/usage-accounting";
     const SEARCH: &str = "https://openrouter.ai/docs/guides/features/server-tools/web-search";
+    const PLUGIN: &str = "https://openrouter.ai/docs/features/web-search";
     const SDK: &str = "https://openrouter.ai/docs/client-sdks/typescript/models/batchobjectusage";
 
     pub(in crate::providers) fn cases() -> Vec<Case> {
         let usage = |usage: Value| json!({"model": "m", "usage": usage});
+        let page = json!({"type": "url_citation", "url_citation": {"url": "https://example.com"}});
         vec![
             case(
                 USAGE,
@@ -200,6 +238,54 @@ mod tests {
                     "server_tool_use": {"web_search_requests": 3}
                 })),
                 Expected::Contradictory("/usage/server_tool_use/web_search_requests"),
+            ),
+            // The web plugin searches once a request, and shows it by what the answer cites.
+            case(
+                PLUGIN,
+                json!({"model": "m", "choices": [{"message": {"annotations": [page, page]}}],
+                       "usage": {"prompt_tokens": 10, "completion_tokens": 1}}),
+                Expected::Usage("m: input_tokens 10, output_tokens 1, web_searches 1"),
+            ),
+            case(
+                PLUGIN,
+                json!([
+                    {"id": "c", "model": "m", "choices": [{"delta": {"annotations": [page]}}]},
+                    {"id": "c", "model": "m", "choices": [], "usage": {
+                        "prompt_tokens": 10, "completion_tokens": 1
+                    }}
+                ]),
+                Expected::Usage("m: input_tokens 10, output_tokens 1, web_searches 1"),
+            ),
+            case(
+                PLUGIN,
+                json!({"model": "m", "choices": [{"message": {"annotations": [page]}}],
+                       "usage": {"prompt_tokens": 10, "completion_tokens": 1,
+                                 "server_tool_use": {"web_search_requests": 3}}}),
+                Expected::Usage("m: input_tokens 10, output_tokens 1, web_searches 3"),
+            ),
+            case(
+                PLUGIN,
+                json!({"object": "response", "model": "m", "output": [
+                    {"type": "web_search_call", "status": "completed"},
+                    {"type": "web_search_call", "status": "failed"},
+                    {"type": "message"}
+                ], "usage": {"input_tokens": 10, "output_tokens": 1, "total_tokens": 11}}),
+                Expected::Usage("m: input_tokens 10, output_tokens 1, web_searches 1"),
+            ),
+            case(
+                PLUGIN,
+                json!({"object": "response", "model": "m", "output": [
+                    {"type": "message", "content": [{"type": "output_text", "annotations": [page]}]}
+                ], "usage": {"input_tokens": 10, "output_tokens": 1, "total_tokens": 11}}),
+                Expected::Usage("m: input_tokens 10, output_tokens 1, web_searches 1"),
+            ),
+            case(
+                PLUGIN,
+                json!({"object": "response", "model": "m", "usage": {
+                    "input_tokens": 10, "output_tokens": 1, "total_tokens": 11,
+                    "server_tool_use": {"web_search_requests": 2}
+                }}),
+                Expected::Usage("m: input_tokens 10, output_tokens 1, web_searches 2"),
             ),
             case(
                 "https://openrouter.ai/docs/api/reference/responses/overview",

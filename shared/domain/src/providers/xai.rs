@@ -15,7 +15,8 @@
 //! | `video.duration` | `video_seconds` |
 //! | images in `data` | `output_images` |
 //!
-//! Billed outside the tokens are the server's tools, by successful calls; MCP and looking at images
+//! Billed outside the tokens are the server's tools, by successful calls, which where nothing counts
+//! them are the items of `output` (`web_search_call` ...); MCP and looking at images
 //! and videos that were found cost only tokens. The SDK's `server_side_tool_usage` (a map) and
 //! `server_side_tools_used` (a list) say the same by other names. The sources that Responses count
 //! are not billed. Voice is billed by its seconds and text messages: its tokens are not.
@@ -25,6 +26,7 @@ use serde_json::Value;
 
 use super::body::Body;
 use super::chat::{Beside, Chat, Reasoning};
+use super::openai::has_failed;
 use super::tools::Tools;
 use super::{Provider, ProviderError, ResponseUsage, compatible};
 
@@ -110,6 +112,11 @@ fn dimension_of(tool: &str) -> Option<&'static str> {
     })
 }
 
+/// The server's tools as Responses have them in their output: each is counted under its name in the
+/// plural.
+const CALLS: [&str; 4] =
+    ["web_search_call", "x_search_call", "code_interpreter_call", "file_search_call"];
+
 /// What the SDK writes before the names of tools.
 const SDK_TOOL: &str = "SERVER_SIDE_TOOL_";
 
@@ -133,9 +140,17 @@ fn add_tools(
         for tool in counted.names() {
             add(tool, counted.count_or_zero(tool)?, counted.pointer())?;
         }
-    } else {
-        for tool in listed.into_iter().flatten() {
+    } else if let Some(listed) = listed {
+        for tool in listed {
             add(tool.as_str().unwrap_or_default(), 1, &usage.at("server_side_tools_used"))?;
+        }
+    } else {
+        // Nobody counted them: they are among the output of Responses.
+        for item in body.list("output")? {
+            let kind = item.text("type").unwrap_or_default();
+            if CALLS.contains(&kind) && !has_failed(&item) {
+                add(&format!("{kind}s"), 1, item.pointer())?;
+            }
         }
     }
     calls.add_to(read);
@@ -338,6 +353,26 @@ mod tests {
                 json!({"usage": {"input_tokens": 3, "output_tokens": 2,
                                   "server_side_tool_usage_details": {"image_generation_calls": 1}}}),
                 Expected::Usage("-: image_generation_calls 1, input_tokens 3, output_tokens 2"),
+            ),
+            // Nobody counted the calls: those that succeeded are among the output.
+            case(
+                TOOLS,
+                json!({"object": "response", "model": "grok-4.3", "output": [
+                    {"type": "web_search_call", "status": "completed"},
+                    {"type": "web_search_call", "status": "failed"},
+                    {"type": "x_search_call", "status": "completed"}, {"type": "message"}
+                ], "usage": {"input_tokens": 3, "output_tokens": 2}}),
+                Expected::Usage(
+                    "grok-4.3: input_tokens 3, output_tokens 2, social_searches 1, web_searches 1",
+                ),
+            ),
+            case(
+                TOOLS,
+                json!({"object": "response", "model": "grok-4.3",
+                    "output": [{"type": "web_search_call", "status": "completed"}],
+                    "usage": {"input_tokens": 3, "output_tokens": 2,
+                              "server_side_tool_usage_details": {"web_search_calls": 2}}}),
+                Expected::Usage("grok-4.3: input_tokens 3, output_tokens 2, web_searches 2"),
             ),
             case(
                 TOOLS,
