@@ -114,8 +114,9 @@ fn main() -> ExitCode {
                 outcomes.push(Outcome { kind, counts: vec![], taken: Duration::ZERO, result });
                 continue;
             }
-            "linearizability" => end_to_end(&arguments, "histories::"),
-            "faults" => faults(&arguments),
+            "linearizability" => tests(&arguments, HISTORIES),
+            "faults" => tests(&arguments, FAULTS)
+                .and_then(|on_the_way| Ok(on_the_way.and(tests(&arguments, KILLED)?))),
             _ => unreachable!("it is none of the kinds"),
         };
         let taken = started.elapsed();
@@ -151,24 +152,28 @@ fn tables(arguments: &Arguments) -> io::Result<Run> {
     let mut domain = cargo();
     domain.args(["test", "--package", "uc-domain", "--lib", "account::tests::cases::cases"]);
     let domain = run(arguments, &mut domain, NOCAPTURE)?;
-    let mut ledger = cargo();
-    ledger.args(["test", "--workspace", "--test", "tables"]);
-    Ok(domain.and(run(arguments, &mut ledger, NOCAPTURE)?))
+    Ok(domain.and(tests(arguments, TABLES)?))
 }
 
-/// A part of the end-to-end tests.
-fn end_to_end(arguments: &Arguments, part: &str) -> io::Result<Run> {
+/// Tests: a file of one of the workspace's test targets, and where it is only a part of that, the
+/// module.
+type Tests = (&'static str, Option<&'static str>);
+
+const TABLES: Tests = ("tests/tests/tables.rs", None);
+const HISTORIES: Tests = ("tests/tests/end_to_end.rs", Some("histories"));
+/// Faults on the way to the store.
+const FAULTS: Tests = ("tests/tests/end_to_end.rs", Some("faults"));
+/// Faults of the whole stack.
+const KILLED: Tests = ("infra/local/tests/killed.rs", None);
+
+fn tests(arguments: &Arguments, (file, module): Tests) -> io::Result<Run> {
+    let target = Path::new(file).file_stem().expect("it names a file");
     let mut command = cargo();
-    command.args(["test", "--workspace", "--test", "end_to_end", part]);
+    command.args(["test", "--workspace", "--test"]).arg(target);
+    if let Some(module) = module {
+        command.arg(format!("{module}::"));
+    }
     run(arguments, &mut command, NOCAPTURE)
-}
-
-/// Faults on the way to the store, and of the whole stack.
-fn faults(arguments: &Arguments) -> io::Result<Run> {
-    let on_the_way = end_to_end(arguments, "faults::")?;
-    let mut killed = cargo();
-    killed.args(["test", "--workspace", "--test", "killed"]);
-    Ok(on_the_way.and(run(arguments, &mut killed, NOCAPTURE)?))
 }
 
 fn model(arguments: &Arguments) -> io::Result<Run> {
@@ -347,6 +352,25 @@ fn print(outcomes: &[Outcome]) {
         for count in counts {
             let _ = writeln!(out, "{:<16} {:>9}  {:<10} {count}", row.0, row.1, row.2);
             row = ("", "", "");
+        }
+    }
+}
+
+#[cfg(test)]
+mod checks {
+    use super::*;
+
+    /// A name that leads nowhere would show only when somebody asks for the evidence.
+    #[test]
+    fn the_tests_are_where_they_are_looked_for() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for (file, module) in [TABLES, HISTORIES, FAULTS, KILLED] {
+            let target = root.join(file);
+            assert!(target.is_file(), "{file}");
+            if let Some(module) = module {
+                let part = target.with_extension("").join(module).with_extension("rs");
+                assert!(part.is_file(), "{module} of {file}");
+            }
         }
     }
 }
