@@ -110,7 +110,9 @@ struct AssumptionSchema {
     /// `input_pages`, `output_tokens`, `words`, `default` (nothing was said of the output),
     /// `reasoning`, `max_output_tokens`, `images`, `video`, `speech`, `pages`, `request`, `tool_uses`
     /// (of tools that the provider runs), `tool_results` (what those, and remote servers, bring into
-    /// the prompt), `advisor` (what another model that is asked for advice brings into the prompt).
+    /// the prompt), `advisor` (what another model that is asked for advice brings into the prompt),
+    /// `cache_read`, `cache_write` (what of the prompt the provider's cache may count as this: it is
+    /// part of what other assumptions count).
     basis: String,
     /// Whose tokenizer was assumed, where tokens were estimated from text.
     family: Option<String>,
@@ -239,6 +241,8 @@ impl Prices<'_> {
                         _ => too_wide(&error, &at),
                     },
                 )?;
+                let cached: Vec<Assumption> = counted.cached().collect();
+                counted.assumptions.extend(cached);
                 let mut item = EstimatedItem::new(priced, counted.assumptions);
                 item.unbounded = counted.is_unbounded;
                 Ok(item)

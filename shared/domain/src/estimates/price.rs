@@ -5,10 +5,16 @@
 //! thresholds every row stays the same, and there more costs more. The box of all usages within
 //! the bounds is therefore cut at the thresholds, and each cell is priced at its lowest and its
 //! highest corner by the rows that hold inside of it.
+//!
+//! What a cache does to a prompt moves tokens from one dimension to another ([`Swap`]). They stay
+//! tokens of the prompt, so that its tiers stay what they are, and inside of a cell each token costs
+//! the same wherever the others are: at each corner a dimension is moved as a whole to where it is
+//! cheapest, or dearest. Only where a threshold is on one of these dimensions itself is the box
+//! widened instead, so that every threshold cuts it: wider than can be, but never too narrow.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Assumption, Basis, Bounds, Quantities, Unsaid};
+use super::{Assumption, Basis, Bounds, Quantities, Swap, Unsaid};
 use crate::ratios::{
     Conditions, Model, PROMPT_TOKENS, Parameters, Rated, RatingError, RatioTable, Request,
     Resolved, Usage, is_prompt_tokens,
@@ -21,6 +27,9 @@ const MAX_CELLS: usize = 256;
 const MAX_PRICED: usize = 1_024;
 /// Most times the expected credits that the most may be, where the request caps its output.
 const CAPPED: i128 = 3;
+/// Of a prompt that is expected in a cache's dimension.
+const WRITTEN: &str = "Expected to be written to the provider's cache, which is far dearer than \
+                       the prompt itself: the most is at most three times what is expected.";
 
 /// What a request would cost: `min <= expected <= max`.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +85,7 @@ pub fn price(
     bounds: &BTreeMap<String, Bounds>,
     unsaid: &Unsaid,
 ) -> Result<Priced, PriceError> {
-    Ok(Found::of(table, request, bounds, unsaid)?.priced)
+    Ok(Found::of(table, request, bounds, unsaid, &[])?.priced)
 }
 
 /// Bounds of credits, and where some of them are.
@@ -84,9 +93,43 @@ struct Found {
     priced: Priced,
     /// What the expected credits are rated with.
     parameters: Parameters,
-    /// A usage that is about the dearest, and the parameters that go with it, where any is dearer
-    /// than another.
-    dearest: Option<(Usage, Parameters)>,
+    /// A usage that is about the dearest, where any is dearer than another.
+    dearest: Option<Dearest>,
+}
+
+struct Dearest {
+    /// Before anything is moved.
+    usage: Usage,
+    parameters: Parameters,
+    moved: Moved,
+}
+
+/// Where dimensions are counted instead, as swaps let them.
+type Moved = BTreeMap<String, String>;
+
+/// The same quantities, where some are counted as something else. `None` over the limit of
+/// quantities.
+fn with_moved(usage: &Usage, moved: &Moved) -> Option<Usage> {
+    let mut all = Usage::new();
+    for (name, quantity) in usage {
+        let sum = all.entry(moved.get(name).unwrap_or(name).clone()).or_insert(Quantity::ZERO);
+        *sum = sum.checked_add(*quantity)?;
+    }
+    Some(all)
+}
+
+/// Widens bounds to all that swaps let them be, one dimension apart from the other.
+fn widened(bounds: &BTreeMap<String, Bounds>, swaps: &[Swap]) -> BTreeMap<String, Bounds> {
+    let mut wide = bounds.clone();
+    for Swap { from, to, .. } in swaps {
+        let Some(max) = bounds.get(&**from).map(|bounds| bounds.max()) else { continue };
+        if let Some(from) = wide.get_mut(&**from) {
+            from.min = Quantity::ZERO;
+        }
+        let to = wide.entry(to.clone()).or_insert(Bounds::known(Quantity::ZERO));
+        to.max = to.max.checked_add(max).unwrap_or(Quantity::MAX);
+    }
+    wide
 }
 
 impl Found {
@@ -95,6 +138,7 @@ impl Found {
         request: &Request<'_>,
         bounds: &BTreeMap<String, Bounds>,
         unsaid: &Unsaid,
+        swaps: &[Swap],
     ) -> Result<Self, PriceError> {
         let usage: Usage =
             bounds.iter().map(|(name, bounds)| (name.clone(), bounds.expected())).collect();
@@ -122,7 +166,16 @@ impl Found {
         let (min, max) = (expected.credits, expected.credits);
         let priced = Priced { min, max, expected, is_raised: false, unsaid: open.names };
         let mut found = Self { priced, parameters, dearest: None };
-        if open.combinations.len() > 1 || !bounds.values().all(|bounds| bounds.is_known()) {
+        let conditions = model.ratios().iter().filter_map(|row| row.rate().when());
+        let mut thresholds = conditions.flat_map(Conditions::thresholds).map(|(name, _)| name);
+        let is_swapped = |name: &str| swaps.iter().any(|swap| name == swap.from || name == swap.to);
+        let (bounds, swaps) = if thresholds.any(is_swapped) {
+            (&widened(bounds, swaps), &[][..])
+        } else {
+            (bounds, swaps)
+        };
+        let is_one = open.combinations.len() == 1 && swaps.is_empty();
+        if !is_one || !bounds.values().all(|bounds| bounds.is_known()) {
             let cells = cells(model, bounds)?;
             if cells.len() * open.combinations.len() > MAX_PRICED {
                 let names: BTreeSet<String> = found.priced.unsaid.into_values().flatten().collect();
@@ -130,7 +183,7 @@ impl Found {
             }
             for cell in cells {
                 let Some(corners) = cell.corners(bounds) else { continue };
-                found.reach(table, request, &corners, &open.combinations)?;
+                found.reach(table, request, &corners, &open.combinations, swaps)?;
             }
         }
         Ok(found)
@@ -143,25 +196,31 @@ impl Found {
         request: &Request<'_>,
         corners: &Corners,
         combinations: &[Parameters],
+        swaps: &[Swap],
     ) -> Result<(), RatingError> {
         let mut outcome = Ok(());
         let mut is_priced = false;
         for parameters in combinations {
-            let rate = |usage| match table
+            let rate = |usage: &Usage| match table
                 .rate_as(&Request { usage, parameters, ..*request }, &corners.inside)
             {
                 Err(error @ RatingError::UnpricedDimension { .. }) => Ok(Err(error)),
-                rated => rated.map(Ok),
+                rated => rated.map(|rated| Ok(rated.credits)),
             };
             if let Ok(least) = rate(&corners.low)? {
-                self.priced.min = self.priced.min.min(least.credits);
+                let is_better = |credits, least| credits < least;
+                let (least, _) = moved_to(&corners.low, least, swaps, is_better, rate)?;
+                self.priced.min = self.priced.min.min(least);
             }
             match rate(&corners.high)? {
                 Ok(most) => {
                     is_priced = true;
-                    if most.credits > self.priced.max || self.dearest.is_none() {
-                        self.priced.max = self.priced.max.max(most.credits);
-                        self.dearest = Some((corners.top.clone(), parameters.clone()));
+                    let is_better = |credits, most| credits > most;
+                    let (most, moved) = moved_to(&corners.high, most, swaps, is_better, rate)?;
+                    if most > self.priced.max || self.dearest.is_none() {
+                        self.priced.max = self.priced.max.max(most);
+                        let (usage, parameters) = (corners.top.clone(), parameters.clone());
+                        self.dearest = Some(Dearest { usage, parameters, moved });
                     }
                 }
                 Err(error) => outcome = Err(error),
@@ -171,11 +230,35 @@ impl Found {
     }
 }
 
+/// The best credits of a usage, wherever swaps let it be counted, and where that is. What has no
+/// price there is not counted there.
+fn moved_to(
+    usage: &Usage,
+    mut best: Credits,
+    swaps: &[Swap],
+    is_better: impl Fn(Credits, Credits) -> bool,
+    rate: impl Fn(&Usage) -> Result<Result<Credits, RatingError>, RatingError>,
+) -> Result<(Credits, Moved), RatingError> {
+    let mut moved = Moved::new();
+    for Swap { from, to, .. } in swaps {
+        let mut further = moved.clone();
+        further.insert((*from).to_owned(), to.clone());
+        let Some(usage) = with_moved(usage, &further) else { continue };
+        if let Ok(credits) = rate(&usage)?
+            && is_better(credits, best)
+        {
+            (best, moved) = (credits, further);
+        }
+    }
+    Ok((best, moved))
+}
+
 impl Quantities {
     /// What they would cost. Where the request caps its output, and nothing else is unbounded, the
     /// most is at most three times what is expected: where it would be more, first more of the
     /// output is expected, then at least a third of all else, then the dearest of what is not said,
-    /// then what comes near to the most. The assumptions tell it
+    /// then what comes near to the most, and at last that the prompt is written to a cache. The
+    /// assumptions tell it
     /// ([`Assumption::instead_of`](super::Assumption::instead_of)), and what they expect is always
     /// what the expected credits are of.
     ///
@@ -186,14 +269,15 @@ impl Quantities {
         table: &RatioTable,
         request: &Request<'_>,
     ) -> Result<Priced, PriceError> {
-        let found = Found::of(table, request, &self.usage, &self.unsaid)?;
+        let found = Found::of(table, request, &self.usage, &self.unsaid, &self.swaps)?;
         let Found { mut priced, parameters, dearest } = found;
         if !self.is_capped || self.is_unbounded || priced.is_near(&priced.expected) {
             return Ok(priced);
         }
-        let mut ways: Vec<(Vec<Quantity>, &Parameters)> = Vec::new();
+        let nothing = Moved::new();
+        let mut ways: Vec<(Vec<Quantity>, &Parameters, &Moved)> = Vec::new();
         let mut expect = |of: &dyn Fn(&Assumption) -> Quantity| {
-            ways.push((self.assumptions.iter().map(of).collect(), &parameters));
+            ways.push((self.assumptions.iter().map(of).collect(), &parameters, &nothing));
         };
         for quarters in 1..=4 {
             expect(&|assumption| match assumption.basis {
@@ -206,14 +290,16 @@ impl Quantities {
                 a_third(assumption.quantity).max(between(assumption.quantity, quarters))
             });
         }
-        if let Some((usage, parameters)) = &dearest {
+        if let Some(Dearest { usage, parameters, moved }) = &dearest {
             let expected = self.assumptions.iter().map(|assumption| assumption.quantity.expected());
-            ways.push((expected.collect(), parameters));
-            ways.push((self.shared_out(usage), parameters));
+            ways.push((expected.collect(), parameters, &nothing));
+            ways.push((self.shared_out(usage), parameters, &nothing));
+            ways.push((self.shared_out(usage), parameters, moved));
         }
         let mut chosen = None;
-        for (quantities, parameters) in ways {
-            let Some(usage) = self.usage_of(&quantities) else { continue };
+        for (quantities, parameters, moved) in ways {
+            let usage = self.usage_of(&quantities);
+            let Some(usage) = usage.and_then(|usage| with_moved(&usage, moved)) else { continue };
             let rated = match table.rate(&Request { usage: &usage, parameters, ..*request }) {
                 Err(RatingError::UnpricedDimension { .. }) => continue,
                 rated => rated?,
@@ -221,15 +307,16 @@ impl Quantities {
             let is_near = priced.is_near(&rated);
             if rated.credits > priced.expected.credits {
                 priced.expected = rated;
-                chosen = Some(quantities);
+                chosen = Some((quantities, moved));
             }
             if is_near {
                 break;
             }
         }
-        if let Some(quantities) = chosen {
+        if let Some((quantities, moved)) = chosen {
             priced.is_raised = true;
             self.expect(&quantities);
+            self.count_as(moved);
         }
         Ok(priced)
     }
@@ -248,6 +335,22 @@ impl Quantities {
                 bounds.expected = expected;
             }
         }
+    }
+
+    /// Counts dimensions as others, where that is what is expected.
+    fn count_as(&mut self, moved: &Moved) {
+        for assumption in &mut self.assumptions {
+            if let Some(to) = moved.get(&*assumption.dimension) {
+                assumption.dimension = to.clone().into();
+                assumption.note = Some(WRITTEN);
+            }
+        }
+        for (from, to) in moved {
+            let Some(bounds) = self.usage.remove(from) else { continue };
+            let sum = self.usage.entry(to.clone()).or_insert(Bounds::known(Quantity::ZERO));
+            *sum = sum.checked_add(bounds).unwrap_or(*sum);
+        }
+        self.swaps.retain(|swap| !moved.contains_key(swap.from));
     }
 
     /// How much of each dimension it is where it is so much of each assumption.

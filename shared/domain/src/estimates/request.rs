@@ -1,7 +1,7 @@
 //! [`Description`], a request before the fact, and what a model would count of it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -53,6 +53,20 @@ const PIXELS: Range = [512 * 512, 1_024 * 1_024, 2_048 * 2_048];
 const TRANSCRIBERS: [&str; 5] = ["transcri", "whisper", "speech-to-text", "scribe", "-asr"];
 /// What the names of models contain that read a text out, also where they price no sound.
 const SPEAKERS: [&str; 3] = ["tts", "text-to-speech", "speech"];
+
+/// What the names of models contain whose providers keep a prompt in a cache only where the request
+/// asks for it. Anthropic, "Prompt caching".
+const CACHED_WHEN_ASKED: [&str; 1] = ["claude"];
+/// How long a prompt is kept in a cache where the request doesn't say it, and that names no
+/// dimension of its own: what is written so is `cache_write_tokens`.
+const USUAL_TTL: &str = "5m";
+/// Kinds of a prompt's tokens, as dimensions name them.
+const KINDS: [(&str, &str); 4] = [
+    ("input_tokens", ""),
+    ("input_image_tokens", "image_"),
+    ("input_audio_tokens", "audio_"),
+    ("input_video_tokens", "video_"),
+];
 
 /// Bounds in thousandths of a unit, while they are summed.
 type Span = [u64; 3];
@@ -151,6 +165,9 @@ pub struct Description {
     pub tools: Option<Profile>,
     /// Those of them that the provider runs.
     pub server_tools: Vec<ServerTool>,
+    /// How long parts of the prompt are to be kept in the provider's cache, where the request marks
+    /// some (`cache_control`): such as `1h`. Empty text where that is left to the provider.
+    pub cache_ttls: BTreeSet<String>,
     /// Characters of further text that is not shown, in a language of Latin letters.
     pub characters: Option<Bounds>,
     /// Pictures that are sent.
@@ -231,6 +248,24 @@ pub enum Basis {
     /// What another model brings into the prompt that is asked for advice. What that model itself
     /// costs is charged by its own prices, and is not in the bounds.
     Advisor,
+    /// So much of the prompt may be read from the provider's cache. It is part of what other
+    /// assumptions count, not beside it; the least is as if all of it was read, where that is
+    /// cheaper.
+    CacheRead,
+    /// So much of the prompt may be written to the provider's cache, as above; the most is as if all
+    /// of it was written, where that is dearer.
+    CacheWrite,
+}
+
+/// Tokens of the prompt that may be counted as something else, because of the provider's cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Swap {
+    /// What they are counted as without a cache, such as `input_tokens`.
+    pub from: &'static str,
+    /// What they may be counted as, such as `cache_read_tokens`.
+    pub to: String,
+    /// [`Basis::CacheRead`] or [`Basis::CacheWrite`].
+    pub basis: Basis,
 }
 
 /// Where bounds come from.
@@ -264,6 +299,13 @@ const ASKS_ANOTHER: &str = "The other model's own requests are not in these boun
 /// Of a tool that a provider may bill or not.
 const NO_PRICE: &str = "The tool's uses have no price with this model: a response that counts them \
                         can't be charged.";
+/// Of what a cache may do.
+const WAS_READ: &str = "Not beside the prompt's other tokens, but part of them: what is read from \
+                        the provider's cache counts as this. The least takes all of it so, where \
+                        that is cheaper; nothing of it is expected.";
+const IS_WRITTEN: &str = "Not beside the prompt's other tokens, but part of them: what is written \
+                          to the provider's cache counts as this. The most takes all of it so, \
+                          where that is dearer; nothing of it is expected.";
 /// Of a picture that nothing asked for.
 const A_PICTURE: &str = "The model may make a picture of any text; say how many in images.";
 /// Of sound that nothing asked for.
@@ -281,6 +323,8 @@ pub struct Quantities {
     pub unsaid: Unsaid,
     /// What the bounds rest on.
     pub assumptions: Vec<Assumption>,
+    /// What of the usage may be counted as something else; pricing takes it into the bounds.
+    pub swaps: Vec<Swap>,
     /// Whether the request caps what is written.
     pub is_capped: bool,
     /// Whether nothing limits what is written, or how often a tool is used and what it brings: then
@@ -299,7 +343,8 @@ pub struct OverLimit(
 impl Description {
     /// Whether it asks for nothing at all.
     pub fn is_empty(&self) -> bool {
-        *self == Self { output: self.output, ..Self::default() }
+        let cache_ttls = self.cache_ttls.clone();
+        *self == Self { output: self.output, cache_ttls, ..Self::default() }
             && self.output.tokens.is_none()
             && self.output.words.is_none()
     }
@@ -329,6 +374,7 @@ impl Description {
             counter.add("requests", Basis::Request, None, whole([1; 3]));
         }
         let is_capped = self.output.max_tokens.is_some();
+        let swaps = counter.swaps(self);
         let is_unbounded = counter.is_unbounded;
         let assumptions = counter.assumptions.into_iter().collect::<Result<Vec<_>, _>>()?;
         let mut usage: BTreeMap<String, Bounds> = BTreeMap::new();
@@ -342,13 +388,15 @@ impl Description {
             usage.insert(dimension.clone().into_owned(), sum);
         }
         // A price that depends on how much there will be of something that is not described.
-        let rows = model.ratios().iter().filter(|row| usage.contains_key(row.dimension()));
+        let is_told =
+            |name: &str| usage.contains_key(name) || swaps.iter().any(|swap| swap.to == name);
+        let rows = model.ratios().iter().filter(|row| is_told(row.dimension()));
         let thresholds = rows.filter_map(|row| row.rate().when()).flat_map(Conditions::thresholds);
         let mut amounts = thresholds.map(|(name, _)| name);
-        let is_unknown = |name: &str| name != PROMPT_TOKENS && !usage.contains_key(name);
+        let is_unknown = |name: &str| name != PROMPT_TOKENS && !is_told(name);
         let is_unbounded = is_unbounded || amounts.any(is_unknown);
         let unsaid = Unsaid {
-            dimensions: usage.keys().cloned().collect(),
+            dimensions: usage.keys().chain(swaps.iter().map(|swap| &swap.to)).cloned().collect(),
             grounding: self.server_tools.iter().filter_map(ServerTool::grounding).collect(),
             has_old_container: self.server_tools.iter().any(ServerTool::is_in_old_container),
         };
@@ -357,6 +405,7 @@ impl Description {
             parameters: self.parameters(),
             unsaid,
             assumptions,
+            swaps,
             is_capped,
             is_unbounded,
         })
@@ -387,6 +436,26 @@ impl Description {
             || self.speech.is_some()
             || self.speech_characters.is_some()
             || self.pages.is_some()
+    }
+}
+
+impl Quantities {
+    /// What is told of the provider's cache, beside the assumptions: they are part of what those
+    /// count, and expect nothing.
+    pub fn cached(&self) -> impl Iterator<Item = Assumption> {
+        let of = |Swap { from, to, basis }: &Swap| {
+            let max = self.usage.get(*from)?.max();
+            Some(Assumption {
+                dimension: to.clone().into(),
+                basis: *basis,
+                family: None,
+                quantity: Bounds::new(Quantity::ZERO, Quantity::ZERO, max)?,
+                unsaid: Vec::new(),
+                instead_of: None,
+                note: Some(if *basis == Basis::CacheRead { WAS_READ } else { IS_WRITTEN }),
+            })
+        };
+        self.swaps.iter().filter_map(of)
     }
 }
 
@@ -858,6 +927,42 @@ impl Counter<'_> {
             let tokens = self.tokens_of_sound(characters);
             self.add("output_tokens", Basis::Speech, None, whole(tokens));
         }
+    }
+
+    /// What the provider's cache may do to the prompt, in the dimensions that the model prices. Most
+    /// providers keep prompts unasked; what is to be kept longer than usual has a dimension of its
+    /// own with some, and must be asked for.
+    fn swaps(&self, asked: &Description) -> Vec<Swap> {
+        let is_unasked = !has_name_of(self.model, &CACHED_WHEN_ASKED);
+        let unasked = is_unasked.then_some("");
+        let ttls: BTreeSet<&str> =
+            asked.cache_ttls.iter().map(String::as_str).chain(unasked).collect();
+        if ttls.is_empty() {
+            return Vec::new();
+        }
+        let mut swaps: Vec<Swap> = Vec::new();
+        for (from, kind) in KINDS {
+            let mut of_kind = self.assumptions.iter().flatten().filter(|of| of.dimension == from);
+            if !of_kind.any(|assumption| !assumption.quantity.max().is_zero()) {
+                continue;
+            }
+            let mut add = |names: &[String], basis| {
+                let priced = names.iter().find(|name| self.model.prices(name));
+                let swap = priced.map(|to| Swap { from, to: to.clone(), basis });
+                swaps.extend(swap.filter(|swap| !swaps.contains(swap)));
+            };
+            let usual = |side| [format!("{side}_{kind}tokens"), format!("{side}_tokens")];
+            add(&usual("cache_read"), Basis::CacheRead);
+            for ttl in &ttls {
+                let [own, all] = usual("cache_write");
+                let names = match *ttl {
+                    "" | USUAL_TTL => vec![own, all],
+                    ttl => vec![format!("cache_write_{ttl}_tokens"), own, all],
+                };
+                add(&names, Basis::CacheWrite);
+            }
+        }
+        swaps
     }
 
     /// Tools that the provider runs, after all else of the prompt: each use may read it again.

@@ -47,6 +47,7 @@ fn price_of(
         parameters: Parameters::new(),
         unsaid: Unsaid::default(),
         assumptions: bounds.iter().map(assumption).collect(),
+        swaps: Vec::new(),
         is_capped: capped,
         is_unbounded: false,
     };
@@ -1129,6 +1130,141 @@ proptest! {
             prop_assert_eq!(most == 0, text.is_empty());
             let bytes = text.len() as u64;
             prop_assert!(most <= bytes + bytes / 8 + 3);
+        }
+    }
+}
+
+/// Credits of a prompt of 4 tokens, or 2 to 8, with 3 of output, by what the provider's cache may do:
+/// least, expected, most, and what is said of it.
+#[test]
+fn what_a_cache_may_do() {
+    let row = |(dimension, credits): &(&str, u32)| json!({"dimension": dimension, "credits": credits.to_string(), "per": 1});
+    let model = |prompt: &[(&str, u32)]| {
+        let mut rows: Vec<Value> = prompt.iter().map(row).collect();
+        rows.push(row(&("input_tokens", 10)));
+        rows.push(row(&("output_tokens", 1)));
+        rows
+    };
+    let table = |rows: Vec<Value>, id: &str| table(json!({id: {"feature": "any", "ratios": rows}}));
+    let claude = || {
+        model(&[
+            ("cache_read_tokens", 1),
+            ("cache_write_tokens", 12),
+            ("cache_write_1h_tokens", 20),
+        ])
+    };
+    let check = |id: &str, rows: Vec<Value>, ttls: &[&str], capped: bool, expected: &str| {
+        let table = table(rows, id);
+        let asked = Description {
+            // Nothing around it: no model that is here counts a text's tokens otherwise.
+            input_pages: Some(Bounds::known(q(1))),
+            cache_ttls: ttls.iter().map(|ttl| (*ttl).to_owned()).collect(),
+            output: Output { tokens: Some(bounds(3, 3, 3)), ..Output::default() },
+            ..Description::default()
+        };
+        let mut counted = asked.quantities(table.model(id).unwrap()).unwrap();
+        let prompt = bounds(4, 5, 10);
+        counted.assumptions[0].quantity = prompt;
+        counted.usage.insert("input_tokens".to_owned(), prompt);
+        counted.usage.insert("output_tokens".to_owned(), Bounds::known(q(3)));
+        counted.assumptions[1].quantity = Bounds::known(q(3));
+        (counted.is_capped, counted.is_unbounded) = (capped, false);
+        let (usage, parameters) = (Usage::new(), Parameters::new());
+        let priced = counted.price(&table, &request(id, &usage, &parameters)).unwrap();
+        let credits = [priced.min, priced.expected.credits, priced.max].map(|c| c.to_string());
+        assert!(!capped || priced.max.micros() <= 3 * priced.expected.credits.micros());
+        let cached = counted.cached().map(|of| {
+            assert!(of.note.is_some() && of.quantity.max() == q(10));
+            format!("{}", of.dimension)
+        });
+        let got: Vec<_> = std::iter::once(credits.join(" ")).chain(cached).collect();
+        assert_eq!(got.join(", "), expected, "{id} {ttls:?} {capped}");
+    };
+    let read = "cache_read_tokens";
+    let write = "cache_write_tokens";
+    // Anthropic keeps what it is asked to keep; what is kept longer is dearer.
+    check("x/claude", claude(), &[], false, "43 53 103");
+    check("x/claude", claude(), &[""], false, &format!("7 53 123, {read}, {write}"));
+    check("x/claude", claude(), &["5m"], false, &format!("7 53 123, {read}, {write}"));
+    check(
+        "x/claude",
+        claude(),
+        &["1h"],
+        false,
+        &format!("7 53 203, {read}, cache_write_1h_tokens"),
+    );
+    let both = format!("7 53 203, {read}, {write}, cache_write_1h_tokens");
+    check("x/claude", claude(), &["", "1h"], false, &both);
+    // Where the output has a limit, more is expected.
+    check("x/claude", claude(), &["1h"], true, &format!("7 73 203, {read}, cache_write_1h_tokens"));
+    // Others do it unasked, in the usual way.
+    check("x/gpt", claude(), &[], false, &format!("7 53 123, {read}, {write}"));
+    check("x/gpt", model(&[(read, 1)]), &[], false, &format!("7 53 103, {read}"));
+    check("x/gpt", model(&[(read, 1)]), &["1h"], false, &format!("7 53 103, {read}"));
+    check("x/gpt", model(&[]), &["1h"], false, "43 53 103");
+    // A read that is dearer is no least, and nothing that is free.
+    check("x/gpt", model(&[(read, 11)]), &[], false, &format!("43 53 113, {read}"));
+    // Far dearer than three times the prompt: it is expected to be written.
+    check("x/gpt", model(&[(write, 90)]), &[], true, "43 903 903");
+    // Tiers of the prompt count what is cached; a threshold on what is cached widens the bounds.
+    let tier = |dimension: &str, credits: u32, on: &str| {
+        let credits = credits.to_string();
+        json!({"dimension": dimension, "credits": credits, "per": 1, "when": {on: {"gt": 6}}})
+    };
+    let mut tiers = claude();
+    tiers.push(tier("input_tokens", 100, "prompt_tokens"));
+    tiers.push(tier(read, 2, "prompt_tokens"));
+    check("x/gpt", tiers, &[], false, &format!("7 53 1003, {read}, {write}"));
+    let mut tiers = model(&[(read, 1)]);
+    tiers.push(tier("output_tokens", 7, read));
+    check("x/gpt", tiers, &[], false, &format!("3 53 131, {read}"));
+}
+
+proptest! {
+    /// However a cache splits a prompt, it costs no less than min and no more than max; both are
+    /// reached where no threshold is on what it splits.
+    #[test]
+    fn a_cache_stays_within_the_bounds(
+        rates in proptest::collection::vec(0_u32..30, 6),
+        (least, more) in (0_u64..20, 0_u64..20),
+        threshold in 1_u64..40,
+        on in 0_usize..3,
+    ) {
+        const ON: [&str; 3] = [crate::ratios::PROMPT_TOKENS, "input_tokens", "cache_read_tokens"];
+        let names = ["input_tokens", "cache_read_tokens", "cache_write_tokens"];
+        let rows: Vec<Value> = rates.iter().enumerate().map(|(n, rate)| {
+            let mut row =
+                json!({"dimension": names[n % 3], "credits": rate.to_string(), "per": 1});
+            if n >= 3 {
+                row["when"] = json!({ON[on]: {"gt": threshold}});
+            }
+            row
+        }).collect();
+        let table = table(json!({"m": {"feature": "any", "ratios": rows}}));
+        let asked = Description { input_pages: Some(Bounds::known(q(1))), ..Description::default() };
+        let mut counted = asked.quantities(table.model("m").unwrap()).unwrap();
+        prop_assert_eq!(counted.swaps.len(), 2);
+        let prompt = bounds(least, least, least + more);
+        counted.assumptions[0].quantity = prompt;
+        counted.usage.insert("input_tokens".to_owned(), prompt);
+        let (usage, parameters) = (Usage::new(), Parameters::new());
+        let priced = counted.price(&table, &request("m", &usage, &parameters)).unwrap();
+        let mut costs = Vec::new();
+        for all in least..=least + more {
+            for read in 0..=all {
+                for written in 0..=all - read {
+                    let split = [all - read - written, read, written];
+                    let usage: Usage =
+                        names.iter().zip(split).map(|(name, n)| ((*name).to_owned(), q(n))).collect();
+                    let cost = table.rate(&request("m", &usage, &parameters)).unwrap().credits;
+                    prop_assert!(priced.min <= cost && cost <= priced.max, "{split:?}: {cost}");
+                    costs.push(cost);
+                }
+            }
+        }
+        if on == 0 && more == 0 {
+            prop_assert_eq!(priced.min, *costs.iter().min().unwrap());
+            prop_assert_eq!(priced.max, *costs.iter().max().unwrap());
         }
     }
 }
