@@ -25,8 +25,8 @@ pub use families::Family;
 pub use price::{PriceError, Priced, price};
 pub use profile::Profile;
 pub use request::{
-    Assumption, Basis, Description, Detail, Image, Images, Output, OverLimit, Quantities, Swap,
-    Video,
+    Assumption, Basis, Description, Detail, Image, Images, MediaResolution, Output, OverLimit,
+    Quantities, Swap, Video,
 };
 pub use tools::ServerTool;
 pub use unsaid::Unsaid;

@@ -2,7 +2,7 @@
 //! widened where a guide leaves open which of several rules holds for a model. A model that no row
 //! names is counted by the widest rule of its provider.
 
-use super::request::Detail;
+use super::request::{Detail, MediaResolution};
 
 /// Tokens: least, expected, most.
 pub(super) type Range = [u64; 3];
@@ -18,8 +18,8 @@ pub(super) struct Media {
     audio_in: Range,
     /// Tokens of a second of sound that is spoken.
     audio_out: Range,
-    /// Tokens of a second of video that is watched.
-    video_in: Range,
+    /// Tokens of a frame of video that is watched, without its sound.
+    frame: Range,
     /// Tokens of a page of a document that is read.
     page: Range,
 }
@@ -70,7 +70,7 @@ static OPENAI: Media = Media {
     // "Realtime and audio": a token for 100 ms heard, for 50 ms spoken.
     audio_in: [9, 10, 12],
     audio_out: [18, 20, 24],
-    video_in: [0, 300, 2_000],
+    frame: [0, 290, 1_988],
     page: [200, 2_000, 12_000],
 };
 
@@ -131,8 +131,9 @@ static ANTHROPIC: Media = Media {
 };
 
 /// "Understand and count tokens": 258 a picture or tile of 768 pixels, since Gemini 3 up to 2,240 by
-/// the media resolution; 32 tokens a second of sound, 25 spoken; a second of video is a frame of 66
-/// to 280 tokens and its sound. "Image generation": by size.
+/// the media resolution; 32 tokens a second of sound, 25 spoken; a frame of video, of which a
+/// second has one where the request doesn't say it, is 66 to 280, and some for its time; its sound
+/// comes on top. "Image generation": by size.
 static GOOGLE: Media = Media {
     read: Reading::Area { any: [66, 1_120, 2_600], pixels: [12_000, 2_300, 500], tiles: 1_600 },
     made: Making::Steps(&[
@@ -143,7 +144,7 @@ static GOOGLE: Media = Media {
     ]),
     audio_in: [25, 32, 34],
     audio_out: [24, 25, 34],
-    video_in: [66, 300, 330],
+    frame: [66, 268, 296],
     page: [258, 560, 2_600],
 };
 
@@ -165,7 +166,7 @@ static OTHER: Media = Media {
     made: Making::Quality([[100, 500, 3_000], [190, 1_000, 5_000], [190, 4_000, 9_000]]),
     audio_in: [7, 20, 50],
     audio_out: [12, 25, 50],
-    video_in: [60, 300, 2_000],
+    frame: [60, 280, 1_950],
     page: [200, 2_000, 12_000],
 };
 
@@ -214,6 +215,27 @@ const LOW_PATCHES: u64 = 256;
 /// Sizes that are made where none is said: what a square, and what half as much again comes to.
 const UNSAID_SIZES: [Size; 2] = [(1_024, 1_024), (1_024, 1_536)];
 
+/// Tokens of the smallest picture or page at a low media resolution.
+const LOW_RESOLUTION: u64 = 64;
+
+impl MediaResolution {
+    /// Tokens of a picture, of a frame of video and of a page, as Gemini 3 counts them. "Media
+    /// resolution".
+    const fn tokens(self) -> (u64, u64, u64) {
+        match self {
+            Self::Low => (280, 70, 280),
+            Self::Medium => (560, 70, 560),
+            Self::High => (1_120, 280, 1_120),
+            Self::UltraHigh => (2_240, 280, 1_120),
+        }
+    }
+}
+
+/// A range that another quantity is expected of, as far as it allows that.
+fn expecting([least, _, most]: Range, expected: u64) -> Range {
+    [least, expected.clamp(least, most), most]
+}
+
 impl Media {
     pub(super) fn of(model: &str) -> &'static Self {
         let model = model.to_ascii_lowercase();
@@ -225,6 +247,10 @@ impl Media {
         let size = size.map(|(width, height)| (u64::from(width), u64::from(height)));
         match &self.read {
             Reading::Area { any: [least, expected, most], pixels, tiles } => {
+                if let Detail::Level(level) = detail {
+                    // What it comes to depends on the generation, and hardly on the size.
+                    return expecting([LOW_RESOLUTION.min(*least), 0, *most], level.tokens().0);
+                }
                 let Some((width, height)) = size else { return [*least, *expected, *most] };
                 let [low, middle, high] = pixels.map(|a_token| width * height / a_token);
                 // Large pictures are scaled down, how far depends on the model.
@@ -239,7 +265,7 @@ impl Media {
                     Detail::Low => *picture,
                     Detail::High | Detail::Original => [all(0), all(1), all(2)],
                     // The model may take it for one of low detail.
-                    Detail::Auto => [picture[0], all(1), all(2)],
+                    Detail::Auto | Detail::Level(_) => [picture[0], all(1), all(2)],
                 }
             }
             Reading::Patches { high, original, thousandths } => {
@@ -257,12 +283,16 @@ impl Media {
         self.audio_out
     }
 
-    pub(super) const fn video_in(&self) -> Range {
-        self.video_in
+    /// Tokens of a frame of video.
+    pub(super) fn frame(&self, resolution: Option<MediaResolution>) -> Range {
+        resolution.map_or(self.frame, |level| expecting(self.frame, level.tokens().1))
     }
 
-    pub(super) const fn page(&self) -> Range {
-        self.page
+    /// Tokens of a page of a document.
+    pub(super) fn page(&self, resolution: Option<MediaResolution>) -> Range {
+        let [least, _, most] = self.page;
+        let any = [LOW_RESOLUTION.min(least), 0, most];
+        resolution.map_or(self.page, |level| expecting(any, level.tokens().2))
     }
 
     /// Tokens of one picture that is made.

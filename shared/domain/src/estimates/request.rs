@@ -124,6 +124,23 @@ pub enum Detail {
     High,
     /// As it is.
     Original,
+    /// As Gemini's requests say it.
+    Level(MediaResolution),
+}
+
+/// How closely pictures, video and pages are to be looked at, as Gemini's requests say it. How many
+/// tokens a level is differs from one generation of models to the next: only what is expected
+/// follows from it, and the bounds are of all levels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MediaResolution {
+    /// `MEDIA_RESOLUTION_LOW`
+    Low,
+    /// `MEDIA_RESOLUTION_MEDIUM`
+    Medium,
+    /// `MEDIA_RESOLUTION_HIGH`
+    High,
+    /// `MEDIA_RESOLUTION_ULTRA_HIGH`
+    UltraHigh,
 }
 
 /// Video to make.
@@ -161,6 +178,9 @@ pub struct Description {
     pub calls: u32,
     /// Thinking of earlier answers, which a provider may count or leave out.
     pub thoughts: Vec<Profile>,
+    /// What the provider's tools brought in earlier turns and is sent again, partly encrypted: it
+    /// may be counted as it is, or be less.
+    pub echoes: Vec<Profile>,
     /// The definitions of tools, as JSON text.
     pub tools: Option<Profile>,
     /// Those of them that the provider runs.
@@ -176,6 +196,10 @@ pub struct Description {
     pub input_audio_seconds: Option<Bounds>,
     /// Video that is sent in messages.
     pub input_video_seconds: Option<Bounds>,
+    /// Frames of it that are looked at; one a second where that is not said.
+    pub input_video_frames: Option<Bounds>,
+    /// How closely video and pages are to be looked at, where the request says it.
+    pub media_resolution: Option<MediaResolution>,
     /// Pages of documents that are sent in messages.
     pub input_pages: Option<Bounds>,
     /// Text to write.
@@ -212,7 +236,7 @@ pub enum Basis {
     InputImages,
     /// Seconds of sound.
     AudioSeconds,
-    /// Seconds of video that is sent.
+    /// Video that is sent: its frames, and its sound, which may have a price of its own.
     InputVideo,
     /// Pages of documents that are sent.
     InputPages,
@@ -243,7 +267,8 @@ pub enum Basis {
     /// where that is not said. Searches of a model that always searches.
     ToolUses,
     /// What such a tool brings into the prompt, with each use, and the prompt again. Of a remote
-    /// server (MCP) with the definitions of its tools, whether they are used or not.
+    /// server (MCP) with the definitions of its tools, whether they are used or not. What it brought
+    /// in earlier turns and is sent again: all of it as it stands, or less.
     ToolResults,
     /// What another model brings into the prompt that is asked for advice. What that model itself
     /// costs is charged by its own prices, and is not in the bounds.
@@ -523,7 +548,8 @@ impl Counter<'_> {
         if !is_free {
             let tools = asked.tools.as_ref();
             if counts_characters {
-                let shown = asked.texts.iter().chain(&asked.thoughts).chain(tools);
+                let shown = asked.texts.iter().chain(&asked.thoughts).chain(&asked.echoes);
+                let shown = shown.chain(tools);
                 let shown = shown.fold(0, |sum: u64, text| sum.saturating_add(text.characters()));
                 if shown > 0 {
                     self.add("input_characters", Basis::Text, None, whole([shown; 3]));
@@ -538,6 +564,9 @@ impl Counter<'_> {
                 let thoughts = asked.thoughts.iter().map(|text| self.family.tokens(text));
                 let [_, _, thoughts] = thoughts.fold([0; 3], plus);
                 self.add_text("input_tokens", Basis::Thoughts, [0, thoughts / 2, thoughts]);
+                let echoes = asked.echoes.iter().map(|text| self.family.tokens(text));
+                let [_, _, echoes] = echoes.fold([0; 3], plus);
+                self.add_text("input_tokens", Basis::ToolResults, [0, echoes / 2, echoes]);
                 if let Some(tools) = tools {
                     let [least, expected, most] = self.family.tokens(tools);
                     let tools = [least / TOOLS_SHRINK, expected, most];
@@ -584,15 +613,30 @@ impl Counter<'_> {
         if let Some(seconds) = asked.input_video_seconds {
             let names = ["input_video_tokens", "input_video_seconds", "input_tokens"];
             let dimension = self.first_priced(&names);
-            let quantity = match dimension {
-                "input_video_seconds" => span(seconds),
-                _ => times(seconds, self.media.video_in()),
-            };
-            self.add(dimension, Basis::InputVideo, None, quantity);
+            if dimension == "input_video_seconds" {
+                self.add(dimension, Basis::InputVideo, None, span(seconds));
+            } else {
+                let frames = asked.input_video_frames.unwrap_or(seconds);
+                let frames = times(frames, self.media.frame(asked.media_resolution));
+                // It may be silent.
+                let [_, likely, most] = self.media.audio_in();
+                let sound = times(seconds, [0, likely, most]);
+                if self.model.prices("input_audio_tokens") {
+                    self.add(dimension, Basis::InputVideo, None, frames);
+                    self.add("input_audio_tokens", Basis::InputVideo, None, sound);
+                } else {
+                    self.add(dimension, Basis::InputVideo, None, plus(frames, sound));
+                }
+            }
         }
         if let Some(pages) = asked.input_pages {
             let dimension = self.first_priced(&["input_document_tokens", "input_tokens"]);
-            self.add(dimension, Basis::InputPages, None, times(pages, self.media.page()));
+            self.add(
+                dimension,
+                Basis::InputPages,
+                None,
+                times(pages, self.media.page(asked.media_resolution)),
+            );
         }
     }
 

@@ -1268,3 +1268,40 @@ proptest! {
         }
     }
 }
+
+/// Tokens of 60 seconds of video, by what a model prices of it and by what is looked at.
+#[test]
+fn video_is_frames_and_sound() {
+    let table = table(json!({
+        "gemini-2.5-flash": priced(&["input_tokens", "input_audio_tokens"]),
+        "gemini-3": priced(&["input_tokens"]),
+        "gemini-apart": priced(&["input_tokens", "input_video_tokens", "input_audio_tokens"]),
+        "gemini-seconds": priced(&["input_video_seconds", "input_audio_tokens"]),
+    }));
+    let check = |model: &str, frames: Option<u64>, level, expected: &[(&str, Bounds)]| {
+        let asked = Description {
+            input_video_seconds: Some(Bounds::known(q(60))),
+            input_video_frames: frames.map(|frames| Bounds::known(q(frames))),
+            media_resolution: level,
+            ..Description::default()
+        };
+        let counted = asked.quantities(table.model(model).unwrap()).unwrap();
+        let expected: BTreeMap<_, _> =
+            expected.iter().map(|(name, b)| ((*name).to_owned(), *b)).collect();
+        assert_eq!(counted.usage, expected, "{model} {frames:?} {level:?}");
+        let all = counted.assumptions.iter().all(|of| of.basis == Basis::InputVideo);
+        assert!(all && counted.assumptions.len() == expected.len());
+    };
+    let sound = ("input_audio_tokens", bounds(0, 1_920, 2_040));
+    let pictures = bounds(3_960, 16_080, 17_760);
+    check("gemini-2.5-flash", None, None, &[("input_tokens", pictures), sound]);
+    check("gemini-apart", None, None, &[("input_video_tokens", pictures), sound]);
+    check("gemini-3", None, None, &[("input_tokens", bounds(3_960, 18_000, 19_800))]);
+    check("gemini-seconds", None, None, &[("input_video_seconds", bounds(60, 60, 60))]);
+    // 24 frames a second; a low resolution.
+    let frames = bounds(95_040, 385_920, 426_240);
+    check("gemini-2.5-flash", Some(1_440), None, &[("input_tokens", frames), sound]);
+    let low = bounds(3_960, 4_200, 17_760);
+    let level = Some(MediaResolution::Low);
+    check("gemini-2.5-flash", None, level, &[("input_tokens", low), sound]);
+}
