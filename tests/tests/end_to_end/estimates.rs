@@ -81,6 +81,46 @@ async fn requests_are_described() {
             vec!["input_tokens", "output_tokens"],
         ),
         (
+            "an answer that searched, called and spoke, sent again",
+            "anthropic/claude-sonnet-4-5",
+            json!({"max_output_tokens": 100, "messages": [
+                {"role": "user", "content": "Who won?"},
+                {"role": "assistant", "content": [
+                    {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search",
+                        "input": {"query": "results"}},
+                    {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1",
+                        "caller": {"type": "direct"}, "content": [
+                            {"type": "web_search_result", "title": "Results", "page_age": null,
+                                "url": "https://example.com", "encrypted_content": "RXFnZg=="}]},
+                    {"type": "server_tool_use", "id": "srvtoolu_2", "name": "code_execution",
+                        "input": {"code": "print(1)"}},
+                    {"type": "code_execution_tool_result", "tool_use_id": "srvtoolu_2",
+                        "content": {"type": "code_execution_result", "stdout": "1", "stderr": "",
+                            "return_code": 0, "content": []}},
+                    {"type": "mcp_tool_use", "id": "mcptoolu_1", "name": "look",
+                        "server_name": "a", "input": {}},
+                    {"type": "mcp_tool_result", "tool_use_id": "mcptoolu_1", "is_error": false,
+                        "content": [{"type": "text", "text": "Nothing"}]},
+                    {"type": "tool_use", "id": "toolu_1", "name": "ask", "input": {},
+                        "caller": {"type": "direct"}}]},
+                {"role": "user", "content": [
+                    {"type": "tool_result", "tool_use_id": "toolu_1", "content": "Ann"}]}]}),
+            vec!["input_tokens", "output_tokens"],
+        ),
+        (
+            "the same as Chat Completions give it",
+            "openai/gpt-audio-1.5",
+            json!({"max_output_tokens": 100, "messages": [
+                {"role": "user", "content": "Who won?"},
+                {"role": "assistant", "content": null, "refusal": null, "annotations": [],
+                    "function_call": null,
+                    "audio": {"id": "audio_1", "expires_at": 1_795_000_000, "transcript": "Ann.",
+                        "seconds": 2}},
+                {"role": "assistant", "content": "Ann.", "audio": null, "refusal": null},
+                {"role": "user", "content": "Again?"}]}),
+            vec!["input_audio_tokens", "input_tokens", "output_audio_tokens", "output_tokens"],
+        ),
+        (
             "the same as Gemini takes it",
             "google/gemini-3.8-flash",
             json!({"reasoning_tokens": 500, "contents": [
@@ -250,6 +290,23 @@ async fn what_is_allowed_lies_within() {
     let cat = json!({"text": "a cat", "images": {"count": 1}});
     let tokens = |dimension: &str| json!({"input_tokens": 5, dimension: 100});
     let say = json!({"text": "say hi hello world", "max_output_tokens": 100});
+    let story = "A long story. ".repeat(1_000);
+    let told = |mark: Value| {
+        json!({"system": [{"type": "text", "text": story, "cache_control": mark}],
+            "messages": [{"role": "user", "content": "Go on."}], "max_output_tokens": 100})
+    };
+    let cached =
+        |dimension: &str| json!({"input_tokens": 20, dimension: 4_000, "output_tokens": 1});
+    let watched = |metadata: Value| {
+        json!({"max_output_tokens": 100, "contents": [{"role": "user", "parts": [{"seconds": 60,
+            "fileData": {"fileUri": "gs://a/b", "mimeType": "video/mp4"},
+            "videoMetadata": metadata}]}]})
+    };
+    // 258 tokens a frame, 32 a second of sound.
+    let seen = |frames: u64, seconds: u64| {
+        json!({"input_tokens": 258 * frames, "input_audio_tokens": 32 * seconds,
+            "output_tokens": 100})
+    };
     let drawn = json!({"input_tokens": 5, "output_tokens": 100, "output_image_tokens": 1_120});
     for (model, request, usage, parameters, unsaid) in [
         (
@@ -298,6 +355,52 @@ async fn what_is_allowed_lies_within() {
             json!(null),
         ),
         ("google/gemini-3.1-flash-image", say, drawn, json!({}), json!(null)),
+        // What a cache reads and writes, asked or, with most providers, unasked.
+        (
+            "anthropic/claude-sonnet-4-5",
+            told(json!({"type": "ephemeral", "ttl": "1h"})),
+            cached("cache_write_1h_tokens"),
+            json!({}),
+            json!(null),
+        ),
+        (
+            "anthropic/claude-sonnet-4-5",
+            told(json!({"type": "ephemeral"})),
+            cached("cache_write_tokens"),
+            json!({}),
+            json!(null),
+        ),
+        (
+            "anthropic/claude-sonnet-4-5",
+            told(json!({"type": "ephemeral"})),
+            cached("cache_read_tokens"),
+            json!({}),
+            json!(null),
+        ),
+        ("openai/gpt-5.1", told(json!(null)), cached("cache_read_tokens"), json!({}), json!(null)),
+        (
+            "openai/gpt-6.1-sol",
+            told(json!(null)),
+            cached("cache_write_tokens"),
+            json!({}),
+            json!(null),
+        ),
+        // The frames and the seconds that are looked at.
+        ("google/gemini-2.5-flash", watched(json!({})), seen(60, 60), json!({}), json!(null)),
+        (
+            "google/gemini-2.5-flash",
+            watched(json!({"fps": 24})),
+            seen(1_440, 60),
+            json!({}),
+            json!(null),
+        ),
+        (
+            "google/gemini-2.5-flash",
+            watched(json!({"startOffset": "10s", "endOffset": "12.5s", "fps": "0.5"})),
+            seen(2, 2),
+            json!({}),
+            json!(null),
+        ),
     ] {
         let described = estimate(model, request.clone()).await;
         let body = json!({"items": [{"model": model, "usage": usage, "parameters": parameters}]});
@@ -425,6 +528,10 @@ async fn what_is_no_description_is_refused() {
         body
     };
     let part = |part: Value| item(json!({"messages": [{"role": "user", "content": [part]}]}));
+    let video = |metadata: Value| {
+        item(json!({"contents": [{"parts": [{"inlineData": {"mimeType": "video/mp4"}, "seconds": 9,
+            "videoMetadata": metadata}]}]}))
+    };
     let secret = unique("secret");
     for (what, body, expected) in [
         ("nothing", item(json!({})), (400, "/items/0/request")),
@@ -501,6 +608,36 @@ async fn what_is_no_description_is_refused() {
             "sound of no length",
             part(json!({"type": "audio"})),
             (400, "/items/0/request/messages/0/content/0"),
+        ),
+        (
+            "an answer that was spoken, of no length",
+            item(json!({"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]})),
+            (400, "/items/0/request/messages/0/audio"),
+        ),
+        (
+            "an object for a content",
+            item(json!({"messages": [{"role": "user", "content": {"text": "x"}}]})),
+            (400, "/items/0/request/messages/0/content"),
+        ),
+        (
+            "too many frames",
+            video(json!({"fps": 25})),
+            (400, "/items/0/request/contents/0/parts/0/videoMetadata/fps"),
+        ),
+        (
+            "an end before the start",
+            video(json!({"startOffset": "2s", "endOffset": "1.5s"})),
+            (400, "/items/0/request/contents/0/parts/0/videoMetadata/endOffset"),
+        ),
+        (
+            "no offset",
+            video(json!({"startOffset": "soon"})),
+            (400, "/items/0/request/contents/0/parts/0/videoMetadata/startOffset"),
+        ),
+        (
+            "an unknown resolution",
+            item(json!({"text": "x", "media_resolution": "MEDIA_RESOLUTION_ODD"})),
+            (400, "/items/0/request/media_resolution"),
         ),
         (
             "usage beside it",

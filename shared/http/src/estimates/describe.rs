@@ -8,7 +8,10 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
-use uc_domain::estimates::{self, Description, Detail, Image, Output, Profile, ServerTool};
+use uc_domain::Quantity;
+use uc_domain::estimates::{
+    self, Description, Detail, Image, MediaResolution, Output, Profile, ServerTool,
+};
 use uc_domain::ratios::is_parameter_value;
 use utoipa::ToSchema;
 
@@ -27,9 +30,14 @@ const MAX_COUNT: u32 = 1_000;
 const MAX_SIDE: u32 = 65_535;
 /// What `max_output_tokens` may be at most.
 const MAX_OUTPUT_TOKENS: u64 = 1_000_000_000;
+/// Frames of a second of video at most, in thousandths. Gemini, "Video understanding".
+const MAX_FPS: u64 = 24_000;
 
 /// What is to be sent and made, before it is. Texts are counted, not kept. The answer's
-/// `assumptions` say how each quantity came about. Nothing is taken to be cached.
+/// `assumptions` say how each quantity came about. Nothing is expected to be cached, but the bounds
+/// reach as far as the provider's cache may: they begin as if the prompt was read from it, and end as
+/// if it was written to it, with providers that do so only when asked only where `cache_control`
+/// asks for it.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = RequestDescription)]
@@ -54,6 +62,15 @@ pub struct Request {
     /// Remote servers whose tools the model may use, as Anthropic takes them beside `tools`.
     #[schema(max_items = 256)]
     mcp_servers: Option<Vec<Value>>,
+    /// That all of the prompt is to be kept in the provider's cache, as Anthropic takes it. Parts,
+    /// messages and tools may have one of their own. Its `ttl` says what a write costs.
+    #[schema(value_type = Option<Value>)]
+    cache_control: Option<CacheControl>,
+    /// How closely pictures, video and pages are to be looked at, as Gemini's `generationConfig` says
+    /// it: `MEDIA_RESOLUTION_LOW`, `_MEDIUM`, `_HIGH`. The bounds reach over all levels then.
+    #[serde(alias = "mediaResolution")]
+    #[schema(value_type = Option<String>)]
+    media_resolution: Option<Level>,
     /// How to search the web, as Chat Completions take it, instead of a tool.
     web_search_options: Option<Map<String, Value>>,
     /// Characters of (further) text that is not shown: prose, code or markup in Latin letters. For
@@ -129,8 +146,137 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// One message. What no provider counts (`id`, `tool_call_id`, `cache_control` ...) is taken so that
-/// messages can be sent as they are.
+/// How long what it is said of is to be kept in the provider's cache; an empty text where it leaves
+/// that to the provider.
+#[derive(Debug, Clone)]
+struct CacheControl(String);
+
+impl CacheControl {
+    fn of(value: &Value) -> Self {
+        let ttl = value.get("ttl").and_then(Value::as_str);
+        Self(ttl.filter(|ttl| is_parameter_value(ttl)).unwrap_or_default().to_owned())
+    }
+}
+
+impl<'de> Deserialize<'de> for CacheControl {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(|value| Self::of(&value))
+    }
+}
+
+/// A media resolution, as a text or as an object with `level`; `None` where it is left to the model.
+#[derive(Debug, Clone, Copy)]
+struct Level(Option<MediaResolution>);
+
+impl<'de> Deserialize<'de> for Level {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let level = value.get("level").unwrap_or(&value).as_str().unwrap_or_default();
+        let level = level.to_ascii_lowercase();
+        match level.strip_prefix("media_resolution_").unwrap_or(&level) {
+            "unspecified" => Ok(Self(None)),
+            "low" => Ok(Self(Some(MediaResolution::Low))),
+            "medium" => Ok(Self(Some(MediaResolution::Medium))),
+            "high" => Ok(Self(Some(MediaResolution::High))),
+            "ultra_high" => Ok(Self(Some(MediaResolution::UltraHigh))),
+            _ => Err(serde::de::Error::custom(
+                "MEDIA_RESOLUTION_LOW, _MEDIUM, _HIGH, _ULTRA_HIGH or _UNSPECIFIED",
+            )),
+        }
+    }
+}
+
+/// Which of a video is looked at.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = DescribedVideoMetadata)]
+struct VideoMetadata {
+    /// Frames a second, above 0, at most 24; 1 where not given.
+    #[schema(value_type = Option<QuantityOrBounds>)]
+    fps: Option<Bounds>,
+    /// Where it begins, such as `12.5s`.
+    #[serde(alias = "start_offset")]
+    #[schema(value_type = Option<String>)]
+    start_offset: Option<Offset>,
+    /// Where it ends.
+    #[serde(alias = "end_offset")]
+    #[schema(value_type = Option<String>)]
+    end_offset: Option<Offset>,
+}
+
+/// Thousandths of a second, from the beginning.
+#[derive(Debug, Clone, Copy)]
+struct Offset(u64);
+
+impl Offset {
+    /// `None` where it is no number of seconds with an `s` behind it.
+    fn parse(text: &str) -> Option<u64> {
+        let text = text.strip_suffix('s')?;
+        let (whole, rest) = text.split_once('.').unwrap_or((text, "0"));
+        let is_number = |part: &str| {
+            (1..=9).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        if !is_number(whole) || !is_number(rest) {
+            return None;
+        }
+        let millis: u64 = format!("{rest:0<3}")[..3].parse().ok()?;
+        Some(whole.parse::<u64>().ok()? * 1_000 + millis)
+    }
+}
+
+impl<'de> Deserialize<'de> for Offset {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let wrong = || serde::de::Error::custom("seconds, such as 12.5s");
+        Self::parse(&text).map(Self).ok_or_else(wrong)
+    }
+}
+
+/// Seconds of a video that are looked at, and frames of them.
+fn watched(
+    metadata: Option<VideoMetadata>,
+    Bounds(seconds): Bounds,
+    pointer: &str,
+) -> Result<[estimates::Bounds; 2], Problem> {
+    let refuse = |name: &str, detail: &'static str| {
+        Err(Problem::invalid_field(format!("{pointer}/videoMetadata/{name}"), detail))
+    };
+    let [min, expected, max] =
+        [seconds.min(), seconds.expected(), seconds.max()].map(Quantity::millis);
+    let mut seconds = [min, expected, max];
+    let mut fps = [1_000; 3];
+    if let Some(VideoMetadata { fps: said, start_offset, end_offset }) = metadata {
+        let start = start_offset.map_or(0, |offset| offset.0);
+        let end = end_offset.map_or(u64::MAX, |offset| offset.0);
+        if end <= start {
+            return refuse("endOffset", "This is not behind the start.");
+        }
+        // Whoever says a start may have said how long the rest is: it is the most still.
+        let cut = |millis: u64| millis.min(end).saturating_sub(start);
+        let likely = if end_offset.is_some() { cut(expected) } else { expected };
+        seconds = [cut(min), likely, max.min(end - start)];
+        if let Some(Bounds(said)) = said {
+            fps = [said.min(), said.expected(), said.max()].map(Quantity::millis);
+            if fps[0] == 0 || fps[2] > MAX_FPS {
+                return refuse("fps", "above 0, at most 24 frames a second");
+            }
+        }
+    }
+    // A frame that has begun is a frame.
+    let frames = |n: usize| u128::from(seconds[n]) * u128::from(fps[n]);
+    let whole = |product: u128| product.div_ceil(1_000_000).saturating_mul(1_000);
+    let frames = [frames(0) / 1_000, whole(frames(1)), whole(frames(2))];
+    let bounds = |[min, expected, max]: [u64; 3]| {
+        let [min, expected, max] = [min, expected, max].map(Quantity::from_millis);
+        let bounds = || estimates::Bounds::new(min?, expected?, max?);
+        bounds().ok_or_else(|| Problem::invalid_field(pointer, "at most 12 digits"))
+    };
+    let frames = frames.map(|frames| u64::try_from(frames).unwrap_or(u64::MAX));
+    Ok([bounds(seconds)?, bounds(frames)?])
+}
+
+/// One message. What no provider counts (`id`, `tool_call_id` ...) is taken so that messages can be
+/// sent as they are.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = DescribedMessage)]
@@ -154,6 +300,8 @@ struct Message {
     /// Thinking, as some providers give it.
     #[schema(value_type = Option<String>)]
     reasoning_content: Option<Text>,
+    /// What the model spoke, as `OpenAI` names it, with its `seconds`.
+    audio: Option<Spoken>,
     /// Not read.
     #[schema(value_type = Option<Value>)]
     tool_call_id: Option<IgnoredAny>,
@@ -167,9 +315,32 @@ struct Message {
     #[serde(rename = "type")]
     #[schema(value_type = Option<Value>)]
     kind: Option<IgnoredAny>,
+    /// That all up to here is to be kept in the provider's cache, and how long.
+    #[schema(value_type = Option<Value>)]
+    cache_control: Option<CacheControl>,
+}
+
+/// An answer that was spoken, and is sent again by its id.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = DescribedSpoken)]
+#[expect(dead_code, reason = "some fields are taken so that messages can be sent as they are")]
+struct Spoken {
+    /// How long it is.
+    #[schema(value_type = Option<QuantityOrBounds>)]
+    seconds: Option<Bounds>,
+    /// What it says.
+    #[schema(value_type = Option<String>)]
+    transcript: Option<Text>,
     /// Not read.
     #[schema(value_type = Option<Value>)]
-    cache_control: Option<IgnoredAny>,
+    id: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    expires_at: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    data: Option<IgnoredAny>,
 }
 
 /// The call of a tool, as `OpenAI` gives it.
@@ -266,14 +437,14 @@ struct GeminiPart {
     /// Of a document: how many pages it has.
     #[schema(value_type = Option<QuantityOrBounds>)]
     pages: Option<Bounds>,
-    /// Not read.
+    /// Of video: which frames of it are looked at.
     #[serde(alias = "video_metadata")]
-    #[schema(value_type = Option<Value>)]
-    video_metadata: Option<IgnoredAny>,
-    /// Not read.
+    video_metadata: Option<VideoMetadata>,
+    /// How closely it is to be looked at: an object with `level`, as for `media_resolution` of the
+    /// request.
     #[serde(alias = "media_resolution")]
     #[schema(value_type = Option<Value>)]
-    media_resolution: Option<IgnoredAny>,
+    media_resolution: Option<Level>,
 }
 
 /// Data of which only the type is read.
@@ -316,6 +487,8 @@ enum Role {
 enum Content {
     Text(Box<Profile>),
     Parts(Vec<Part>),
+    /// An object, of which the JSON text counts: what a tool of the provider brought.
+    Json(Box<Profile>),
 }
 
 /// Describes [`Content`] in the `OpenAPI` document.
@@ -345,6 +518,10 @@ impl<'de> Deserialize<'de> for Content {
             ) -> Result<Content, A::Error> {
                 let parts = serde::de::value::SeqAccessDeserializer::new(parts);
                 Vec::deserialize(parts).map(Content::Parts)
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Content, A::Error> {
+                let fields = serde::de::value::MapAccessDeserializer::new(map);
+                Json::deserialize(fields).map(|Json(profile)| Content::Json(Box::new(profile)))
             }
         }
         deserializer.deserialize_any(Either)
@@ -378,7 +555,7 @@ struct Part {
     /// Of the call of a tool: with what.
     #[schema(value_type = Option<Value>)]
     input: Option<Json>,
-    /// Of what a tool answered: a text, or parts.
+    /// Of what a tool answered: a text, or parts; of a tool of the provider also an object.
     #[schema(value_type = Option<Value>)]
     content: Option<Content>,
     /// Of a picture, in pixels; with `height`.
@@ -407,6 +584,21 @@ struct Part {
     /// Of a document.
     #[schema(value_type = Option<String>)]
     context: Option<Text>,
+    /// Of what a search found.
+    #[schema(value_type = Option<String>)]
+    url: Option<Text>,
+    /// Of what a search found.
+    #[schema(value_type = Option<String>)]
+    page_age: Option<Text>,
+    /// Of what a search found, as far as it can't be read.
+    #[schema(value_type = Option<String>)]
+    encrypted_content: Option<Text>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    caller: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    server_name: Option<IgnoredAny>,
     /// Not read.
     #[schema(value_type = Option<Value>)]
     input_audio: Option<IgnoredAny>,
@@ -446,9 +638,9 @@ struct Part {
     /// Not read.
     #[schema(value_type = Option<Value>)]
     annotations: Option<IgnoredAny>,
-    /// Not read.
+    /// That all up to here is to be kept in the provider's cache, and how long.
     #[schema(value_type = Option<Value>)]
-    cache_control: Option<IgnoredAny>,
+    cache_control: Option<CacheControl>,
 }
 
 /// What a part is, by the names of all.
@@ -463,7 +655,18 @@ enum PartKind {
     Thinking,
     RedactedThinking,
     ToolUse,
+    ServerToolUse,
+    McpToolUse,
     ToolResult,
+    McpToolResult,
+    WebSearchToolResult,
+    WebFetchToolResult,
+    CodeExecutionToolResult,
+    BashCodeExecutionToolResult,
+    TextEditorCodeExecutionToolResult,
+    ToolSearchToolResult,
+    AdvisorToolResult,
+    WebSearchResult,
     Image,
     ImageUrl,
     InputImage,
@@ -484,6 +687,7 @@ enum Counted {
     Thought,
     Call,
     Result,
+    Found,
     Image,
     Audio,
     Video,
@@ -495,8 +699,17 @@ impl PartKind {
         match self {
             Self::Text | Self::InputText | Self::OutputText | Self::Refusal => Counted::Text,
             Self::Thinking | Self::RedactedThinking => Counted::Thought,
-            Self::ToolUse => Counted::Call,
-            Self::ToolResult => Counted::Result,
+            Self::ToolUse | Self::ServerToolUse | Self::McpToolUse => Counted::Call,
+            Self::ToolResult
+            | Self::McpToolResult
+            | Self::WebSearchToolResult
+            | Self::WebFetchToolResult
+            | Self::CodeExecutionToolResult
+            | Self::BashCodeExecutionToolResult
+            | Self::TextEditorCodeExecutionToolResult
+            | Self::ToolSearchToolResult
+            | Self::AdvisorToolResult => Counted::Result,
+            Self::WebSearchResult => Counted::Found,
             Self::Image | Self::ImageUrl | Self::InputImage => Counted::Image,
             Self::Audio | Self::InputAudio => Counted::Audio,
             Self::Video | Self::VideoUrl | Self::InputVideo => Counted::Video,
@@ -651,6 +864,9 @@ impl Request {
             pages: self.pages.map(|bounds| bounds.0),
             ..Description::default()
         };
+        asked.cache_ttls.extend(self.cache_control.map(|mark| mark.0));
+        let resolution = self.media_resolution.and_then(|level| level.0);
+        asked.media_resolution = resolution;
         asked.texts.extend(self.text.map(|text| text.0));
         if let Some(system) = self.system {
             add_content(&mut asked, system, &format!("{pointer}/system"))?;
@@ -659,7 +875,7 @@ impl Request {
             add_messages(&mut asked, messages, &format!("{pointer}/messages"))?;
         }
         if let Some(contents) = self.contents {
-            add_contents(&mut asked, contents, &format!("{pointer}/contents"))?;
+            add_contents(&mut asked, contents, resolution, &format!("{pointer}/contents"))?;
         }
         if let Some(servers) = self.mcp_servers {
             if servers.len() > MAX_TOOLS {
@@ -677,6 +893,9 @@ impl Request {
             if asked.server_tools.len() > MAX_TOOLS {
                 return refuse("/tools", "at most 256 tools");
             }
+            let marks = tools.iter().filter_map(|tool| tool.get("cache_control"));
+            let marks = marks.filter(|mark| !mark.is_null());
+            asked.cache_ttls.extend(marks.map(|mark| CacheControl::of(mark).0));
             asked.tools = Some(Profile::of(&Value::from(tools).to_string()));
         }
         if let Some(options) = self.web_search_options {
@@ -719,16 +938,24 @@ fn add_messages(
         return Err(Problem::invalid_field(pointer, "at most 2000 messages"));
     }
     for (index, message) in messages.into_iter().enumerate() {
-        let Message { name, content, tool_calls, function_call, refusal, .. } = message;
+        let Message { name, content, tool_calls, function_call, refusal, audio, .. } = message;
         let at = format!("{pointer}/{index}");
         let calls = tool_calls.unwrap_or_default();
-        if content.is_none() && calls.is_empty() && function_call.is_none() && refusal.is_none() {
+        let is_called = !calls.is_empty() || function_call.is_some();
+        if !is_called && content.is_none() && refusal.is_none() && audio.is_none() {
             return Err(Problem::invalid_field(at, "A message has content or calls."));
         }
         if calls.len() > MAX_CALLS {
             return Err(Problem::invalid_field(format!("{at}/tool_calls"), "at most 500 calls"));
         }
         asked.messages += 1;
+        asked.cache_ttls.extend(message.cache_control.map(|mark| mark.0));
+        if let Some(Spoken { seconds, transcript, .. }) = audio {
+            // Beside the sound a provider may count what it says, or not.
+            asked.echoes.extend(transcript.map(|text| text.0));
+            let at = format!("{at}/audio");
+            add_data(asked, Counted::Audio, None, Detail::Auto, seconds, None, &at)?;
+        }
         asked.texts.extend(name.into_iter().chain(refusal).map(|text| text.0));
         asked.thoughts.extend(message.reasoning_content.map(|text| text.0));
         if let Some(content) = content {
@@ -747,6 +974,7 @@ fn add_messages(
 fn add_contents(
     asked: &mut Description,
     contents: Vec<GeminiContent>,
+    resolution: Option<MediaResolution>,
     pointer: &str,
 ) -> Result<(), Problem> {
     if contents.len() > MAX_MESSAGES {
@@ -785,7 +1013,19 @@ fn add_contents(
                 }
             };
             let size = size(part.width, part.height, &at)?;
-            add_data(asked, counted, size, Detail::Auto, part.seconds, part.pages, &at)?;
+            let own = part.media_resolution.and_then(|level| level.0);
+            asked.media_resolution = asked.media_resolution.max(own);
+            let detail = own.or(resolution).map_or(Detail::Auto, Detail::Level);
+            if let (Counted::Video, Some(seconds)) = (counted, part.seconds) {
+                let watched = watched(part.video_metadata, seconds, &at)?;
+                add_video(asked, watched, &at)?;
+                continue;
+            }
+            if part.video_metadata.is_some() {
+                let detail = "This is not of a part of this type.";
+                return Err(Problem::invalid_field(format!("{at}/videoMetadata"), detail));
+            }
+            add_data(asked, counted, size, detail, part.seconds, part.pages, &at)?;
         }
     }
     Ok(())
@@ -798,6 +1038,9 @@ fn add_content(asked: &mut Description, content: Content, pointer: &str) -> Resu
             return Ok(());
         }
         Content::Parts(parts) => parts,
+        Content::Json(_) => {
+            return Err(Problem::invalid_field(pointer, "a text, or an array of parts"));
+        }
     };
     if parts.len() > MAX_PARTS {
         return Err(Problem::invalid_field(pointer, "at most 500 parts"));
@@ -826,6 +1069,7 @@ fn add_part(asked: &mut Description, part: Part, pointer: &str) -> Result<(), Pr
             return Err(Problem::invalid_field(format!("{pointer}/{name}"), detail));
         }
     }
+    asked.cache_ttls.extend(part.cache_control.map(|mark| mark.0));
     match counted {
         Counted::Text => {
             let Some(Text(profile)) = part.text.or(part.refusal) else {
@@ -843,9 +1087,17 @@ fn add_part(asked: &mut Description, part: Part, pointer: &str) -> Result<(), Pr
         }
         Counted::Result => {
             asked.calls += 1;
-            if let Some(content) = part.content {
-                add_content(asked, content, &format!("{pointer}/content"))?;
+            match part.content {
+                Some(Content::Json(profile)) if part.kind != PartKind::ToolResult => {
+                    asked.echoes.push(*profile);
+                }
+                Some(content) => add_content(asked, content, &format!("{pointer}/content"))?,
+                None => {}
             }
+        }
+        Counted::Found => {
+            let found = [part.title, part.url, part.page_age, part.encrypted_content];
+            asked.echoes.extend(found.into_iter().flatten().map(|text| text.0));
         }
         Counted::Document => {
             asked.texts.extend(part.title.into_iter().chain(part.context).map(|text| text.0));
@@ -879,7 +1131,10 @@ fn add_data(
             (&mut asked.input_audio_seconds, seconds, "Say how long it is, in seconds.")
         }
         Counted::Video => {
-            (&mut asked.input_video_seconds, seconds, "Say how long it is, in seconds.")
+            let Some(seconds) = seconds else {
+                return Err(Problem::invalid_field(pointer, "Say how long it is, in seconds."));
+            };
+            return add_video(asked, watched(None, seconds, pointer)?, pointer);
         }
         Counted::Document => {
             (&mut asked.input_pages, pages, "Say how many pages it has, in pages.")
@@ -892,6 +1147,24 @@ fn add_data(
     let Some(Bounds(more)) = more else {
         return Err(Problem::invalid_field(pointer, missing));
     };
+    add_bounds(sum, more, pointer)
+}
+
+/// Seconds of video, and frames of them.
+fn add_video(
+    asked: &mut Description,
+    [seconds, frames]: [estimates::Bounds; 2],
+    pointer: &str,
+) -> Result<(), Problem> {
+    add_bounds(&mut asked.input_video_seconds, seconds, pointer)?;
+    add_bounds(&mut asked.input_video_frames, frames, pointer)
+}
+
+fn add_bounds(
+    sum: &mut Option<estimates::Bounds>,
+    more: estimates::Bounds,
+    pointer: &str,
+) -> Result<(), Problem> {
     let total = match *sum {
         Some(before) => before.checked_add(more),
         None => Some(more),
