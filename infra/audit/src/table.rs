@@ -9,11 +9,11 @@ use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use uc_domain::AccountId;
 use uc_domain::account::Settings;
-use uc_ledger::checkpoint::{DayDigest, RunningDigest};
+use uc_ledger::checkpoint::RunningDigest;
 use uc_ledger::store::Store;
 use uc_ledger::{
     AuditLimits, Checkpoint, Checkpoints, CredentialItems, Difference, DynamoStore, Ledger,
-    LedgerError, SystemClock, keys,
+    LedgerError, ShardDigests, SystemClock, keys,
 };
 
 use crate::Failure;
@@ -31,12 +31,17 @@ struct State {
     shard: u8,
     /// The account in it that was audited last.
     after: Option<String>,
-    /// The day whose digest the shard is compared with.
-    day: Option<String>,
-    /// What the digest over the accounts so far is.
+    /// What the shard's digests over the accounts so far are.
+    digests: Vec<Running>,
+    findings: Findings,
+}
+
+/// How far the digest of a day is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Running {
+    day: String,
     accounts: u64,
     digest: [u8; 32],
-    findings: Findings,
 }
 
 impl State {
@@ -45,9 +50,7 @@ impl State {
             table: table.to_owned(),
             shard: 0,
             after: None,
-            day: None,
-            accounts: 0,
-            digest: [0; 32],
+            digests: Vec::new(),
             findings: Findings::default(),
         };
         match path.map(std::fs::read) {
@@ -87,9 +90,8 @@ struct Found {
     account: AccountId,
     entries: u64,
     difference: Option<Difference>,
-    /// The newest checkpoint, and the newest one of the digest's day or before.
-    checkpoint: Option<Checkpoint>,
-    then: Option<Checkpoint>,
+    /// Oldest first.
+    checkpoints: Vec<Checkpoint>,
 }
 
 /// The table that the environment gives access to: its name, and how to reach it.
@@ -125,34 +127,39 @@ pub async fn audit(
         trusted: Arc::new(trusted),
     };
     while state.shard < keys::DIRECTORY_SHARDS {
-        let digest = auditor.checkpoints.digest(state.shard).await?;
-        if state.after.is_none() {
-            state.day = digest.as_ref().map(|digest| digest.day.clone());
-        }
+        let mut digests = state.digests(&auditor).await?;
         loop {
             let after = state.after.as_deref();
             let accounts = auditor.ledger.accounts_of(state.shard, after, PAGE).await?;
             let Some(last) = accounts.last().map(ToString::to_string) else { break };
-            let day = state.day.clone();
             let looked = accounts.into_iter().map(|account| {
-                let (auditor, day) = (auditor.clone(), day.clone());
+                let auditor = auditor.clone();
                 async move {
-                    let look = tokio::spawn(async move { auditor.look(account, day).await });
+                    let look = tokio::spawn(async move { auditor.look(account).await });
                     look.await.expect("an audit does not panic")
                 }
             });
             let mut looked = stream::iter(looked).buffered(options.parallel.get());
             while let Some(found) = looked.next().await {
-                state.take(found?);
+                let found = found?;
+                digests.add(&found.account, &found.checkpoints);
+                state.take(&found);
             }
             state.after = Some(last);
+            state.keep(&digests);
             state.save(path)?;
         }
-        if let Some(digest) = digest.filter(|digest| Some(&digest.day) == state.day.as_ref()) {
-            state.compare(&auditor, &digest).await?;
+        let mut keys = HashMap::new();
+        for kid in digests.kids() {
+            if !keys.contains_key(kid) {
+                keys.insert(kid, auditor.key(kid).await?);
+            }
+        }
+        for what in digests.differences(|kid| keys.get(kid).copied().flatten()) {
+            state.findings.note(what);
         }
         state.shard += 1;
-        (state.after, state.accounts, state.digest) = (None, 0, [0; 32]);
+        (state.after, state.digests) = (None, Vec::new());
         state.save(path)?;
     }
     // There is nothing left to go on with: the next audit looks at everything again.
@@ -163,36 +170,41 @@ pub async fn audit(
 }
 
 impl State {
-    fn take(&mut self, found: Found) {
+    /// The digests of the shard, as far as they are. One that was signed since the audit came to
+    /// the shard is left to the next audit; one that is gone since is a difference.
+    async fn digests(&mut self, auditor: &Auditor) -> Result<ShardDigests, Failure> {
+        let there = auditor.checkpoints.digests(self.shard).await?;
+        let mut digests = ShardDigests::new(self.shard, there);
+        if self.after.is_none() {
+            return Ok(digests);
+        }
+        digests.retain(|day| self.digests.iter().any(|kept| kept.day == day));
+        for Running { day, accounts, digest } in &self.digests {
+            let running = RunningDigest { accounts: *accounts, digest: *digest };
+            if !digests.go_on(day, running) {
+                let shard = self.shard;
+                self.findings.note(format!("the digest {day} of shard {shard} was taken away"));
+            }
+        }
+        Ok(digests)
+    }
+
+    fn keep(&mut self, digests: &ShardDigests) {
+        let kept = digests.running().map(|(day, running)| Running {
+            day: day.to_owned(),
+            accounts: running.accounts,
+            digest: running.digest,
+        });
+        self.digests = kept.collect();
+    }
+
+    fn take(&mut self, found: &Found) {
         self.findings.accounts += 1;
         self.findings.entries += found.entries;
-        self.findings.checkpoints += u64::from(found.checkpoint.is_some());
+        self.findings.checkpoints += u64::from(!found.checkpoints.is_empty());
         if let Some(difference) = &found.difference {
             self.findings.differs(&found.account, difference);
         }
-        if let Some(then) = &found.then {
-            let mut running = RunningDigest { accounts: self.accounts, digest: self.digest };
-            running.add(&found.account, then);
-            (self.accounts, self.digest) = (running.accounts, running.digest);
-        }
-    }
-
-    /// Compares the checkpoints of a whole shard with the digest that was signed over them: one
-    /// that was taken away, or an account that was, shows here.
-    async fn compare(&mut self, auditor: &Auditor, digest: &DayDigest) -> Result<(), Failure> {
-        let DayDigest { day, kid, .. } = digest;
-        let shard = self.shard;
-        let key = auditor.key(kid).await?;
-        if !key.is_some_and(|key| digest.is_signed_by(shard, &key)) {
-            self.findings.note(format!("the digest {day} of shard {shard} is not signed by {kid}"));
-        } else if (digest.accounts, digest.digest) != (self.accounts, self.digest) {
-            self.findings.note(format!(
-                "the digest {day} of shard {shard} is over the checkpoints of {} accounts, and not \
-                 over those of {} that are there: some were taken away or changed",
-                digest.accounts, self.accounts,
-            ));
-        }
-        Ok(())
     }
 }
 
@@ -204,25 +216,18 @@ impl Auditor {
         Ok(self.trusted.get(kid).copied())
     }
 
-    async fn look(&self, account: AccountId, day: Option<String>) -> Result<Found, LedgerError> {
-        let checkpoint = self.checkpoints.newest(&account, None).await?;
-        let then = match (&checkpoint, day) {
-            (Some(newest), Some(day)) if newest.day > day => {
-                self.checkpoints.newest(&account, Some(&day)).await?
-            }
-            (newest, Some(_)) => newest.clone(),
-            (_, None) => None,
-        };
+    async fn look(&self, account: AccountId) -> Result<Found, LedgerError> {
+        let checkpoints = self.checkpoints.of(&account).await?;
+        let checkpoint = checkpoints.last();
         let mut forged = None;
-        if let Some(Checkpoint { day, seq, kid, .. }) = &checkpoint {
+        if let Some(newest @ Checkpoint { day, seq, kid, .. }) = checkpoint {
             let key = self.key(kid).await?;
-            let signed = |key| checkpoint.as_ref().is_some_and(|c| c.is_signed_by(&account, &key));
-            if !key.is_some_and(signed) {
+            if !key.is_some_and(|key| newest.is_signed_by(&account, &key)) {
                 let what = format!("the checkpoint of {day} is not signed by the key {kid}");
                 forged = Some(Difference { seq: *seq, what });
             }
         }
-        let compared = checkpoint.as_ref().filter(|_| forged.is_none());
+        let compared = checkpoint.filter(|_| forged.is_none());
         let audited =
             self.ledger.audit(&account, None, compared, AuditLimits::NONE, |_| ()).await?;
         let empty = (audited.seq == 0 && audited.difference.is_none()).then(|| Difference {
@@ -230,6 +235,6 @@ impl Auditor {
             what: "the account is in the directory and has no entry".to_owned(),
         });
         let difference = audited.difference.or(forged).or(empty);
-        Ok(Found { account, entries: audited.entries, difference, checkpoint, then })
+        Ok(Found { account, entries: audited.entries, difference, checkpoints })
     }
 }

@@ -9,14 +9,31 @@
 //! |---|---|---|
 //! | checkpoint | `C#<account>`, `<day>` | seq, hash, key id, signature; only for days on which the account had a newer entry |
 //! | digest | `C#digest#<shard>`, `<day>` | how many accounts of the directory's shard have a checkpoint, a digest over the newest of each in the directory's order, key id, signature: a checkpoint that was deleted shows |
-//! | progress | `C#progress#<shard>`, `P` | the day and the account that a run has come to |
+//! | progress | `C#progress#<shard>`, `P` | the day and the account that a run has come to, both digests so far, key id, signature |
+//!
+//! None of them is ever deleted. So what a digest was over can be found again on any later day:
+//! the newest checkpoint of each account that is not after the digest's day. Before a run signs a
+//! shard's digest it goes through what the newest older one was over, beside its own, and where
+//! that is not there any more it signs nothing: else a tail that was cut together with its
+//! checkpoint would be signed the next day. So each digest vouches for the one before, and the
+//! shard stays without a new one until what was taken away is back. An audit compares every digest
+//! that is there ([`ShardDigests`]), not only the newest: it does not have to believe that the
+//! runs have looked. What is kept between runs is signed as well, for who could write it could
+//! have a run sign any digest.
+//!
+//! What a table can't prove is that it is the newest: who takes away, with entries and
+//! checkpoints, the digests of all days since, takes the shard back to a day on which it was right.
+//! The log has each digest when it is signed; an export elsewhere has them, too.
 //!
 //! By account, and not by day: the newest checkpoint of an account is one read, however long the
 //! account has slept. A day costs an account that did nothing two reads (its newest checkpoint
 //! and its newest entry), and one that did something a read more (the entry that its checkpoint
 //! has seen) and a write: for 100,000 accounts at most 300,000 reads and 100,000 writes a day,
-//! 0.04 and 0.06 USD at 0.125 and 0.625 USD a million. 25 accounts are looked at together, and a
-//! run can be interrupted between them.
+//! 0.04 and 0.06 USD at 0.125 and 0.625 USD a million. To compare the older digest costs one read
+//! more for accounts whose newest checkpoint is younger than it: of a day that was never complete,
+//! or of a run that was interrupted. 25 accounts are looked at together, and a run can be
+//! interrupted between them. An audit reads all checkpoints of an account, 200 bytes for each day
+//! on which it had an entry, and hashes them once for each day's digest.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,6 +45,7 @@ use futures_util::future::try_join_all;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use uc_domain::{AccountId, Timestamp};
 
+use crate::credentials::CredentialItems;
 use crate::entry::StoredEntry;
 use crate::journal::{Ledger, LedgerError};
 use crate::keys;
@@ -45,12 +63,20 @@ const DAY: &str = "day";
 const AFTER: &str = "after";
 const LEASE: &str = "lease";
 const REVISION: &str = "r";
+/// Of the digest of an earlier day: the day, how many accounts so far, and the digest so far.
+const BEFORE_DAY: &str = "bd";
+const BEFORE_COUNT: &str = "bn";
+const BEFORE_HASH: &str = "bh";
 
+/// Checkpoints or digests that one query reads.
+const PAGE: u32 = 500;
 /// Accounts that are looked at together.
 const AT_ONCE: u32 = 25;
 /// How long a run may go on with a shard before another takes it over, in milliseconds: longer
 /// than a function lives.
 const LEASE_MILLIS: i64 = 16 * 60_000;
+/// After every day.
+const LAST_DAY: &str = "9999";
 
 /// The newest entry of an account on a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +127,17 @@ pub struct DayDigest {
 }
 
 impl DayDigest {
+    /// Reads an item; `None` where it is no digest.
+    pub fn from_item(item: &Item) -> Option<Self> {
+        Some(Self {
+            day: text(item, SK)?.to_owned(),
+            accounts: number(item, COUNT)?,
+            digest: bytes(item, HASH)?.try_into().ok()?,
+            kid: text(item, KEY_ID)?.to_owned(),
+            signature: bytes(item, SIGNATURE)?.to_vec(),
+        })
+    }
+
     /// Whether `key` signed it for this shard.
     pub fn is_signed_by(&self, shard: u8, key: &[u8; 32]) -> bool {
         let signed = signed_digest(shard, &self.day, self.accounts, &self.digest);
@@ -124,6 +161,78 @@ impl RunningDigest {
         let account = account.as_str().as_bytes();
         self.digest = sha256(&[&self.digest, account, b"#", &seq, &checkpoint.hash]);
         self.accounts += 1;
+    }
+}
+
+/// The digests of a shard of the directory, while what they are over is gone through again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardDigests {
+    shard: u8,
+    digests: Vec<DayDigest>,
+    running: Vec<RunningDigest>,
+}
+
+impl ShardDigests {
+    /// Of a shard, before its first account.
+    pub fn new(shard: u8, digests: Vec<DayDigest>) -> Self {
+        let running = vec![RunningDigest::default(); digests.len()];
+        Self { shard, digests, running }
+    }
+
+    /// How far each is, by its day: to be kept.
+    pub fn running(&self) -> impl Iterator<Item = (&str, RunningDigest)> {
+        self.digests.iter().map(|digest| digest.day.as_str()).zip(self.running.iter().copied())
+    }
+
+    /// Goes on with what was kept of the digest of a day. Returns whether that digest is there.
+    pub fn go_on(&mut self, day: &str, running: RunningDigest) -> bool {
+        let at = self.digests.iter().position(|digest| digest.day == day);
+        at.is_some_and(|at| {
+            self.running[at] = running;
+            true
+        })
+    }
+
+    /// Leaves out the digests of days that `keep` does not take.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        let kept = self.digests.drain(..).zip(self.running.drain(..));
+        (self.digests, self.running) = kept.filter(|(digest, _)| keep(&digest.day)).unzip();
+    }
+
+    /// Adds all checkpoints of the next account in the directory's order, oldest first.
+    pub fn add(&mut self, account: &AccountId, checkpoints: &[Checkpoint]) {
+        for (digest, running) in self.digests.iter().zip(&mut self.running) {
+            let known = checkpoints.partition_point(|checkpoint| checkpoint.day <= digest.day);
+            if let Some(newest) = known.checked_sub(1).and_then(|at| checkpoints.get(at)) {
+                running.add(account, newest);
+            }
+        }
+    }
+
+    /// The keys that signed them.
+    pub fn kids(&self) -> impl Iterator<Item = &str> {
+        self.digests.iter().map(|digest| digest.kid.as_str())
+    }
+
+    /// What is wrong, once all accounts were added: checkpoints that were taken away or changed,
+    /// accounts that were, digests that nobody signed.
+    pub fn differences(&self, key: impl Fn(&str) -> Option<[u8; 32]>) -> Vec<String> {
+        let shard = self.shard;
+        let differs = |(digest, there): (&DayDigest, &RunningDigest)| {
+            let DayDigest { day, accounts, kid, .. } = digest;
+            if !key(kid).is_some_and(|key| digest.is_signed_by(shard, &key)) {
+                return Some(format!("the digest {day} of shard {shard} is not signed by {kid}"));
+            }
+            ((*accounts, digest.digest) != (there.accounts, there.digest)).then(|| {
+                format!(
+                    "the digest {day} of shard {shard} is over the checkpoints of {accounts} \
+                     accounts, and not over those of {} that are there: some were taken away or \
+                     changed",
+                    there.accounts
+                )
+            })
+        };
+        self.digests.iter().zip(&self.running).filter_map(differs).collect()
     }
 }
 
@@ -186,7 +295,8 @@ impl std::fmt::Debug for CheckpointKey {
 pub struct CheckpointReport {
     /// Checkpoints written.
     pub written: u64,
-    /// Accounts whose newest entry contradicts their checkpoint; each is logged as an error.
+    /// Accounts whose newest entry contradicts their checkpoint, and shards whose checkpoints
+    /// contradict the newest digest before: these get no new one. Each is logged as an error.
     pub contradicted: u64,
     /// Whether every shard is done for the day.
     pub complete: bool,
@@ -215,39 +325,67 @@ impl Checkpoints {
         account: &AccountId,
         day: Option<&str>,
     ) -> Result<Option<Checkpoint>, LedgerError> {
-        let item = self.last(keys::checkpoints(account), day).await?;
+        let item = self.newest_items(keys::checkpoints(account), day, 1).await?.pop();
         let corrupt = || LedgerError::Corrupt(format!("a checkpoint of {account}"));
         item.map(|item| Checkpoint::from_item(&item).ok_or_else(corrupt)).transpose()
     }
 
-    /// The newest digest of a shard of the directory.
+    /// All checkpoints of an account, oldest first.
     ///
     /// # Errors
     /// The store is unavailable, or what it holds is corrupt.
-    pub async fn digest(&self, shard: u8) -> Result<Option<DayDigest>, LedgerError> {
-        let item = self.last(keys::checkpoint_digests(shard), None).await?;
-        let read = |item: Item| {
-            Some(DayDigest {
-                day: text(&item, SK)?.to_owned(),
-                accounts: number(&item, COUNT)?,
-                digest: bytes(&item, HASH)?.try_into().ok()?,
-                kid: text(&item, KEY_ID)?.to_owned(),
-                signature: bytes(&item, SIGNATURE)?.to_vec(),
-            })
-        };
-        let corrupt = || LedgerError::Corrupt(format!("a digest of shard {shard}"));
-        item.map(|item| read(item).ok_or_else(corrupt)).transpose()
+    pub async fn of(&self, account: &AccountId) -> Result<Vec<Checkpoint>, LedgerError> {
+        let corrupt = || LedgerError::Corrupt(format!("a checkpoint of {account}"));
+        let items = self.all(keys::checkpoints(account)).await?;
+        items.iter().map(|item| Checkpoint::from_item(item).ok_or_else(corrupt)).collect()
     }
 
-    async fn last(&self, pk: String, day: Option<&str>) -> Result<Option<Item>, LedgerError> {
-        let query = Query {
-            pk,
-            from: "0".to_owned(),
-            to: day.unwrap_or("9999").to_owned(),
-            descending: true,
-            limit: 1,
-        };
-        Ok(self.store.query(&query).await?.pop())
+    /// All digests of a shard of the directory, oldest first.
+    ///
+    /// # Errors
+    /// The store is unavailable, or what it holds is corrupt.
+    pub async fn digests(&self, shard: u8) -> Result<Vec<DayDigest>, LedgerError> {
+        let items = self.all(keys::checkpoint_digests(shard)).await?;
+        items.iter().map(|item| read_digest(shard, item)).collect()
+    }
+
+    /// The digest of a shard for `day`, and the newest one before it.
+    async fn digests_around(
+        &self,
+        shard: u8,
+        day: &str,
+    ) -> Result<(Option<DayDigest>, Option<DayDigest>), LedgerError> {
+        let items = self.newest_items(keys::checkpoint_digests(shard), Some(day), 2).await?;
+        let read = items.iter().map(|item| read_digest(shard, item));
+        let mut digests = read.collect::<Result<Vec<_>, _>>()?.into_iter().peekable();
+        let of_day = digests.next_if(|digest| digest.day == day);
+        Ok((of_day, digests.next()))
+    }
+
+    /// All items of a partition whose sort keys are days.
+    async fn all(&self, pk: String) -> Result<Vec<Item>, LedgerError> {
+        let mut all = Vec::new();
+        let mut from = "0".to_owned();
+        loop {
+            let (pk, to) = (pk.clone(), LAST_DAY.to_owned());
+            let query = Query { pk, from, to, descending: false, limit: PAGE };
+            let items = self.store.query(&query).await?;
+            let Some(last) = items.last().and_then(|item| text(item, SK)) else { return Ok(all) };
+            // The least text after that one that a day can be.
+            from = format!("{last} ");
+            all.extend(items);
+        }
+    }
+
+    async fn newest_items(
+        &self,
+        pk: String,
+        day: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Item>, LedgerError> {
+        let to = day.unwrap_or(LAST_DAY).to_owned();
+        let query = Query { pk, from: "0".to_owned(), to, descending: true, limit };
+        Ok(self.store.query(&query).await?)
     }
 
     /// Goes on with today's checkpoints for at most `time`, shard by shard, from where the last
@@ -264,7 +402,7 @@ impl Checkpoints {
         let today = day_of(self.ledger.now());
         let mut report = CheckpointReport { complete: true, ..CheckpointReport::default() };
         for shard in 0..keys::DIRECTORY_SHARDS {
-            let Some(mut progress) = self.claim(shard, &today).await? else {
+            let Some(mut progress) = self.claim(key, shard, &today, &mut report).await? else {
                 report.complete = false;
                 continue;
             };
@@ -275,7 +413,7 @@ impl Checkpoints {
                 if started.elapsed() >= time {
                     // Whoever comes next need not wait for the end of the lease.
                     progress.leased_until = 0;
-                    self.keep(&mut progress).await?;
+                    self.keep(key, &mut progress).await?;
                     report.complete = false;
                     break;
                 }
@@ -288,23 +426,56 @@ impl Checkpoints {
     }
 
     /// Takes a shard for this run; `None` where another run has it.
-    async fn claim(&self, shard: u8, today: &str) -> Result<Option<Progress>, LedgerError> {
-        let key = keys::checkpoint_progress(shard);
-        let kept = self.store.get(&key).await?;
+    async fn claim(
+        &self,
+        signer: &CheckpointKey,
+        shard: u8,
+        today: &str,
+        report: &mut CheckpointReport,
+    ) -> Result<Option<Progress>, LedgerError> {
+        let kept = self.store.get(&keys::checkpoint_progress(shard)).await?;
         let now = self.ledger.now().millis();
-        let mut progress = match kept.as_ref().map(|item| Progress::read(shard, item)) {
-            None => Progress::new(shard, today, 0),
-            Some(None) => {
-                return Err(LedgerError::Corrupt(format!("the progress of shard {shard}")));
-            }
-            Some(Some(kept)) if kept.day == today && kept.is_done => return Ok(Some(kept)),
-            Some(Some(kept)) if kept.leased_until > now => return Ok(None),
-            // What a day before was not finished is not worth a digest any more.
-            Some(Some(kept)) if kept.day != today => Progress::new(shard, today, kept.revision),
-            Some(Some(kept)) => kept,
+        let (leased_until, revision) = match &kept {
+            None => (0, 0),
+            Some(item) => Progress::lease(item)
+                .ok_or_else(|| LedgerError::Corrupt(format!("the progress of shard {shard}")))?,
         };
-        progress.leased_until = now.saturating_add(LEASE_MILLIS);
-        match self.keep(&mut progress).await {
+        // What a day before was not finished is not worth a digest any more; and what this key has
+        // not signed is begun anew.
+        let kept = kept
+            .and_then(|item| Progress::read(shard, &item))
+            .filter(|kept| kept.progress.day == today && kept.is_signed_by(signer))
+            .map(|kept| kept.progress);
+        if let Some(done) = kept.as_ref().filter(|kept| kept.is_done) {
+            return Ok(Some(done.clone()));
+        }
+        if leased_until > now {
+            return Ok(None);
+        }
+        let (of_today, before) = self.digests_around(shard, today).await?;
+        let mut progress = kept.unwrap_or_else(|| Progress {
+            shard,
+            day: today.to_owned(),
+            after: None,
+            running: RunningDigest::default(),
+            before: before.map(|before| (before.day, RunningDigest::default())),
+            is_done: false,
+            leased_until: 0,
+            revision,
+        });
+        progress.revision = revision;
+        if let Some(digest) = of_today {
+            // It was signed, and the run ended before it could say so: an account that has opened
+            // since must not get a checkpoint of a day that is closed.
+            progress.is_done = true;
+            if !digest.is_signed_by(shard, &signer.public_key()) {
+                report.contradicted += 1;
+                tracing::error!(shard, day = today, "the day's digest is not signed: audit it");
+            }
+        } else {
+            progress.leased_until = now.saturating_add(LEASE_MILLIS);
+        }
+        match self.keep(signer, &mut progress).await {
             Ok(()) => Ok(Some(progress)),
             Err(LedgerError::Busy) => Ok(None),
             Err(error) => Err(error),
@@ -321,32 +492,102 @@ impl Checkpoints {
         let accounts =
             self.ledger.accounts_of(progress.shard, progress.after.as_deref(), AT_ONCE).await?;
         let day = progress.day.clone();
-        let looked = accounts.iter().map(|account| self.look(key, account, &day));
-        for (account, looked) in accounts.iter().zip(try_join_all(looked).await?) {
+        let before = progress.before.as_ref().map(|(day, _)| day.clone());
+        let looked = accounts.iter().map(|account| async {
+            let earlier = self.newest(account, None).await?;
+            let then = match (&earlier, &before) {
+                (_, None) => None,
+                (Some(newest), Some(before)) if newest.day > *before => {
+                    self.newest(account, Some(before)).await?
+                }
+                (newest, Some(_)) => newest.clone(),
+            };
+            Ok::<_, LedgerError>((then, self.look(key, account, &day, earlier).await?))
+        });
+        for (account, (then, looked)) in accounts.iter().zip(try_join_all(looked).await?) {
             report.written += u64::from(looked.written);
             report.contradicted += u64::from(looked.contradicted);
             if let Some(checkpoint) = &looked.checkpoint {
                 progress.running.add(account, checkpoint);
             }
+            if let (Some(then), Some((_, before))) = (&then, &mut progress.before) {
+                before.add(account, then);
+            }
         }
         if let Some(last) = accounts.last() {
             progress.after = Some(last.to_string());
         } else {
-            self.put_digest(key, progress).await?;
+            if self.older_holds(key, progress).await? {
+                self.put_digest(key, progress).await?;
+            } else {
+                report.contradicted += 1;
+            }
             progress.is_done = true;
         }
-        self.keep(progress).await?;
+        self.keep(key, progress).await?;
         Ok(progress.is_done)
     }
 
-    /// The newest checkpoint of an account, after one for the day was written if it has to be.
+    /// Whether what the newest digest before this day was over is still there. Where it is not, a
+    /// new one would make it good.
+    async fn older_holds(
+        &self,
+        key: &CheckpointKey,
+        progress: &Progress,
+    ) -> Result<bool, LedgerError> {
+        let Some((day, there)) = &progress.before else { return Ok(true) };
+        let shard = progress.shard;
+        let item = self.store.get(&Key::new(keys::checkpoint_digests(shard), day)).await?;
+        let holds = match item.map(|item| read_digest(shard, &item)).transpose()? {
+            None => false,
+            Some(digest) => {
+                let public = self.public_key(key, &digest.kid).await?;
+                public.is_some_and(|public| digest.is_signed_by(shard, &public))
+                    && (digest.accounts, digest.digest) == (there.accounts, there.digest)
+            }
+        };
+        if !holds {
+            tracing::error!(
+                shard,
+                digest = day,
+                accounts = there.accounts,
+                "checkpoints were taken away or changed since the digest: none is signed, audit it"
+            );
+        }
+        Ok(holds)
+    }
+
+    /// The key that verifies what `kid` signed: an earlier one's is in the table.
+    async fn public_key(
+        &self,
+        key: &CheckpointKey,
+        kid: &str,
+    ) -> Result<Option<[u8; 32]>, LedgerError> {
+        if kid == key.kid {
+            return Ok(Some(key.public_key()));
+        }
+        CredentialItems::new(Arc::clone(&self.store)).checkpoint_key(kid).await
+    }
+
+    /// The newest checkpoint of an account, which was `earlier`, after one for the day was written
+    /// if it has to be.
     async fn look(
         &self,
         key: &CheckpointKey,
         account: &AccountId,
         day: &str,
+        earlier: Option<Checkpoint>,
     ) -> Result<Looked, LedgerError> {
-        let earlier = self.newest(account, None).await?;
+        if let Some(Checkpoint { kid, seq, .. }) = &earlier {
+            let public = self.public_key(key, kid).await?;
+            let signed =
+                |public| earlier.as_ref().is_some_and(|c| c.is_signed_by(account, &public));
+            if !public.is_some_and(signed) {
+                tracing::error!(%account, checkpoint = seq, kid,
+                    "the newest checkpoint is not signed: audit it");
+                return Ok(Looked { checkpoint: earlier, written: false, contradicted: true });
+            }
+        }
         // What was written for this day stands: a run that was interrupted comes by again.
         if earlier.as_ref().is_some_and(|earlier| earlier.day.as_str() >= day) {
             return Ok(Looked { checkpoint: earlier, written: false, contradicted: false });
@@ -408,19 +649,26 @@ impl Checkpoints {
         item.insert(KEY_ID.to_owned(), AttributeValue::S(key.kid.clone()));
         item.insert(SIGNATURE.to_owned(), AttributeValue::B(Blob::new(key.sign(&signed))));
         match self.store.put(Put { item, condition: Condition::NotExists }).await {
-            Ok(()) | Err(StoreError::ConditionFailed) => Ok(()),
+            Ok(()) => {
+                let (shard, day) = (progress.shard, &progress.day);
+                // What the table could not prove if it were taken away there.
+                let digest = URL_SAFE_NO_PAD.encode(digest);
+                tracing::info!(shard, day, accounts, digest, "a day's checkpoints are signed");
+                Ok(())
+            }
+            Err(StoreError::ConditionFailed) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
     /// Keeps how far a shard is, unless another run has taken it over: then the ledger is busy.
-    async fn keep(&self, progress: &mut Progress) -> Result<(), LedgerError> {
+    async fn keep(&self, key: &CheckpointKey, progress: &mut Progress) -> Result<(), LedgerError> {
         let condition = match progress.revision {
             0 => Condition::NotExists,
             known => Condition::Equals(REVISION, AttributeValue::N(known.to_string())),
         };
         progress.revision += 1;
-        match self.store.put(Put { item: progress.item(), condition }).await {
+        match self.store.put(Put { item: progress.item(key), condition }).await {
             Ok(()) => Ok(()),
             Err(StoreError::ConditionFailed) => Err(LedgerError::Busy),
             Err(error) => Err(error.into()),
@@ -442,52 +690,99 @@ struct Progress {
     day: String,
     after: Option<String>,
     running: RunningDigest,
+    /// The day of the newest digest before, and how far what it was over is gone through.
+    before: Option<(String, RunningDigest)>,
     is_done: bool,
     leased_until: i64,
     revision: u64,
 }
 
+/// A progress as the store has it.
+struct KeptProgress {
+    progress: Progress,
+    kid: String,
+    signature: Vec<u8>,
+}
+
+impl KeptProgress {
+    fn is_signed_by(&self, key: &CheckpointKey) -> bool {
+        let public = UnparsedPublicKey::new(&ED25519, key.public_key());
+        self.kid == key.kid && public.verify(&self.progress.signed(), &self.signature).is_ok()
+    }
+}
+
 impl Progress {
-    fn new(shard: u8, day: &str, revision: u64) -> Self {
-        Self {
-            shard,
-            day: day.to_owned(),
-            after: None,
-            running: RunningDigest::default(),
-            is_done: false,
-            leased_until: 0,
-            revision,
-        }
+    /// Until when a run has the shard, and the revision.
+    fn lease(item: &Item) -> Option<(i64, u64)> {
+        Some((i64::try_from(number(item, LEASE)?).ok()?, number(item, REVISION)?))
     }
 
-    fn read(shard: u8, item: &Item) -> Option<Self> {
-        let after = text(item, AFTER).map(str::to_owned);
-        Some(Self {
+    fn read(shard: u8, item: &Item) -> Option<KeptProgress> {
+        let running = |count, hash| {
+            let digest = bytes(item, hash)?.try_into().ok()?;
+            Some(RunningDigest { accounts: number(item, count)?, digest })
+        };
+        let before = match text(item, BEFORE_DAY) {
+            Some(day) => Some((day.to_owned(), running(BEFORE_COUNT, BEFORE_HASH)?)),
+            None => None,
+        };
+        let (leased_until, revision) = Self::lease(item)?;
+        let progress = Self {
             shard,
             day: text(item, DAY)?.to_owned(),
-            running: RunningDigest {
-                accounts: number(item, COUNT)?,
-                digest: bytes(item, HASH)?.try_into().ok()?,
-            },
+            after: text(item, AFTER).map(str::to_owned),
+            running: running(COUNT, HASH)?,
+            before,
             is_done: text(item, "done").is_some(),
-            after,
-            leased_until: i64::try_from(number(item, LEASE)?).ok()?,
-            revision: number(item, REVISION)?,
-        })
+            leased_until,
+            revision,
+        };
+        let kid = text(item, KEY_ID)?.to_owned();
+        Some(KeptProgress { progress, kid, signature: bytes(item, SIGNATURE)?.to_vec() })
     }
 
-    fn item(&self) -> Item {
-        let mut item = keys::checkpoint_progress(self.shard).item();
+    /// What is signed of it: all but who has it, and until when.
+    fn signed(&self) -> Vec<u8> {
+        let Self { shard, day, after, running, before, is_done, .. } = self;
+        let after = after.as_deref().unwrap_or_default();
+        let (before_day, before) = match before {
+            Some((day, before)) => (day.as_str(), *before),
+            None => ("", RunningDigest::default()),
+        };
+        let (count, before_count) = (running.accounts, before.accounts);
+        let head = format!(
+            "unified-credits progress\n{shard}\n{day}\n{after}\n{count}\n{before_day}\n\
+             {before_count}\n{is_done}\n"
+        );
+        [head.as_bytes(), &running.digest, &before.digest].concat()
+    }
+
+    fn item(&self, key: &CheckpointKey) -> Item {
         let string = |text: &str| AttributeValue::S(text.to_owned());
+        let count = |number: u64| AttributeValue::N(number.to_string());
+        let binary = |bytes: &[u8]| AttributeValue::B(Blob::new(bytes));
+        let mut item = keys::checkpoint_progress(self.shard).item();
         item.insert(DAY.to_owned(), string(&self.day));
         item.extend(self.after.as_deref().map(|after| (AFTER.to_owned(), string(after))));
-        item.insert(COUNT.to_owned(), AttributeValue::N(self.running.accounts.to_string()));
-        item.insert(HASH.to_owned(), AttributeValue::B(Blob::new(self.running.digest)));
+        item.insert(COUNT.to_owned(), count(self.running.accounts));
+        item.insert(HASH.to_owned(), binary(&self.running.digest));
+        if let Some((day, before)) = &self.before {
+            item.insert(BEFORE_DAY.to_owned(), string(day));
+            item.insert(BEFORE_COUNT.to_owned(), count(before.accounts));
+            item.insert(BEFORE_HASH.to_owned(), binary(&before.digest));
+        }
         item.extend(self.is_done.then(|| ("done".to_owned(), string("yes"))));
         item.insert(LEASE.to_owned(), AttributeValue::N(self.leased_until.to_string()));
-        item.insert(REVISION.to_owned(), AttributeValue::N(self.revision.to_string()));
+        item.insert(REVISION.to_owned(), count(self.revision));
+        item.insert(KEY_ID.to_owned(), string(&key.kid));
+        item.insert(SIGNATURE.to_owned(), binary(&key.sign(&self.signed())));
         item
     }
+}
+
+fn read_digest(shard: u8, item: &Item) -> Result<DayDigest, LedgerError> {
+    let corrupt = || LedgerError::Corrupt(format!("a digest of shard {shard}"));
+    DayDigest::from_item(item).ok_or_else(corrupt)
 }
 
 /// The UTC day of an instant, as it stands in keys.

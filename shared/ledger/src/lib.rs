@@ -24,7 +24,7 @@ mod unrated;
 mod write;
 
 pub use audit::{Audit, AuditLimits, Audited, Difference};
-pub use checkpoint::{Checkpoint, CheckpointKey, CheckpointReport, Checkpoints};
+pub use checkpoint::{Checkpoint, CheckpointKey, CheckpointReport, Checkpoints, ShardDigests};
 pub use clock::{Clock, SystemClock};
 pub use credentials::{ApiKey, CredentialItems};
 pub use dynamo::{Counters, Counts, DynamoStore};

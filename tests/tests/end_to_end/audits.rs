@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 use uc_domain::AccountId;
 use uc_domain::journal::Entry;
-use uc_ledger::Ledger;
 use uc_ledger::store::{AttributeValue, Condition, Item, Key, Put};
+use uc_ledger::{Checkpoints, Ledger, keys};
 use uc_tests::client::Client;
 
 use super::access::token;
@@ -406,6 +406,75 @@ async fn a_checkpoint_shows_a_cut_tail_and_a_rewritten_history() {
     let found = whole(&ledger).await;
     assert!(found.iter().any(|found| found.contains("some were taken away")), "{found:?}");
     put(&ledger, last).await;
+    own.stop().await;
+}
+
+/// What was taken away together with its checkpoint is not signed by the next run, nor hidden by
+/// any later one: not until it is back.
+#[tokio::test]
+async fn no_digest_is_signed_over_checkpoints_that_were_taken_away() {
+    let own = Own::start().await;
+    let api = own.stack.api();
+    let ledger = own.stack.ledger();
+    let account = open(&api, "rolled-back", "10").await;
+    let id: AccountId = account.parse().unwrap();
+    next_day(&own).await;
+    for key in ["a", "b"] {
+        charge(&api, &account, key, "1").send().await.expect(201);
+    }
+    next_day(&own).await;
+    assert!(whole(&ledger).await.is_empty());
+    let checkpoints = Checkpoints::new(ledger.clone());
+    let newest = checkpoints.newest(&id, None).await.unwrap().unwrap();
+    assert_eq!(newest.seq, 3);
+    let shard = keys::directory_shard_of(&id);
+    let signed = checkpoints.digests(shard).await.unwrap();
+
+    let operation = |key: &str| Key::new(format!("O#{account}#c#{key}"), "O");
+    let taken = [
+        Key::new(format!("C#{account}"), &newest.day),
+        Key::new(format!("A#{account}"), format!("E#{:012}", 2)),
+        Key::new(format!("A#{account}"), format!("E#{:012}", 3)),
+        operation("a"),
+        operation("b"),
+    ];
+    let mut items = Vec::new();
+    for key in &taken {
+        items.push(ledger.store().get(key).await.unwrap().unwrap());
+        ledger.store().delete(key).await.unwrap();
+    }
+    let audit = async || {
+        let found = whole(&ledger).await;
+        let told = found.iter().filter(|found| found.contains("some were taken away")).count();
+        assert_eq!((found.len(), told), (1, 1), "{found:?}");
+    };
+    audit().await;
+    for _ in 0..2 {
+        next_day(&own).await;
+        assert_eq!(checkpoints.digests(shard).await.unwrap(), signed, "none was signed");
+        audit().await;
+    }
+    for item in items {
+        put(&ledger, item).await;
+    }
+    // What a run has come to is believed only where it is signed: this one is not done.
+    let progress = keys::checkpoint_progress(shard);
+    let mut forged = ledger.store().get(&progress).await.unwrap().unwrap();
+    let tomorrow = own.now().saturating_add_millis(86_400_000).to_utc().date().to_string();
+    forged.insert("day".to_owned(), AttributeValue::S(tomorrow));
+    forged.insert("lease".to_owned(), AttributeValue::N("0".to_owned()));
+    put(&ledger, forged).await;
+    next_day(&own).await;
+    let again = checkpoints.digests(shard).await.unwrap();
+    assert_eq!(again.len(), signed.len() + 1, "what was taken away is back");
+    assert!(whole(&ledger).await.is_empty());
+    // Each digest is compared, not only the newest.
+    let first = Key::new(format!("C#digest#{shard}"), &again[0].day);
+    let mut changed = ledger.store().get(&first).await.unwrap().unwrap();
+    changed.insert("n".to_owned(), AttributeValue::N("9".to_owned()));
+    put(&ledger, changed).await;
+    let found = whole(&ledger).await;
+    assert!(found.len() == 1 && found[0].contains("is not signed"), "{found:?}");
     own.stop().await;
 }
 
