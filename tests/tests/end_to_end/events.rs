@@ -207,7 +207,7 @@ async fn responses_of_several_requests() {
             "Compound without a price, and the model behind it",
             "groq",
             json!({
-                "model": "groq/compound", "usage": {"prompt_tokens": 1, "completion_tokens": 1},
+                "model": "groq/compound", "usage": {"prompt_tokens": 10_000, "completion_tokens": 0},
                 "usage_breakdown": {"models": [{"model": "action/voice-clone", "usage": {
                     "prompt_tokens": 0, "completion_tokens": 0
                 }}, {"model": "openai/gpt-4o-mini", "usage": {
