@@ -477,8 +477,12 @@ pub async fn grant_all_due(deps: &Deps, time: Duration) -> Result<Report, uc_led
         }
     }
     emit(deps, &metrics);
-    report.complete = settle_expired(deps, started, time, &mut report).await?
-        && take_checkpoints(deps, started, time, &mut report).await;
+    report.complete = settle_expired(deps, started, time, &mut report).await?;
+    if report.complete {
+        let mut metrics = Metrics::default();
+        report.complete = take_checkpoints(deps, started, time, &mut report, &mut metrics).await;
+        emit(deps, &metrics);
+    }
     Ok(report)
 }
 
@@ -490,12 +494,14 @@ async fn take_checkpoints(
     started: Instant,
     time: Duration,
     report: &mut Report,
+    metrics: &mut Metrics,
 ) -> bool {
     let left = time.saturating_sub(RESERVE).saturating_sub(started.elapsed());
     let secret = match deps.secrets.checkpoint_key().await {
         Ok(secret) => secret,
         Err(error) => {
             tracing::error!(%error, "no checkpoints are taken: cargo local bootstrap makes the key");
+            metrics.add(Metric::CheckpointFailures, 1);
             return false;
         }
     };
@@ -503,6 +509,7 @@ async fn take_checkpoints(
         Ok(key) => Checkpoints::new(deps.ledger.clone()).run(&key, left).await,
         Err(error) => {
             tracing::error!(%error, "no checkpoints are taken");
+            metrics.add(Metric::CheckpointFailures, 1);
             return false;
         }
     };
@@ -510,10 +517,14 @@ async fn take_checkpoints(
         Ok(taken) => {
             report.checkpoints = taken.written;
             report.failed += taken.contradicted;
+            if taken.contradicted > 0 {
+                metrics.add(Metric::Contradictions, taken.contradicted);
+            }
             taken.complete
         }
         Err(error) => {
             tracing::error!(%error, "the checkpoints are not complete: the next run goes on");
+            metrics.add(Metric::CheckpointFailures, 1);
             false
         }
     }

@@ -6,6 +6,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use uc_http::Config;
 use uc_ledger::SystemClock;
 use uc_local::aws::Endpoints;
@@ -21,10 +25,13 @@ const MIN_THREADS: usize = 4;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // What a function logs as an error is worth a line; the embedded store's warnings are not.
-    tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::ERROR)
-        .with_writer(std::io::stderr)
+    // What a function logs as an error is worth a line, and why a message was not done; the embedded
+    // store's warnings are not.
+    let worth_a_line =
+        Targets::new().with_default(Level::ERROR).with_target("charge::queue", Level::WARN);
+    tracing_subscriber::registry()
+        .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
+        .with(worth_a_line)
         .init();
     // Functions compute on these threads: some are left to answer others, and to keep time.
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).max(MIN_THREADS);

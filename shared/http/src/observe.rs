@@ -87,6 +87,10 @@ pub enum Metric {
     ClockSkewed,
     /// Charges that no ratio priced, and whose usage was kept.
     Unrated,
+    /// Journals that contradict what was signed of them.
+    Contradictions,
+    /// Runs of the schedule that could not take checkpoints.
+    CheckpointFailures,
 }
 
 impl Metric {
@@ -100,6 +104,8 @@ impl Metric {
             Self::WebhookFailures => ("WebhookFailures", "Count"),
             Self::ClockSkewed => ("ClockSkewed", "Count"),
             Self::Unrated => ("Unrated", "Count"),
+            Self::Contradictions => ("Contradictions", "Count"),
+            Self::CheckpointFailures => ("CheckpointFailures", "Count"),
         }
     }
 }
