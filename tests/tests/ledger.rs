@@ -21,11 +21,12 @@ use uc_ledger::store::{
     item_size, transaction_write_units,
 };
 use uc_ledger::{
-    Ask, Asked, Batched, Clock, DynamoStore, Ledger, LedgerError, NewSubscription, Outcome,
+    Ask, Asked, Batched, Clock, DynamoStore, Filter, Ledger, LedgerError, NewSubscription, Outcome,
     Parking, Plans, Private, SystemClock, Unrated, UnratedItem, UnratedRequest, VerifyError,
     evidence, keys,
 };
 use uc_local::emulator::Emulator;
+use uc_tests::MemoryStore;
 
 /// A table of its own for each test.
 struct Fixture {
@@ -581,6 +582,85 @@ async fn tampering_shows() {
     let error = ledger.verify(&acme).await.unwrap_err();
     assert!(matches!(error, VerifyError::Broken { seq: 2, .. }), "{error}");
     fixture.stop().await;
+}
+
+/// An entry that is not there is not passed over in silence by whoever reads what is beside it.
+#[tokio::test]
+async fn a_gap_shows_to_every_reader() {
+    let acme = account("acme");
+    let check = async |gone: &[u64], before: Option<u64>, expected: Result<usize, u64>| {
+        let store = Arc::new(MemoryStore::new(1));
+        let ledger = ledger(Arc::clone(&store) as Arc<dyn Store>);
+        let private = Private { actor: Some("ada".to_owned()), ..Private::default() };
+        for key in 1..=5 {
+            let request = Ask { private: private.clone(), ..ask(&acme, client(&key.to_string())) };
+            execute(&ledger, &request, &grant("10", 50)).await.unwrap();
+        }
+        ledger.park::<()>(&unrated(&acme, "p")).await.unwrap();
+        for seq in gone {
+            store.delete(&Key::new("A#acme", keys::seq(*seq))).await.unwrap();
+        }
+        let before = before.map(|seq| OperationId { seq, position: 0 });
+        let grants = Filter { kind: Some("grant".to_owned()), ..Filter::default() };
+        let soon = SystemClock.now().saturating_add_millis(86_400_000);
+        let until = Filter { to: Some(soon), ..Filter::default() };
+        for filter in [&Filter::default(), &grants, &until] {
+            for limit in [1, 2, 100] {
+                let (mut before, mut listed) = (before, 0);
+                let found = loop {
+                    match ledger.filtered(&acme, filter, before, limit).await {
+                        Ok(page) => {
+                            listed += page.items.len();
+                            before = page.next;
+                            if before.is_none() {
+                                break Ok(listed);
+                            }
+                        }
+                        Err(error) => break Err(error.to_string()),
+                    }
+                };
+                let name = format!("without {gone:?}, before {before:?}, {limit} of {filter:?}");
+                let gap = |seq| format!("corrupt: entry {seq} of acme is not there");
+                assert_eq!(found, expected.map_err(gap), "{name}");
+            }
+        }
+        for seq in 1..=5 {
+            let found = ledger.operation_of(&acme, &client(&seq.to_string())).await;
+            if gone.contains(&seq) {
+                assert!(matches!(found, Err(LedgerError::Corrupt(_))), "{seq}: {found:?}");
+            } else {
+                assert_eq!(found.unwrap().unwrap().operation.id.seq, seq);
+            }
+        }
+        let with_private =
+            |items: Vec<Item>| items.iter().filter(|item| item.contains_key("x")).count();
+        let there = with_private(store.items());
+        let erased = ledger.erase_private(&acme, 0, u64::MAX).await;
+        if gone.iter().all(|seq| *seq == 5) {
+            let erased = erased.unwrap();
+            assert_eq!((erased.next, erased.unrated), (None, 1));
+            assert_eq!(with_private(store.items()), 0);
+        } else {
+            assert!(matches!(erased, Err(LedgerError::Corrupt(_))), "{gone:?}: {erased:?}");
+            assert_eq!(with_private(store.items()), there, "without {gone:?} nothing is erased");
+        }
+    };
+    check(&[], None, Ok(5)).await;
+    check(&[], Some(4), Ok(3)).await;
+    // A cursor that nobody gave is no gap.
+    check(&[], Some(99), Ok(5)).await;
+    check(&[], Some(0), Ok(0)).await;
+    // Nothing tells it but a checkpoint.
+    check(&[5], None, Ok(4)).await;
+    check(&[3], None, Err(3)).await;
+    check(&[3], Some(5), Err(3)).await;
+    check(&[3], Some(3), Err(3)).await;
+    check(&[3], Some(2), Ok(1)).await;
+    check(&[1], None, Err(1)).await;
+    check(&[1], Some(2), Err(1)).await;
+    check(&[1], Some(1), Err(1)).await;
+    check(&[1, 2, 3], None, Err(3)).await;
+    check(&[1, 2, 3], Some(2), Err(2)).await;
 }
 
 /// So many random hexadecimal digits: no more than half of their bytes can be saved.

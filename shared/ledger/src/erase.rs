@@ -5,7 +5,7 @@ use futures_util::future::try_join_all;
 use uc_domain::AccountId;
 
 use crate::entry::{PRIVATE, StoredEntry};
-use crate::journal::{Ledger, LedgerError};
+use crate::journal::{Ledger, LedgerError, gap};
 use crate::keys;
 use crate::store::{Key, Query, SK, StoreError, text};
 
@@ -33,8 +33,8 @@ impl Ledger {
     /// Again from the beginning does no harm, and finds what was written since.
     ///
     /// # Errors
-    /// The store is unavailable, or an entry is not what was written; what was erased before stays
-    /// erased.
+    /// The store is unavailable, or an entry is not what was written, or not there; what was erased
+    /// before stays erased.
     pub async fn erase_private(
         &self,
         account: &AccountId,
@@ -44,26 +44,30 @@ impl Ledger {
         let pk = keys::journal(account);
         let (_, to) = keys::seq_range();
         let mut erased = Erased::default();
-        if after == 0 {
-            erased.unrated = self.erase_unrated(account).await?;
-        }
+        let mut is_first = after == 0;
         let (mut after, mut left) = (after, limit.max(1));
         loop {
+            let next = after.saturating_add(1);
             let query = Query {
                 pk: pk.clone(),
-                from: keys::seq(after.saturating_add(1)),
+                from: keys::seq(next),
                 to: to.clone(),
                 descending: false,
                 limit: PAGE.min(u32::try_from(left).unwrap_or(PAGE)),
             };
             let items = self.store().query(&query).await?;
-            let seq = |sk: Option<&str>| sk.and_then(keys::parse_seq);
-            let Some(last) = items.last().and_then(|item| seq(text(item, SK))) else {
-                return Ok(Erased { next: None, ..erased });
-            };
             // What is not as it was written is looked at first: erasing would take what tells it.
-            for item in &items {
-                StoredEntry::from_item(account, item)?;
+            for (item, seq) in items.iter().zip(next..) {
+                if StoredEntry::from_item(account, item)?.seq() != seq {
+                    return Err(gap(account, seq));
+                }
+                after = seq;
+            }
+            if std::mem::take(&mut is_first) {
+                erased.unrated = self.erase_unrated(account).await?;
+            }
+            if items.is_empty() {
+                return Ok(Erased { next: None, ..erased });
             }
             let written: Vec<Key> = items
                 .iter()
@@ -74,10 +78,9 @@ impl Ledger {
                 try_join_all(keys.iter().map(|key| self.forget(key))).await?;
                 erased.entries += keys.len() as u64;
             }
-            after = last;
             left = left.saturating_sub(items.len() as u64);
             if left == 0 {
-                return Ok(Erased { next: Some(last), ..erased });
+                return Ok(Erased { next: Some(after), ..erased });
             }
         }
     }

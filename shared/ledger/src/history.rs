@@ -4,7 +4,7 @@ use uc_domain::account::{Detail, Operation, OperationId, RatedItem};
 use uc_domain::{AccountId, Timestamp};
 
 use crate::entry::StoredEntry;
-use crate::journal::{Happened, Ledger, LedgerError, TransactionsPage};
+use crate::journal::{Happened, Ledger, LedgerError, TransactionsPage, follows_down, gap};
 use crate::keys;
 use crate::store::Query;
 
@@ -63,7 +63,8 @@ impl Ledger {
     /// A position in the journal stays what it is, so pages go on rightly while entries are added.
     ///
     /// # Errors
-    /// The store is unavailable, or what it holds is corrupt.
+    /// The store is unavailable, or what it holds is corrupt: also where an entry is not there
+    /// that has to be read.
     pub async fn filtered(
         &self,
         account: &AccountId,
@@ -76,10 +77,12 @@ impl Ledger {
         }
         let limit = limit.clamp(1, MAX_PAGE) as usize;
         let (from, mut to) = keys::seq_range();
+        // The entry that must come next, where one must.
+        let mut expected = None;
         match (before, filter.to) {
             (Some(before), _) => to = keys::seq(before.seq),
             (None, Some(instant)) => match self.first_since(account, instant).await? {
-                Some(seq) => to = keys::seq(seq),
+                Some(seq) => (to, expected) = (keys::seq(seq), Some(seq)),
                 None => return Ok(TransactionsPage { items: Vec::new(), next: None }),
             },
             (None, None) => {}
@@ -95,11 +98,16 @@ impl Ledger {
                 limit: u32::try_from(left).unwrap_or(u32::MAX),
             };
             let read = self.store().query(&query).await?;
+            if expected.is_none() {
+                self.begins_at(account, before, &read).await?;
+            }
             if read.is_empty() {
-                return Ok(TransactionsPage { items, next: None });
+                let page = TransactionsPage { items, next: None };
+                return expected.map_or(Ok(page), |seq| Err(gap(account, seq)));
             }
             for item in read {
                 let stored = StoredEntry::from_item(account, &item)?;
+                expected = Some(follows_down(account, expected, stored.seq())?);
                 // No operation takes effect after the entry that holds it, and entries are in
                 // order of time.
                 if filter.from.is_some_and(|from| stored.entry.time < from) {
@@ -147,9 +155,7 @@ impl Ledger {
         let (mut low, mut high) = (1, head.seq());
         while low < high {
             let middle = low + (high - low) / 2;
-            let stored = self.entry(account, middle).await?.ok_or_else(|| {
-                LedgerError::Corrupt(format!("entry {middle} of {account} is not there"))
-            })?;
+            let stored = self.entry(account, middle).await?.ok_or_else(|| gap(account, middle))?;
             if stored.entry.time < instant {
                 low = middle + 1;
             } else {

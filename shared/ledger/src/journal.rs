@@ -355,7 +355,8 @@ impl Ledger {
     /// usage that waits to be priced.
     ///
     /// # Errors
-    /// The store is unavailable, or what it holds is corrupt.
+    /// The store is unavailable, or what it holds is corrupt: also where the request is known and
+    /// its entry is not there.
     pub async fn operation_of(
         &self,
         account: &AccountId,
@@ -366,13 +367,41 @@ impl Ledger {
         if item.contains_key(UNRATED) {
             return Ok(None);
         }
-        self.operation(account, operation_id(&item)?).await
+        let id = operation_id(&item)?;
+        let stored = self.entry(account, id.seq).await?.ok_or_else(|| gap(account, id.seq))?;
+        let happened = happened(&stored, id.position)?;
+        // An entry that was taken away, and another written in its place.
+        if happened.operation.origin != *origin {
+            let what = format!("{id} of {account} is not what its key says");
+            return Err(LedgerError::Corrupt(what));
+        }
+        Ok(Some(happened))
+    }
+
+    /// Checks that entries that were read from `before` on downwards begin there.
+    pub(crate) async fn begins_at(
+        &self,
+        account: &AccountId,
+        before: Option<OperationId>,
+        read: &[Item],
+    ) -> Result<(), LedgerError> {
+        let Some(before) = before.filter(|before| before.seq > 0) else { return Ok(()) };
+        let first = read.first().and_then(|item| text(item, SK)).and_then(keys::parse_seq);
+        if first == Some(before.seq) {
+            return Ok(());
+        }
+        // A cursor is no proof that there was such an entry: it may be above the newest one.
+        let is_below = self.head(account).await?.is_some_and(|head| before.seq < head.seq());
+        if is_below && self.entry(account, before.seq).await?.is_none() {
+            return Err(gap(account, before.seq));
+        }
+        Ok(())
     }
 
     /// Operations newest first, below `before` if given, at most 100.
     ///
     /// # Errors
-    /// The store is unavailable, or what it holds is corrupt.
+    /// The store is unavailable, or what it holds is corrupt: also where an entry is not there.
     pub async fn transactions(
         &self,
         account: &AccountId,
@@ -388,10 +417,14 @@ impl Ledger {
         // tells whether there is a next page.
         let query =
             Query { pk: keys::journal(account), from, to, descending: true, limit: limit + 1 };
+        let read = self.store.query(&query).await?;
+        self.begins_at(account, before, &read).await?;
         let mut items = Vec::new();
-        let mut entries = self.store.query(&query).await?.into_iter();
+        let mut expected = None;
+        let mut entries = read.into_iter();
         while let Some(item) = entries.next() {
             let stored = StoredEntry::from_item(account, &item)?;
+            expected = Some(follows_down(account, expected, stored.seq())?);
             let balances = stored.entry.balances();
             for (operation, balance_after) in stored.entry.operations.iter().zip(balances).rev() {
                 if before.is_some_and(|before| operation.id >= before) {
@@ -410,6 +443,10 @@ impl Ledger {
             // The store may answer with less than was asked.
             if entries.len() == 0 && stored.seq() > 1 {
                 let next = OperationId { seq: stored.seq(), position: 0 };
+                // But with nothing new there may be nothing below.
+                if before == Some(next) && self.entry(account, next.seq - 1).await?.is_none() {
+                    return Err(gap(account, next.seq - 1));
+                }
                 return Ok(TransactionsPage { items, next: Some(next) });
             }
         }
@@ -498,6 +535,24 @@ impl Ledger {
             Some(Difference { seq, what }) => Err(VerifyError::Broken { seq, what }),
             None => Ok(Verified { entries: audited.seq, hash: audited.hash }),
         }
+    }
+}
+
+/// An entry that must be there and is not.
+pub(crate) fn gap(account: &AccountId, seq: u64) -> LedgerError {
+    LedgerError::Corrupt(format!("entry {seq} of {account} is not there"))
+}
+
+/// Checks that entry `seq` is the `expected` one, if one is, of a journal that is read downwards.
+/// Returns the one to expect next.
+pub(crate) fn follows_down(
+    account: &AccountId,
+    expected: Option<u64>,
+    seq: u64,
+) -> Result<u64, LedgerError> {
+    match expected.filter(|expected| *expected != seq) {
+        Some(expected) => Err(gap(account, expected)),
+        None => Ok(seq.saturating_sub(1)),
     }
 }
 

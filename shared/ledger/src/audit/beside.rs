@@ -332,8 +332,7 @@ impl Ledger {
             if let Origin::PaymentChange { number, .. } = &mut origin {
                 *number = earlier;
             }
-            let there = self.operation_of(account, &origin).await?;
-            if there.is_none_or(|there| there.operation.origin != origin) {
+            if self.operation_of(account, &origin).await?.is_none() {
                 return Ok(Err(format!("{id}: no operation is change {earlier} of its payment")));
             }
         }
