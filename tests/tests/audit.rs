@@ -26,7 +26,7 @@ impl Drop for Scratch {
 }
 
 fn options(state: Option<PathBuf>) -> Options {
-    Options { state, parallel: NonZeroUsize::new(2).unwrap(), keys: Vec::new() }
+    Options { state, parallel: NonZeroUsize::new(2).unwrap(), keys: Vec::new(), allow_empty: false }
 }
 
 fn audit(path: &Path) -> Findings {
@@ -141,6 +141,17 @@ async fn damage_in_an_export_shows() {
         "not signed by the key k",
     );
     check("not an item", &|lines| lines.push(json!({"Key": 1})), "a line of the export");
+}
+
+#[test]
+fn an_export_of_nothing_fails_where_it_may_be_a_wrong_one() {
+    let scratch = Scratch::new();
+    let path = scratch.0.join("export.json");
+    std::fs::write(&path, "").unwrap();
+    let failed = export::audit(std::slice::from_ref(&path), &options(None)).unwrap_err();
+    assert!(failed.to_string().contains("there is no account"), "{failed}");
+    let empty = Options { allow_empty: true, ..options(None) };
+    assert_eq!(export::audit(&[path], &empty).unwrap(), Findings::default());
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ impl Beside {
                 let read = PaymentItem::read(&item)?;
                 self.payments.entry(pk).or_default().item = Some(read);
             }
-            Kind::Entry | Kind::Operation | Kind::Rated | Kind::Checkpoint => {}
+            Kind::Entry | Kind::Operation | Kind::Rated | Kind::Checkpoint | Kind::Digest => {}
         }
         Ok(())
     }

@@ -75,6 +75,10 @@ pub struct Options {
     /// put a key of their own there
     #[arg(long = "key", value_name = "KEY")]
     pub keys: Vec<PublicKey>,
+    /// Nothing to look at is right as well. Else the audit fails where there is no account: the
+    /// place may be a wrong one
+    #[arg(long)]
+    pub allow_empty: bool,
 }
 
 fn processors() -> NonZeroUsize {

@@ -4,7 +4,8 @@
 //! divided by account among parts, files of some megabytes each; then each part is sorted, in
 //! pieces that fit into memory, and its journals are recomputed as they come. However large the
 //! table or one journal, what is in memory at once is the buffers of the parts, and a piece for
-//! each journal audited at once.
+//! each journal audited at once. The digest of a day is over accounts of all parts: so each shard
+//! of the directory has a part more, with its digests and a copy of its accounts' checkpoints.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -20,8 +21,9 @@ use flate2::bufread::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 use uc_domain::AccountId;
 use uc_ledger::audit::operation_items;
+use uc_ledger::checkpoint::DayDigest;
 use uc_ledger::store::text;
-use uc_ledger::{Audit, Checkpoint, Difference, StoredEntry};
+use uc_ledger::{Audit, Checkpoint, Difference, ShardDigests, StoredEntry, keys};
 
 use crate::Failure;
 use crate::beside::Beside;
@@ -45,7 +47,7 @@ const MAX_LINE: usize = 1 << 20;
 struct State {
     /// The export, so that no other one is gone on with: its files and their sizes.
     files: Vec<(PathBuf, u64)>,
-    /// How many parts there are.
+    /// How many parts of accounts there are, before those of the directory's shards.
     parts: u64,
     /// Whether they are all there.
     is_divided: bool,
@@ -59,7 +61,7 @@ struct State {
 /// Audits an export.
 ///
 /// # Errors
-/// A file can't be read or written.
+/// A file can't be read or written; or there is no account, where that is not to be expected.
 pub fn audit(paths: &[PathBuf], options: &Options) -> Result<Findings, Failure> {
     let mut files = Vec::new();
     for path in paths {
@@ -100,7 +102,7 @@ pub fn audit(paths: &[PathBuf], options: &Options) -> Result<Findings, Failure> 
     if let Some(path) = &options.state {
         fs::remove_file(path)?;
     }
-    Ok(state.findings)
+    state.findings.of_something(options)
 }
 
 fn run(mut state: State, directory: &Path, options: &Options) -> Result<State, Failure> {
@@ -113,17 +115,29 @@ fn run(mut state: State, directory: &Path, options: &Options) -> Result<State, F
     if !options.keys.is_empty() {
         keys = options.keys.iter().map(|key| (key.kid.clone(), key.key)).collect();
     }
-    let left: Vec<u64> = (0..state.parts).filter(|part| !state.done.contains(part)).collect();
+    let left: Vec<u64> = (0..state.files()).filter(|part| !state.done.contains(part)).collect();
+    let accounts = state.parts;
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let state = Mutex::new(state);
     let work = || -> Result<(), Failure> {
         while !failed.load(Ordering::Relaxed) {
             let Some(part) = left.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-            let mut journals = Journals::new(&keys);
-            sorted::in_order(&part_path(directory, *part), |record| journals.take(&record))?;
+            let path = part_path(directory, *part);
+            let found = match part.checked_sub(accounts) {
+                None => {
+                    let mut journals = Journals::new(&keys);
+                    sorted::in_order(&path, |record| journals.take(&record))?;
+                    journals.finish()
+                }
+                Some(shard) => {
+                    let mut digests = Digests::new(u8::try_from(shard)?);
+                    sorted::in_order(&path, |record| digests.take(&record))?;
+                    digests.finish(&keys)
+                }
+            };
             let mut state = lock(&state);
-            state.findings.add(journals.finish());
+            state.findings.add(found);
             state.done.push(*part);
             state.save(options.state.as_deref())?;
         }
@@ -139,6 +153,11 @@ fn run(mut state: State, directory: &Path, options: &Options) -> Result<State, F
 }
 
 impl State {
+    /// How many parts there are in all.
+    const fn files(&self) -> u64 {
+        self.parts + keys::DIRECTORY_SHARDS as u64
+    }
+
     fn load(path: &Path) -> Result<Option<Self>, Failure> {
         match fs::read(path) {
             Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
@@ -201,7 +220,7 @@ fn part_path(directory: &Path, part: u64) -> PathBuf {
 
 /// Divides the items of an export among the parts.
 fn divide(state: &mut State, directory: &Path, parallel: usize) -> Result<(), Failure> {
-    let parts = (0..state.parts)
+    let parts = (0..state.files())
         .map(|part| Ok(Mutex::new(File::create(part_path(directory, part))?)))
         .collect::<Result<Vec<_>, std::io::Error>>()?;
     let (send, receive) = sync_channel::<Vec<u8>>(2 * parallel);
@@ -279,11 +298,12 @@ fn sort_out(
         for line in block.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match read_line(line) {
                 Read1::Record(record) => {
-                    let part = part_of(&record.place.account, parts.len());
-                    record.write(&mut held[part]);
-                    if held[part].len() > HELD {
-                        lock(&parts[part]).write_all(&held[part])?;
-                        held[part].clear();
+                    for part in parts_of(&record.place, parts.len()) {
+                        record.write(&mut held[part]);
+                        if held[part].len() > HELD {
+                            lock(&parts[part]).write_all(&held[part])?;
+                            held[part].clear();
+                        }
                     }
                 }
                 Read1::Key(kid, key) => {
@@ -300,11 +320,95 @@ fn sort_out(
     Ok(())
 }
 
+/// Where a record goes: to the part of its account, and what digests are compared with to the part
+/// of its shard of the directory, which comes behind those.
+fn parts_of(place: &Place, parts: usize) -> impl Iterator<Item = usize> {
+    let accounts = parts - usize::from(keys::DIRECTORY_SHARDS);
+    let shard = match place.kind {
+        Kind::Digest => u8::try_from(place.seq).ok(),
+        Kind::Checkpoint => {
+            place.account.parse().ok().map(|account| keys::directory_shard_of(&account))
+        }
+        _ => None,
+    };
+    let own = (place.kind != Kind::Digest).then(|| part_of(&place.account, accounts));
+    own.into_iter().chain(shard.map(|shard| accounts + usize::from(shard)))
+}
+
 fn part_of(account: &str, parts: usize) -> usize {
     let mut hasher = DefaultHasher::new();
     account.hash(&mut hasher);
     let parts = parts as u64;
     usize::try_from(hasher.finish() % parts).unwrap_or_default()
+}
+
+/// Compares the digests of a shard of the directory with the checkpoints that come in order behind
+/// them.
+struct Digests {
+    shard: u8,
+    /// Until the first checkpoint.
+    digests: Vec<DayDigest>,
+    compared: Option<ShardDigests>,
+    /// The account whose checkpoints come, and those that came.
+    current: Option<(AccountId, Vec<Checkpoint>)>,
+    findings: Findings,
+}
+
+impl Digests {
+    fn new(shard: u8) -> Self {
+        Self {
+            shard,
+            digests: Vec::new(),
+            compared: None,
+            current: None,
+            findings: Findings::default(),
+        }
+    }
+
+    fn take(&mut self, record: &Record) {
+        let Place { account, kind, .. } = &record.place;
+        if *kind == Kind::Digest {
+            if let Some(digest) = DayDigest::from_item(&record.item()) {
+                self.digests.push(digest);
+            } else {
+                self.findings.note(format!("a digest of shard {} can't be read", self.shard));
+            }
+            return;
+        }
+        if self.current.as_ref().is_none_or(|(current, _)| current.as_str() != account) {
+            self.end();
+            self.current = account.parse().ok().map(|account| (account, Vec::new()));
+        }
+        // One that can't be read is told of with its account.
+        let checkpoint = Checkpoint::from_item(&record.item());
+        if let (Some((_, checkpoints)), Some(checkpoint)) = (&mut self.current, checkpoint) {
+            checkpoints.push(checkpoint);
+        }
+    }
+
+    /// The current account has no more checkpoints.
+    fn end(&mut self) {
+        let Some((account, mut checkpoints)) = self.current.take() else { return };
+        checkpoints.sort_unstable_by(|a, b| a.day.cmp(&b.day));
+        self.compared().add(&account, &checkpoints);
+    }
+
+    /// The digests, as all are there now.
+    fn compared(&mut self) -> &mut ShardDigests {
+        let (shard, digests) = (self.shard, &mut self.digests);
+        self.compared.get_or_insert_with(|| {
+            digests.sort_unstable_by(|a, b| a.day.cmp(&b.day));
+            ShardDigests::new(shard, std::mem::take(digests))
+        })
+    }
+
+    fn finish(mut self, keys: &Keys) -> Findings {
+        self.end();
+        for what in self.compared().differences(|kid| keys.get(kid).copied()) {
+            self.findings.note(what);
+        }
+        self.findings
+    }
 }
 
 /// Recomputes journals whose records come in order.
@@ -366,7 +470,8 @@ impl<'k> Journals<'k> {
             | Kind::Change
             | Kind::Mark
             | Kind::Refund
-            | Kind::Payment => {
+            | Kind::Payment
+            | Kind::Digest => {
                 let noted = journal.beside.note(journal.audit.account(), record);
                 noted.map_err(|what| Difference { seq: *seq, what })
             }

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use uc_domain::AccountId;
 use uc_ledger::Difference;
 
+use crate::Failure;
+use crate::cli::Options;
+
 /// Differences that are kept and printed; the others are counted.
 const SHOWN: usize = 20;
 
@@ -47,6 +50,15 @@ impl Findings {
         self.differing += other.differing;
         let room = SHOWN.saturating_sub(self.shown.len());
         self.shown.extend(other.shown.into_iter().take(room));
+    }
+
+    /// The same, where there was anything to look at or need not have been: a wrong place is not
+    /// right.
+    pub(crate) fn of_something(self, options: &Options) -> Result<Self, Failure> {
+        if self.accounts == 0 && self.differing == 0 && !options.allow_empty {
+            return Err("there is no account: give --allow-empty where that is right".into());
+        }
+        Ok(self)
     }
 
     /// For people.

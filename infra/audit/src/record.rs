@@ -124,10 +124,13 @@ pub enum Kind {
     Rated,
     /// A checkpoint of it.
     Checkpoint,
+    /// The digest of a day over a shard's checkpoints. Of no account, so it comes before them; its
+    /// entry is the shard.
+    Digest,
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Directory,
         Self::Parked,
         Self::Unrated,
@@ -139,6 +142,7 @@ impl Kind {
         Self::Operation,
         Self::Rated,
         Self::Checkpoint,
+        Self::Digest,
     ];
 }
 
@@ -263,9 +267,13 @@ pub fn read_line(line: &[u8]) -> Read1 {
             let account = of(item.a.text())?;
             Some(with(&[("k", &item.k)], account.as_str(), 0, Kind::Unrated))
         }),
-        Some(("C", rest)) if rest.starts_with("digest#") || rest.starts_with("progress#") => {
-            Some(Read1::Other)
-        }
+        Some(("C", rest)) if rest.starts_with("progress#") => Some(Read1::Other),
+        Some(("C", rest)) if rest.starts_with("digest#") => (0..keys::DIRECTORY_SHARDS)
+            .find(|shard| keys::checkpoint_digests(*shard) == pk)
+            .map(|shard| {
+                let said = [("n", &item.n), ("h", &item.h), ("kid", &item.kid), ("s", &item.s)];
+                with(&said, "", u64::from(shard), Kind::Digest)
+            }),
         Some(("C", account)) => of(account).zip(item.q.number()).map(|(_, seq)| {
             let said = [("q", &item.q), ("h", &item.h), ("kid", &item.kid), ("s", &item.s)];
             with(&said, account, seq, Kind::Checkpoint)

@@ -110,7 +110,8 @@ pub fn from_environment(table: Option<String>) -> Result<(String, Arc<dyn Store>
 /// Audits every account of a table, called `table` in the state file.
 ///
 /// # Errors
-/// The table can't be read, or the state file not written.
+/// The table can't be read, or the state file not written; or there is no account, where that is
+/// not to be expected.
 pub async fn audit(
     table: &str,
     store: Arc<dyn Store>,
@@ -166,7 +167,7 @@ pub async fn audit(
     if let Some(path) = path {
         std::fs::remove_file(path)?;
     }
-    Ok(state.findings)
+    state.findings.of_something(options)
 }
 
 impl State {

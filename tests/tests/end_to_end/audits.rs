@@ -346,7 +346,8 @@ async fn next_day(own: &Own) -> Value {
 /// What the audit of the whole table finds.
 async fn whole(ledger: &Ledger) -> Vec<String> {
     let parallel = std::num::NonZeroUsize::new(4).unwrap();
-    let options = uc_audit::cli::Options { state: None, parallel, keys: Vec::new() };
+    let options =
+        uc_audit::cli::Options { state: None, parallel, keys: Vec::new(), allow_empty: false };
     let store = std::sync::Arc::clone(ledger.store());
     uc_audit::table::audit("table", store, &options).await.unwrap().shown
 }

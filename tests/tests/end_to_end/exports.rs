@@ -45,7 +45,7 @@ fn audit_export(items: &[Item]) -> Findings {
 
 fn options() -> uc_audit::cli::Options {
     let parallel = std::num::NonZeroUsize::new(2).unwrap();
-    uc_audit::cli::Options { state: None, parallel, keys: Vec::new() }
+    uc_audit::cli::Options { state: None, parallel, keys: Vec::new(), allow_empty: false }
 }
 
 /// An account with every kind of operation and of item. Returns it and a payment's name.
@@ -149,7 +149,8 @@ async fn damage_beside_a_journal_shows_in_a_table_and_in_its_export() {
     let paid = format!("P#standard#live#{payment}");
     let of = |path: &str| format!("O#{account}#{path}");
     // Where, what, and what is said: of the export, and of the table where it is looked at there.
-    let cases: [(&str, &str, Damage<'_>, &str, Option<&str>); 20] = [
+    let signed = format!("C#{account}");
+    let cases: [(&str, &str, Damage<'_>, &str, Option<&str>); 24] = [
         (&refund, "000001", gone, "", Some("")),
         (&refund, "000001", &set("refunded", string("20.5")), "", Some("")),
         (&refund, "000001", &set("refunded", string("x")), "can't be read", Some("can't be read")),
@@ -168,6 +169,10 @@ async fn damage_beside_a_journal_shows_in_a_table_and_in_its_export() {
         ("D#", &account, gone, "not in the directory", None),
         ("D#", &account, &set("pk", string("D#99")), "is not what it must be", None),
         ("X#", &account, &set("pk", string("X#2026-01-01#99")), "not what it must be", None),
+        (&signed, "2", gone, "some were taken away", None),
+        ("C#digest#", "2", &set("n", number("99")), "is not signed", None),
+        ("C#digest#", "2", &set("h", number("99")), "can't be read", None),
+        ("C#digest#", "2", &set("pk", string("C#digest#99")), "is not what it must be", None),
         ("S#", "S#", &set("pk", string("Z#1")), "is not what it must be", None),
         (
             "A#",
@@ -212,6 +217,24 @@ async fn damage_beside_a_journal_shows_in_a_table_and_in_its_export() {
         assert!(found.contains(in_table), "{pk} {sk} {in_table}: {found}");
         put(before.clone()).await;
         ledger.verify(&id).await.unwrap();
+    }
+    // An account of which nothing is left, and one whose last entries are not there with all that
+    // is beside them: only the digests tell.
+    let is_of = |item: &Item, what: &str| format!("{item:?}").contains(what);
+    let tail: Vec<String> = (2..100).map(|seq| format!("E#{seq:012}")).collect();
+    let opened: &dyn Fn(&Item) -> bool = &|item| {
+        let Key { pk, sk } = key(item);
+        (pk == format!("A#{account}") && !tail.contains(&sk))
+            || pk.starts_with("D#")
+            || (pk.starts_with(&of("")) && item.get("q") == Some(&number("1")))
+    };
+    for (what, keeps) in [("all", &(|_: &Item| false) as &dyn Fn(&Item) -> bool), ("tail", opened)]
+    {
+        let left: Vec<Item> =
+            intact.iter().filter(|item| !is_of(item, &account) || keeps(item)).cloned().collect();
+        let found = audit_export(&left);
+        assert_eq!(found.differing, 1, "{what}: {found:?}");
+        assert!(found.shown[0].contains("some were taken away"), "{what}: {found:?}");
     }
     own.stop().await;
 }
