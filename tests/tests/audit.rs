@@ -173,3 +173,62 @@ async fn an_audit_goes_on_where_it_stopped() {
     let refused = export::audit(&[path], &options(Some(state))).unwrap_err().to_string();
     assert!(refused.contains("another export"), "{refused}");
 }
+
+/// Of an interrupted audit only those parts are gone on with that are as they were written.
+#[tokio::test]
+async fn damaged_parts_are_written_anew() {
+    let scratch = Scratch::new();
+    let path = scratch.0.join("export.jsonl");
+    generate::export(200, 20, 2, &path).await.unwrap();
+    let state = scratch.0.join("state.json");
+    let (parts, kept) = (scratch.0.join("state.parts"), scratch.0.join("kept"));
+    let files: Vec<String> = (0..16).map(|part| format!("{part:03}.part")).collect();
+    // What an audit writes is seen through other names after it has removed its own.
+    std::fs::create_dir_all(&parts).unwrap();
+    std::fs::create_dir_all(&kept).unwrap();
+    for file in &files {
+        std::fs::write(kept.join(file), "").unwrap();
+        std::fs::hard_link(kept.join(file), parts.join(file)).unwrap();
+    }
+    let resume = || {
+        let options = Options { allow_empty: true, ..options(Some(state.clone())) };
+        export::audit(std::slice::from_ref(&path), &options).unwrap()
+    };
+    let whole = resume();
+    assert_eq!((whole.accounts, whole.differing), (20, 0));
+    let bytes = |file: &String| std::fs::read(kept.join(file)).unwrap();
+    let sums: Vec<Value> = files
+        .iter()
+        .map(|file| {
+            let mut crc = flate2::Crc::new();
+            crc.update(&bytes(file));
+            json!({"bytes": bytes(file).len(), "crc": crc.sum()})
+        })
+        .collect();
+    let damaged = files.iter().position(|file| bytes(file).len() > 100).unwrap();
+    let size = std::fs::metadata(&path).unwrap().len();
+    let check = |name: &str, damage: &dyn Fn(&Path), sums: &Value, done: &[u64], expected| {
+        std::fs::create_dir_all(&parts).unwrap();
+        for file in &files {
+            std::fs::write(parts.join(file), bytes(file)).unwrap();
+        }
+        damage(&parts.join(&files[damaged]));
+        let all = json!({"parts": 8, "files": [[path, size]], "is_divided": true, "sums": sums,
+            "done": done, "keys": {}, "findings": Findings::default()});
+        std::fs::write(&state, all.to_string()).unwrap();
+        assert_eq!(resume(), expected, "{name}");
+    };
+    let sums = json!(sums);
+    let every: Vec<u64> = (0..16).collect();
+    let flipped: &dyn Fn(&Path) = &|part| {
+        let mut bytes = std::fs::read(part).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(part, bytes).unwrap();
+    };
+    check("intact", &|_| {}, &sums, &[], whole.clone());
+    check("audited, and not looked at again", flipped, &sums, &every, Findings::default());
+    check("a byte is another", flipped, &sums, &[], whole.clone());
+    check("emptied", &|part| std::fs::write(part, "").unwrap(), &sums, &[], whole.clone());
+    check("gone", &|part| std::fs::remove_file(part).unwrap(), &sums, &[], whole.clone());
+    check("of an earlier version", flipped, &json!([]), &[], whole.clone());
+}

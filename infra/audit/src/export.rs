@@ -17,6 +17,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use flate2::Crc;
 use flate2::bufread::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 use uc_domain::AccountId;
@@ -51,11 +52,21 @@ struct State {
     parts: u64,
     /// Whether they are all there.
     is_divided: bool,
+    /// What each is, so that no damaged one is gone on with.
+    #[serde(default)]
+    sums: Vec<Sum>,
     /// Those that are audited.
     done: Vec<u64>,
     /// Keys of checkpoints that the export holds.
     keys: HashMap<String, [u8; 32]>,
     findings: Findings,
+}
+
+/// The length of a part, and its CRC-32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+struct Sum {
+    bytes: u64,
+    crc: u32,
 }
 
 /// Audits an export.
@@ -75,21 +86,22 @@ pub fn audit(paths: &[PathBuf], options: &Options) -> Result<Findings, Failure> 
         parts: (bytes / PART).clamp(*PARTS.start(), *PARTS.end()),
         files,
         is_divided: false,
+        sums: Vec::new(),
         done: Vec::new(),
         keys: HashMap::new(),
         findings: Findings::default(),
     };
     let kept = options.state.as_deref().map(State::load).transpose()?.flatten();
+    let directory = match &options.state {
+        Some(path) => path.with_extension("parts"),
+        None => std::env::temp_dir().join(format!("uc-audit-{}", std::process::id())),
+    };
     let state = match kept {
         Some(kept) if kept.files != fresh.files => {
             return Err("the state file is of another export: remove it to begin anew".into());
         }
-        Some(kept) if kept.is_divided => kept,
+        Some(kept) if kept.is_divided && kept.is_whole(&directory)? => kept,
         _ => fresh,
-    };
-    let directory = match &options.state {
-        Some(path) => path.with_extension("parts"),
-        None => std::env::temp_dir().join(format!("uc-audit-{}", std::process::id())),
     };
     fs::create_dir_all(&directory)?;
     let done = run(state, &directory, options);
@@ -107,7 +119,7 @@ pub fn audit(paths: &[PathBuf], options: &Options) -> Result<Findings, Failure> 
 
 fn run(mut state: State, directory: &Path, options: &Options) -> Result<State, Failure> {
     if !state.is_divided {
-        divide(&mut state, directory, options.parallel.get())?;
+        divide(&mut state, directory, options)?;
         state.is_divided = true;
         state.save(options.state.as_deref())?;
     }
@@ -158,6 +170,24 @@ impl State {
         self.parts + keys::DIRECTORY_SHARDS as u64
     }
 
+    /// Whether the parts that are left are those that were written. Where they are not, what is
+    /// missing would be taken for what the export does not have.
+    fn is_whole(&self, directory: &Path) -> Result<bool, Failure> {
+        if self.sums.len() as u64 != self.files() {
+            return Ok(false);
+        }
+        for (part, sum) in (0..).zip(&self.sums).filter(|(part, _)| !self.done.contains(part)) {
+            let path = part_path(directory, part);
+            match Sum::of(&path) {
+                Ok(there) if there == *sum => {}
+                Ok(_) => return Ok(false),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+                Err(error) => return Err(format!("{}: {error}", path.display()).into()),
+            }
+        }
+        Ok(true)
+    }
+
     fn load(path: &Path) -> Result<Option<Self>, Failure> {
         match fs::read(path) {
             Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
@@ -172,6 +202,44 @@ impl State {
         let new = path.with_extension("new");
         fs::write(&new, serde_json::to_vec(self)?)?;
         Ok(fs::rename(new, path)?)
+    }
+}
+
+impl Sum {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let mut reader = BufReader::with_capacity(BLOCK, File::open(path)?);
+        let (mut bytes, mut crc) = (0, Crc::new());
+        loop {
+            let read = reader.fill_buf()?;
+            if read.is_empty() {
+                return Ok(Self { bytes, crc: crc.sum() });
+            }
+            crc.update(read);
+            let length = read.len();
+            bytes += length as u64;
+            reader.consume(length);
+        }
+    }
+}
+
+/// A part that is being written.
+struct Part {
+    file: File,
+    bytes: u64,
+    crc: Crc,
+}
+
+impl Part {
+    fn create(path: &Path) -> Result<Self, Failure> {
+        let file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self { file, bytes: 0, crc: Crc::new() })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.bytes += bytes.len() as u64;
+        self.crc.update(bytes);
+        Ok(())
     }
 }
 
@@ -219,10 +287,11 @@ fn part_path(directory: &Path, part: u64) -> PathBuf {
 }
 
 /// Divides the items of an export among the parts.
-fn divide(state: &mut State, directory: &Path, parallel: usize) -> Result<(), Failure> {
+fn divide(state: &mut State, directory: &Path, options: &Options) -> Result<(), Failure> {
+    let parallel = options.parallel.get();
     let parts = (0..state.files())
-        .map(|part| Ok(Mutex::new(File::create(part_path(directory, part))?)))
-        .collect::<Result<Vec<_>, std::io::Error>>()?;
+        .map(|part| Part::create(&part_path(directory, part)).map(Mutex::new))
+        .collect::<Result<Vec<_>, Failure>>()?;
     let (send, receive) = sync_channel::<Vec<u8>>(2 * parallel);
     let receive = Mutex::new(receive);
     let found = Mutex::new((Findings::default(), HashMap::new()));
@@ -246,6 +315,14 @@ fn divide(state: &mut State, directory: &Path, parallel: usize) -> Result<(), Fa
     let (findings, keys) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     state.findings.add(findings);
     state.keys = keys;
+    for part in parts {
+        let part = part.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if options.state.is_some() {
+            // The state says that they are there.
+            part.file.sync_all()?;
+        }
+        state.sums.push(Sum { bytes: part.bytes, crc: part.crc.sum() });
+    }
     Ok(())
 }
 
@@ -288,7 +365,7 @@ type Keys = HashMap<String, [u8; 32]>;
 /// Writes the records of blocks to their parts.
 fn sort_out(
     blocks: &Mutex<Receiver<Vec<u8>>>,
-    parts: &[Mutex<File>],
+    parts: &[Mutex<Part>],
     found: &Mutex<(Findings, Keys)>,
 ) -> Result<(), Failure> {
     let mut held: Vec<Vec<u8>> = vec![Vec::new(); parts.len()];
@@ -301,7 +378,7 @@ fn sort_out(
                     for part in parts_of(&record.place, parts.len()) {
                         record.write(&mut held[part]);
                         if held[part].len() > HELD {
-                            lock(&parts[part]).write_all(&held[part])?;
+                            lock(&parts[part]).write(&held[part])?;
                             held[part].clear();
                         }
                     }
@@ -315,7 +392,7 @@ fn sort_out(
         }
     }
     for (part, held) in parts.iter().zip(&held) {
-        lock(part).write_all(held)?;
+        lock(part).write(held)?;
     }
     Ok(())
 }

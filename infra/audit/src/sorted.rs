@@ -12,7 +12,16 @@ use crate::record::{Place, Record};
 const PIECE: usize = 24 << 20;
 
 /// Gives every record of the file `path` to `each`, in order.
-pub fn in_order(path: &Path, mut each: impl FnMut(Record)) -> io::Result<()> {
+///
+/// # Errors
+/// The file, or the sorted pieces of it, can't be read or written. It is named.
+pub fn in_order(path: &Path, each: impl FnMut(Record)) -> io::Result<()> {
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    merge(path, each).map_err(named)
+}
+
+fn merge(path: &Path, mut each: impl FnMut(Record)) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(1 << 16, File::open(path)?);
     let mut runs = Runs { paths: Vec::new() };
     loop {
