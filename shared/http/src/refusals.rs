@@ -55,7 +55,8 @@ impl From<Rejection> for Problem {
             }
             Rejection::GrantGone => Self::new(
                 Code::Conflict,
-                "Nothing of the grant is left to void: it was used, or it has expired.",
+                "Nothing of the grant is left to void: it was used, it has expired, or it has become \
+                 one with others.",
             ),
             Rejection::GrantNotVoidable(reason) => {
                 Self::new(Code::Conflict, format!("The grant can't be voided: {reason}."))

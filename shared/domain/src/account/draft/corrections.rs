@@ -1,7 +1,7 @@
 //! What corrects what happened: refunds, clawbacks, voids of grants, write-offs.
 
 use super::{Draft, OVER_RANGE, difference, post};
-use crate::Credits;
+use crate::{Credits, Timestamp};
 use crate::account::{
     Detail, Grant, GrantId, GrantTerms, MAX_VOIDED, OperationId, Origin, PaymentChange, Posting,
     RefundRequest, Rejection, Source, Target, VoidedGrant,
@@ -85,14 +85,43 @@ impl Draft {
             post(postings, Target::Grant(terms.id), credits);
             return Ok(Some(terms.id));
         }
-        let over = terms.expires_at.is_some_and(|expires_at| expires_at <= now)
-            || self.state.voided.iter().any(|voided| voided.grant == terms.id);
+        if self.state.voided.iter().any(|voided| voided.grant == terms.id) {
+            return Ok(None);
+        }
+        if let Some(grant) = self.merged_with(terms)
+            && let Some(sum) = grant.remaining.checked_add(credits)
+        {
+            grant.remaining = sum;
+            let id = grant.id;
+            post(postings, Target::Grant(id), credits);
+            return Ok(Some(id));
+        }
+        let over = terms.expires_at.is_some_and(|expires_at| expires_at <= now);
         let has_place = terms.source.merges() || self.has_place(terms.source);
         if over || terms.effective_at > now || !has_place {
             return Ok(None);
         }
         let rollover = terms.rollover.filter(|_| self.may_roll_over());
         self.insert(Grant { rollover, ..Grant::on(*terms, credits) }, postings).map(Some)
+    }
+
+    /// A grant that one which is gone may have been merged into: its end is the later one then, and
+    /// that of whatever that was merged into later still, and such grants stay until they end. Whether
+    /// the one that is gone was merged or used up the state does not know: in doubt its credits get
+    /// the better terms.
+    fn merged_with(&mut self, terms: &GrantTerms) -> Option<&mut Grant> {
+        let now = self.state.settled_at;
+        let end = |expires_at: Option<Timestamp>| expires_at.map_or(i64::MAX, Timestamp::millis);
+        let may_be = |grant: &&mut Grant| {
+            grant.merged
+                && grant.source == terms.source
+                && terms.effective_at <= now
+                && grant.effective_at <= now
+                && !grant.has_ended(now)
+                && end(grant.expires_at) >= end(terms.expires_at)
+        };
+        let grants = self.state.grants.iter_mut().filter(may_be);
+        grants.max_by_key(|grant| (end(grant.expires_at), std::cmp::Reverse(grant.id)))
     }
 
     pub(super) fn claw_back(

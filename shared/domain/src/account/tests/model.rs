@@ -912,10 +912,40 @@ impl World {
             return lot.started && !lot.over;
         }
         let lot = &self.opened[&lot];
-        let is_current = lot.from <= now
-            && lot.until.is_none_or(|until| until > now)
-            && self.voids.iter().all(|void| void.0 != lot.id);
+        if self.voids.iter().any(|void| void.0 == lot.id) {
+            return false;
+        }
+        if lot.from <= now && self.united_with(lot).is_some() {
+            return true;
+        }
+        let is_current = lot.from <= now && lot.until.is_none_or(|until| until > now);
         is_current && (always_room(lot.source) || self.has_room(lot.source))
+    }
+
+    /// The grant of several that this one's credits may have come to: that with the last end, if it
+    /// is not before this one's.
+    fn united_with(&self, gone: &Lot) -> Option<GrantId> {
+        let mut found: Option<&Lot> = None;
+        for lot in &self.lots {
+            if !lot.joined || lot.source != gone.source || !lot.started || lot.over {
+                continue;
+            }
+            let ends_later = |a: &Lot, b: &Lot| match (a.until, b.until) {
+                (None, Some(_)) => true,
+                (Some(a), Some(b)) => a > b,
+                _ => false,
+            };
+            if ends_later(gone, lot) {
+                continue;
+            }
+            let better = found.is_none_or(|best| {
+                ends_later(lot, best) || (!ends_later(best, lot) && lot.id < best.id)
+            });
+            if better {
+                found = Some(lot);
+            }
+        }
+        found.map(|lot| lot.id)
     }
 
     /// Gives credits back to a grant, and says where they are.
@@ -923,6 +953,10 @@ impl World {
         if micros == 0 {
             return lot;
         }
+        let lot = match self.lot(lot) {
+            None => self.united_with(&self.opened[&lot]).unwrap_or(lot),
+            Some(_) => lot,
+        };
         if self.lot(lot).is_none() {
             let rollovers = self.lots.iter().filter(|lot| lot.rollover.is_some()).count();
             let opened = self.opened[&lot].clone();
