@@ -62,6 +62,7 @@ WEDNESDAY = datetime.datetime(2026, 11, 18, 2, tzinfo=datetime.UTC)
 # Kinds of differences.
 WRITE = "a write to a cache that has no price"
 BATCH = "no price in batches"
+BORDER = "no price of the class above a border"
 IMAGES = "cached images have a price that is not used"
 CACHED = "cached at the price of text"
 INSTANT = datetime.timedelta(milliseconds=1)
@@ -201,6 +202,22 @@ def special(dimension, entry, parameters):
         if not any(name.startswith(priced) and name.endswith("_batches") for name in entry):
             return BATCH
     return WRITE if is_unpriced_write(dimension, entry) else None
+
+
+def is_over_classless_border(entry, question):
+    """Whether the prompt is over a border above which there are standard prices, and none of its
+    class."""
+    wanted = question["parameters"].get("service_class")
+    wanted = "priority" if wanted == "fast" else wanted
+    ending = next((ending for ending, name in CLASSES.items() if name == wanted), None)
+    if ending is None:
+        return False
+    prompt = sum(count for dimension, count in question["usage"].items() if dimension in PROMPT)
+    return any(
+        TIERS.search(key) and int(TIERS.search(key)[1]) * 1000 < prompt
+        and not key.endswith(tuple(CLASSES)) and key + ending not in entry
+        for key in entry
+    )
 
 
 def classes(entry):
@@ -476,6 +493,9 @@ def main():
             differences.equal += 1
         else:
             kind = next((kind for kind in (IMAGES, CACHED, BATCH) if kind in known), "differs")
+            if kind == "differs" and differences.rule(name, kind, about) is None \
+                    and is_over_classless_border(litellm.model_cost[name], question):
+                kind = BORDER
             differences.add(name, kind, about, what)
     print(f"litellm: {len(models)} models ({len(omitted)} more are left out of the import, which says "
           f"why, and {len(skipped)} names lead to another entry there), {len(asked)} usages, of which "
