@@ -104,11 +104,29 @@ mod tests {
 
     const SONAR: &str = "https://docs.perplexity.ai/api-reference/chat-completions-post";
     const PRICING: &str = "https://docs.perplexity.ai/getting-started/pricing";
+    const STREAM: &str = "https://github.com/perplexityai/api-discussion/issues/175";
     const AGENT: &str = "https://docs.perplexity.ai/docs/agent-api/quickstart";
 
     pub(in crate::providers) fn cases() -> Vec<Case> {
         let sonar = |usage: Value| json!({"model": "sonar", "usage": usage});
         let agent = |usage: Value| json!({"object": "response", "model": "perplexity/sonar", "usage": usage});
+        let stream = |last_id: &str, last_output: u64| {
+            let chunk = |id: &str, output: u64, reason: Option<&str>| {
+                json!({
+                    "id": id, "model": "sonar", "created": 1, "object": "chat.completion",
+                    "usage": {
+                        "prompt_tokens": 9, "completion_tokens": output, "total_tokens": 9 + output
+                    },
+                    "choices": [{
+                        "index": 0, "finish_reason": reason,
+                        "message": {"role": "assistant", "content": "c"},
+                        "delta": {"role": "assistant", "content": "c"}
+                    }]
+                })
+            };
+            let first_id = if last_id.is_empty() { "" } else { "p" };
+            json!([chunk(first_id, 1, None), chunk(last_id, last_output, Some("stop"))])
+        };
         vec![
             case(
                 PRICING,
@@ -149,7 +167,11 @@ mod tests {
                 })),
                 Expected::Contradictory("/usage/tool_calls_details/a~1b/invocation"),
             ),
-            // Every chunk of a stream has usage.
+            // Every chunk of a stream has usage, and says to be a whole response.
+            case(STREAM, stream("p", 8), Expected::Usage("sonar: input_tokens 9, output_tokens 8")),
+            case(STREAM, stream("q", 8), Expected::Contradictory("/1/id")),
+            case(STREAM, stream("", 8), Expected::Contradictory("/1")),
+            case(STREAM, stream("p", 0), Expected::Contradictory("/1/usage/completion_tokens")),
             case(
                 SONAR,
                 json!([

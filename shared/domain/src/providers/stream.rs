@@ -42,6 +42,8 @@ impl<'a> Events<'a> {
     /// Where the events that tell usage are of different responses, of different models, or two of
     /// them end one, all but one would be lost: that is refused. So are counts that fall, where no
     /// id shows that the events are of one response: what came so far is never less than before.
+    /// Chat completions that each say to be whole are one response where both the id and the counts
+    /// show it.
     pub fn read_last(
         &self,
         paths: &[&[&str]],
@@ -112,7 +114,9 @@ const ENDS: [&str; 9] = [
     "image_edit.completed",
 ];
 /// Responses that are no event, by what they say they are.
-const WHOLE: [&str; 2] = ["chat.completion", "response"];
+const WHOLE: [&str; 2] = [CHAT_COMPLETION, "response"];
+/// What Perplexity calls each chunk of a stream too, with all that was used up to there.
+const CHAT_COMPLETION: &str = "chat.completion";
 /// What only an event at the end has: of Bedrock.
 const AT_THE_END: [&str; 2] = ["metadata", "amazon-bedrock-invocationMetrics"];
 
@@ -135,9 +139,9 @@ impl<'a> OneResponse<'a> {
                 }
                 self.model = model.or(self.model);
             }
-            let Some(field) = IDS.into_iter().find(|field| body.text(field).is_some()) else {
-                continue;
-            };
+            // An empty id tells nothing.
+            let id_of = |field: &&str| body.text(field).is_some_and(|id| !id.is_empty());
+            let Some(field) = IDS.into_iter().find(id_of) else { continue };
             let id = body.text(field);
             if self.id.is_some() && self.id != id {
                 return Err(several(body.at(field)));
@@ -150,15 +154,19 @@ impl<'a> OneResponse<'a> {
         let end = kind.filter(|kind| ENDS.contains(kind));
         let end = end.or_else(|| event.text("object").filter(|kind| WHOLE.contains(kind)));
         let end = end.or_else(|| AT_THE_END.into_iter().find(|field| event.get(field).is_some()));
+        let mut is_again = false;
         if let Some(end) = end {
             // A response has one end, whichever it is.
             let end = if end.starts_with("response.") { "response" } else { end };
-            if self.ended.contains(&end) {
+            is_again = self.ended.contains(&end);
+            if is_again && !(has_same_id && end == CHAT_COMPLETION) {
                 return Err(several(event.pointer().to_owned()));
             }
-            self.ended.push(end);
+            if !is_again {
+                self.ended.push(end);
+            }
         }
-        if !has_same_id {
+        if is_again || !has_same_id {
             self.check_counts(usage)?;
         }
         self.usage = Some(usage.clone());
