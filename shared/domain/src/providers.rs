@@ -279,11 +279,28 @@ impl ResponseUsage {
         }
     }
 
+    /// The parameters, with what a request says of them: `said` may tell more than the body does,
+    /// and not otherwise.
+    ///
+    /// # Errors
+    /// The name of a parameter that the body contradicts.
+    pub fn parameters_with<'a>(&self, said: &'a Parameters) -> Result<Parameters, &'a str> {
+        let mut parameters = self.parameters.clone();
+        for (name, value) in said {
+            if !self.agrees(name, value) {
+                return Err(name);
+            }
+            // What was left to the provider is as the body tells.
+            parameters.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        Ok(parameters)
+    }
+
     /// Whether a parameter can have this value by what the body tells of it. What it tells was
     /// really used; but of a batch many bodies say that it was the standard.
-    pub fn agrees(&self, parameter: &str, value: &str) -> bool {
+    fn agrees(&self, parameter: &str, value: &str) -> bool {
         match self.parameters.get(parameter) {
-            Some(told) => told == value,
+            Some(told) => told == value || value == LEFT_TO_PROVIDER,
             None if !self.standard.contains(parameter) => true,
             None => {
                 STANDARD.contains(&value) || (parameter == SERVICE_CLASS && value == batch::CLASS)
@@ -305,7 +322,11 @@ impl ResponseUsage {
 }
 
 /// How requests may call what is the standard of a parameter.
-const STANDARD: [&str; 6] = ["standard", "default", "auto", "on_demand", "global", "1g"];
+const STANDARD: [&str; 7] =
+    ["standard", "standard_only", "default", LEFT_TO_PROVIDER, "on_demand", "global", "1g"];
+
+/// What a request asks for that lets the provider choose: it contradicts nothing.
+const LEFT_TO_PROVIDER: &str = "auto";
 
 /// The parameter that service tiers become: `batch`, `flex`, `priority` ... A tier that a table
 /// doesn't know has the prices without a class.

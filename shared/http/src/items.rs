@@ -133,18 +133,10 @@ impl Response<'_> {
                 return Err(refused(Code::UsageMissing, detail, format!("{}/model", self.pointer)));
             }
         };
-        // The caller knows more than the response tells, and not otherwise.
-        let mut parameters = read.parameters.clone();
-        for (name, value) in self.parameters {
-            if !read.agrees(name, value) {
-                return Err(refused(
-                    Code::UsageContradictory,
-                    "The response says otherwise.",
-                    format!("{}/parameters/{name}", self.pointer),
-                ));
-            }
-            parameters.insert(name.clone(), value.clone());
-        }
+        let parameters = read.parameters_with(self.parameters).map_err(|name| {
+            let pointer = format!("{}/parameters/{name}", self.pointer);
+            refused(Code::UsageContradictory, "The response says otherwise.", pointer)
+        })?;
         let (is_response, usage) = (!read.is_step, read.usage.clone());
         Ok(RequestOf { names, is_response, usage, parameters })
     }

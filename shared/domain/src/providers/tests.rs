@@ -309,7 +309,7 @@ fn parameters_that_a_body_contradicts() {
             "openai",
             json!({"service_tier": "priority", "usage": chat}),
             "service_class",
-            ["priority"; 3],
+            ["priority", "auto", "auto"],
             ["flex", "batch"],
         ),
         // What was asked for says nothing of what was used.
@@ -324,8 +324,15 @@ fn parameters_that_a_body_contradicts() {
             "anthropic",
             messages("service_tier", "standard"),
             "service_class",
-            ["standard", "batch", "default"],
+            ["standard", "batch", "standard_only"],
             ["priority", "flex"],
+        ),
+        (
+            "anthropic",
+            messages("service_tier", "priority"),
+            "service_class",
+            ["priority", "auto", "auto"],
+            ["standard_only", "default"],
         ),
         ("anthropic", messages("speed", "standard"), "speed", ["standard"; 3], ["fast", "batch"]),
         (
@@ -364,13 +371,20 @@ fn parameters_that_a_body_contradicts() {
     ] {
         let read = usage_from_response(provider, &body).unwrap();
         for read in read.requests() {
+            let with = |parameter: &str, value: &str| {
+                let said = [(parameter.to_owned(), value.to_owned())].into();
+                let all = read.parameters_with(&said).map_err(str::to_owned)?;
+                Ok::<_, String>(all[parameter].clone())
+            };
             for value in agrees {
-                assert!(read.agrees(parameter, value), "{value} and {body}");
+                // What the body tells counts.
+                let counts = read.parameters.get(parameter).map_or(value, String::as_str);
+                assert_eq!(with(parameter, value).as_deref(), Ok(counts), "{value} and {body}");
             }
             for value in contradicts.into_iter().filter(|value| !value.is_empty()) {
-                assert!(!read.agrees(parameter, value), "{value} but {body}");
+                assert_eq!(with(parameter, value), Err(parameter.to_owned()), "{value} {body}");
             }
-            assert!(read.agrees("size", "1024x1024"));
+            assert_eq!(with("size", "1024x1024").as_deref(), Ok("1024x1024"));
         }
     }
 }
