@@ -28,8 +28,9 @@ pub(super) struct Media {
 #[derive(Clone, Copy)]
 enum Reading {
     /// Some pixels to a token: most, expected, least; within the tokens of any picture. A small
-    /// picture may still count as whole tiles: so many tokens more.
-    Area { any: Range, pixels: [u64; 3], tiles: u64 },
+    /// picture may still count as whole tiles: so many tokens more. `tile` are the tokens of each
+    /// tile of 768 pixels, where a picture may be cut into them however large it is; else 0.
+    Area { any: Range, pixels: [u64; 3], tiles: u64, tile: u64 },
     /// The picture is fitted into a square of 2,048 pixels, its short side to 768; then there are
     /// tokens of a picture, and of each tile of 512 pixels. Low detail: of the picture alone.
     Tiles { picture: Range, tile: Range },
@@ -125,7 +126,7 @@ static GPT_IMAGE: Media = Media { made: Making::Axes([50, 100, 200]), ..GPT_IMAG
 /// "Vision": width times height by 750, at most about 1,600, since Opus 4.7 about 4,800. "PDF
 /// support": 1,500 to 3,000 tokens a page, and its picture.
 static ANTHROPIC: Media = Media {
-    read: Reading::Area { any: [50, 1_400, 4_800], pixels: [800, 750, 500], tiles: 300 },
+    read: Reading::Area { any: [50, 1_400, 4_800], pixels: [800, 750, 500], tiles: 300, tile: 0 },
     page: [200, 3_000, 8_000],
     ..OTHER
 };
@@ -135,7 +136,12 @@ static ANTHROPIC: Media = Media {
 /// second has one where the request doesn't say it, is 66 to 280, and some for its time; its sound
 /// comes on top. "Image generation": by size.
 static GOOGLE: Media = Media {
-    read: Reading::Area { any: [66, 1_120, 2_600], pixels: [12_000, 2_300, 500], tiles: 1_600 },
+    read: Reading::Area {
+        any: [66, 1_120, 2_600],
+        pixels: [12_000, 2_300, 500],
+        tiles: 1_600,
+        tile: 258,
+    },
     made: Making::Steps(&[
         (600_000, [747, 747, 1_290]),
         (2_100_000, [1_120, 1_120, 1_290]),
@@ -162,7 +168,12 @@ static GEMINI_3_1_FLASH: Media = Media {
 };
 
 static OTHER: Media = Media {
-    read: Reading::Area { any: [64, 1_100, 16_400], pixels: [12_000, 750, 250], tiles: 1_600 },
+    read: Reading::Area {
+        any: [64, 1_100, 16_400],
+        pixels: [12_000, 750, 250],
+        tiles: 1_600,
+        tile: 0,
+    },
     made: Making::Quality([[100, 500, 3_000], [190, 1_000, 5_000], [190, 4_000, 9_000]]),
     audio_in: [7, 20, 50],
     audio_out: [12, 25, 50],
@@ -215,6 +226,9 @@ const LOW_PATCHES: u64 = 256;
 /// Sizes that are made where none is said: what a square, and what half as much again comes to.
 const UNSAID_SIZES: [Size; 2] = [(1_024, 1_024), (1_024, 1_536)];
 
+/// Pixels of a side of the tiles that Gemini cuts pictures into, before its third generation.
+const TILE_SIDE: u64 = 768;
+
 /// Tokens of the smallest picture or page at a low media resolution.
 const LOW_RESOLUTION: u64 = 64;
 
@@ -246,17 +260,21 @@ impl Media {
     pub(super) fn image(&self, size: Option<(u32, u32)>, detail: Detail) -> Range {
         let size = size.map(|(width, height)| (u64::from(width), u64::from(height)));
         match &self.read {
-            Reading::Area { any: [least, expected, most], pixels, tiles } => {
+            Reading::Area { any: [least, expected, most], pixels, tiles, tile } => {
+                let cut = size.map_or(0, |(width, height)| {
+                    width.div_ceil(TILE_SIDE) * height.div_ceil(TILE_SIDE) * tile
+                });
+                let ever = cut.max(*most);
                 if let Detail::Level(level) = detail {
                     // What it comes to depends on the generation, and hardly on the size.
-                    return expecting([LOW_RESOLUTION.min(*least), 0, *most], level.tokens().0);
+                    return expecting([LOW_RESOLUTION.min(*least), 0, ever], level.tokens().0);
                 }
                 let Some((width, height)) = size else { return [*least, *expected, *most] };
                 let [low, middle, high] = pixels.map(|a_token| width * height / a_token);
                 // Large pictures are scaled down, how far depends on the model.
                 let low = low.clamp(*least, expected / 2);
                 let middle = middle.clamp(low, (*most).min(3 * expected));
-                [low, middle, (high + tiles).clamp(middle, *most)]
+                [low, middle, (high + tiles).clamp(middle, ever)]
             }
             Reading::Tiles { picture, tile } => {
                 let tiles = size.map_or(UNSAID_TILES, tiles);

@@ -917,6 +917,11 @@ fn pictures() {
     let read = |model: &str, size: (u32, u32), detail: D, tokens: [u64; 3]| {
         assert_eq!(Media::of(model).image(Some(size), detail), tokens, "{model} {size:?}");
     };
+    // Up to as many tiles of 768 pixels as it has, 258 tokens each.
+    for detail in [D::Auto, D::Level(request::MediaResolution::High)] {
+        let [_, _, most] = Media::of("google/gemini-2.5-flash").image(Some((4_000, 3_000)), detail);
+        assert_eq!(most, 24 * 258);
+    }
     // Patches of 32 pixels, 1.2 tokens each; without a limit where nothing is said.
     read("openai/gpt-6.1-sol", (4_032, 3_024), D::Auto, [11_970, 14_364, 20_589]);
     read("openai/gpt-6.1-sol", (3_840, 2_160), D::Original, [8_160, 9_792, 14_036]);

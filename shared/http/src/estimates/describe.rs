@@ -300,6 +300,15 @@ struct Message {
     /// Thinking, as some providers give it.
     #[schema(value_type = Option<String>)]
     reasoning_content: Option<Text>,
+    /// The same, as others give it.
+    #[schema(value_type = Option<String>)]
+    reasoning: Option<Text>,
+    /// The same, in parts.
+    #[schema(value_type = Option<Value>)]
+    reasoning_details: Option<Json>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    prefix: Option<IgnoredAny>,
     /// What the model spoke, as `OpenAI` names it, with its `seconds`.
     audio: Option<Spoken>,
     /// Not read.
@@ -413,10 +422,10 @@ struct GeminiPart {
     #[serde(alias = "function_call")]
     #[schema(value_type = Option<Value>)]
     function_call: Option<Json>,
-    /// What the tool answered.
+    /// What the tool answered; its `parts` are counted as parts of a message are.
     #[serde(alias = "function_response")]
     #[schema(value_type = Option<Value>)]
-    function_response: Option<Json>,
+    function_response: Option<FunctionResponse>,
     /// Code that a tool ran.
     #[serde(alias = "executable_code")]
     #[schema(value_type = Option<Value>)]
@@ -445,6 +454,20 @@ struct GeminiPart {
     #[serde(alias = "media_resolution")]
     #[schema(value_type = Option<Value>)]
     media_resolution: Option<Level>,
+}
+
+/// What a tool answered: its JSON text without the `parts`, and these.
+#[derive(Debug, Clone)]
+struct FunctionResponse(Profile, Vec<GeminiPart>);
+
+impl<'de> Deserialize<'de> for FunctionResponse {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut value = Value::deserialize(deserializer)?;
+        let parts = value.as_object_mut().and_then(|fields| fields.remove("parts"));
+        let parts = parts.filter(|parts| !parts.is_null());
+        let parts = parts.map(Vec::deserialize).transpose().map_err(serde::de::Error::custom)?;
+        Ok(Self(Profile::of(&value.to_string()), parts.unwrap_or_default()))
+    }
 }
 
 /// Data of which only the type is read.
@@ -487,8 +510,9 @@ enum Role {
 enum Content {
     Text(Box<Profile>),
     Parts(Vec<Part>),
-    /// An object, of which the JSON text counts: what a tool of the provider brought.
-    Json(Box<Profile>),
+    /// An object, of which the JSON text counts: what a tool of the provider brought. Whether a
+    /// file was in it, which the text is without.
+    Json(Box<Profile>, bool),
 }
 
 /// Describes [`Content`] in the `OpenAPI` document.
@@ -521,7 +545,13 @@ impl<'de> Deserialize<'de> for Content {
             }
             fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Content, A::Error> {
                 let fields = serde::de::value::MapAccessDeserializer::new(map);
-                Json::deserialize(fields).map(|Json(profile)| Content::Json(Box::new(profile)))
+                let mut value = Value::deserialize(fields)?;
+                let data = value
+                    .pointer_mut("/content/source")
+                    .filter(|source| source.get("type").and_then(Value::as_str) == Some("base64"));
+                let data = data.and_then(|source| source.as_object_mut()?.remove("data"));
+                let profile = Profile::of(&value.to_string());
+                Ok(Content::Json(Box::new(profile), data.is_some()))
             }
         }
         deserializer.deserialize_any(Either)
@@ -543,15 +573,21 @@ struct Part {
     /// Of a refusal.
     #[schema(value_type = Option<String>)]
     refusal: Option<Text>,
-    /// Of thinking.
-    #[schema(value_type = Option<String>)]
-    thinking: Option<Text>,
+    /// Of thinking: a text, or parts.
+    #[schema(value_type = Option<Value>)]
+    thinking: Option<Json>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    closed: Option<IgnoredAny>,
     /// Of thinking that can't be read.
     #[schema(value_type = Option<String>)]
     data: Option<Text>,
     /// Of the call of a tool.
     #[schema(value_type = Option<String>)]
     name: Option<Text>,
+    /// Of a tool that is named.
+    #[schema(value_type = Option<String>)]
+    tool_name: Option<Text>,
     /// Of the call of a tool: with what.
     #[schema(value_type = Option<Value>)]
     input: Option<Json>,
@@ -569,13 +605,14 @@ struct Part {
     /// Of sound and video: how long it is.
     #[schema(value_type = Option<QuantityOrBounds>)]
     seconds: Option<Bounds>,
-    /// Of a document or file: how many pages it has.
+    /// Of a document or file, also one that the provider's tool fetched: how many pages it has.
     #[schema(value_type = Option<QuantityOrBounds>)]
     pages: Option<Bounds>,
     /// Of a picture: a URL, or an object with `url` and `detail`.
     #[schema(value_type = Option<Value>)]
     image_url: Option<ImageUrl>,
-    /// Of a picture or document. `data` of a source of the type `text` is read.
+    /// Of a picture or document. `data` of a source of the type `text` is read, and `content` of
+    /// one of the type `content`.
     #[schema(value_type = Option<Value>)]
     source: Option<Source>,
     /// Of a document.
@@ -593,6 +630,12 @@ struct Part {
     /// Of what a search found, as far as it can't be read.
     #[schema(value_type = Option<String>)]
     encrypted_content: Option<Text>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    from: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    to: Option<IgnoredAny>,
     /// Not read.
     #[schema(value_type = Option<Value>)]
     caller: Option<IgnoredAny>,
@@ -667,6 +710,11 @@ enum PartKind {
     ToolSearchToolResult,
     AdvisorToolResult,
     WebSearchResult,
+    SearchResult,
+    Compaction,
+    ToolReference,
+    ContainerUpload,
+    Fallback,
     Image,
     ImageUrl,
     InputImage,
@@ -688,6 +736,7 @@ enum Counted {
     Call,
     Result,
     Found,
+    Mark,
     Image,
     Audio,
     Video,
@@ -699,8 +748,14 @@ impl PartKind {
         match self {
             Self::Text | Self::InputText | Self::OutputText | Self::Refusal => Counted::Text,
             Self::Thinking | Self::RedactedThinking => Counted::Thought,
-            Self::ToolUse | Self::ServerToolUse | Self::McpToolUse => Counted::Call,
+            Self::ToolUse
+            | Self::ServerToolUse
+            | Self::McpToolUse
+            | Self::ToolReference
+            | Self::ContainerUpload => Counted::Call,
             Self::ToolResult
+            | Self::SearchResult
+            | Self::Compaction
             | Self::McpToolResult
             | Self::WebSearchToolResult
             | Self::WebFetchToolResult
@@ -710,6 +765,7 @@ impl PartKind {
             | Self::ToolSearchToolResult
             | Self::AdvisorToolResult => Counted::Result,
             Self::WebSearchResult => Counted::Found,
+            Self::Fallback => Counted::Mark,
             Self::Image | Self::ImageUrl | Self::InputImage => Counted::Image,
             Self::Audio | Self::InputAudio => Counted::Audio,
             Self::Video | Self::VideoUrl | Self::InputVideo => Counted::Video,
@@ -771,16 +827,19 @@ impl<'de> Deserialize<'de> for ImageUrl {
     }
 }
 
-/// Where a picture or document comes from: its text, if it is one.
-#[derive(Debug, Clone, Copy)]
-struct Source(Option<Profile>);
+/// Where a picture, document or result comes from: its text or parts, if it is or has them.
+#[derive(Debug, Clone)]
+struct Source(Option<Content>);
 
 impl<'de> Deserialize<'de> for Source {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
-        let is_text = value.get("type").and_then(Value::as_str) == Some("text");
-        let text = value.get("data").and_then(Value::as_str).filter(|_| is_text);
-        Ok(Self(text.map(Profile::of)))
+        let content = match value.get("type").and_then(Value::as_str) {
+            Some("text") => value.get("data").filter(|data| data.is_string()),
+            Some("content") => value.get("content"),
+            _ => Some(&value).filter(|value| value.is_string()),
+        };
+        content.map(Content::deserialize).transpose().map(Self).map_err(serde::de::Error::custom)
     }
 }
 
@@ -957,7 +1016,9 @@ fn add_messages(
             add_data(asked, Counted::Audio, None, Detail::Auto, seconds, None, &at)?;
         }
         asked.texts.extend(name.into_iter().chain(refusal).map(|text| text.0));
-        asked.thoughts.extend(message.reasoning_content.map(|text| text.0));
+        let thoughts = [message.reasoning_content, message.reasoning].into_iter().flatten();
+        asked.thoughts.extend(thoughts.map(|text| text.0));
+        asked.thoughts.extend(message.reasoning_details.map(|json| json.0));
         if let Some(content) = content {
             add_content(asked, content, &format!("{at}/content"))?;
         }
@@ -982,51 +1043,60 @@ fn add_contents(
     }
     for (index, GeminiContent { parts, .. }) in contents.into_iter().enumerate() {
         asked.messages += 1;
-        let at = format!("{pointer}/{index}/parts");
-        if parts.len() > MAX_PARTS {
-            return Err(Problem::invalid_field(at, "at most 500 parts"));
+        add_gemini_parts(asked, parts, resolution, &format!("{pointer}/{index}/parts"))?;
+    }
+    Ok(())
+}
+
+fn add_gemini_parts(
+    asked: &mut Description,
+    parts: Vec<GeminiPart>,
+    resolution: Option<MediaResolution>,
+    pointer: &str,
+) -> Result<(), Problem> {
+    if parts.len() > MAX_PARTS {
+        return Err(Problem::invalid_field(pointer, "at most 500 parts"));
+    }
+    for (index, part) in parts.into_iter().enumerate() {
+        let at = format!("{pointer}/{index}");
+        let is_thought = part.thought == Some(true);
+        let into = if is_thought { &mut asked.thoughts } else { &mut asked.texts };
+        into.extend(part.text.map(|text| text.0));
+        let jsons = [part.function_call, part.executable_code, part.code_execution_result];
+        for Json(profile) in jsons.into_iter().flatten() {
+            asked.calls += 1;
+            asked.texts.push(profile);
         }
-        for (index, part) in parts.into_iter().enumerate() {
-            let at = format!("{at}/{index}");
-            let is_thought = part.thought == Some(true);
-            let into = if is_thought { &mut asked.thoughts } else { &mut asked.texts };
-            into.extend(part.text.map(|text| text.0));
-            let jsons = [
-                part.function_call,
-                part.function_response,
-                part.executable_code,
-                part.code_execution_result,
-            ];
-            for Json(profile) in jsons.into_iter().flatten() {
-                asked.calls += 1;
-                asked.texts.push(profile);
-            }
-            let Some(data) = part.inline_data.or(part.file_data) else { continue };
-            let counted = match data.mime_type.split('/').next() {
-                Some("image") => Counted::Image,
-                Some("audio") => Counted::Audio,
-                Some("video") => Counted::Video,
-                Some("application" | "text") => Counted::Document,
-                _ => {
-                    let detail = "What is of this type can't be counted.";
-                    return Err(Problem::invalid_field(at, detail));
-                }
-            };
-            let size = size(part.width, part.height, &at)?;
-            let own = part.media_resolution.and_then(|level| level.0);
-            asked.media_resolution = asked.media_resolution.max(own);
-            let detail = own.or(resolution).map_or(Detail::Auto, Detail::Level);
-            if let (Counted::Video, Some(seconds)) = (counted, part.seconds) {
-                let watched = watched(part.video_metadata, seconds, &at)?;
-                add_video(asked, watched, &at)?;
-                continue;
-            }
-            if part.video_metadata.is_some() {
-                let detail = "This is not of a part of this type.";
-                return Err(Problem::invalid_field(format!("{at}/videoMetadata"), detail));
-            }
-            add_data(asked, counted, size, detail, part.seconds, part.pages, &at)?;
+        if let Some(FunctionResponse(profile, parts)) = part.function_response {
+            asked.calls += 1;
+            asked.texts.push(profile);
+            add_gemini_parts(asked, parts, resolution, &format!("{at}/functionResponse/parts"))?;
         }
+        let Some(data) = part.inline_data.or(part.file_data) else { continue };
+        let counted = match data.mime_type.split('/').next() {
+            Some("image") => Counted::Image,
+            Some("audio") => Counted::Audio,
+            Some("video") => Counted::Video,
+            Some("application" | "text") => Counted::Document,
+            _ => {
+                let detail = "What is of this type can't be counted.";
+                return Err(Problem::invalid_field(at, detail));
+            }
+        };
+        let size = size(part.width, part.height, &at)?;
+        let own = part.media_resolution.and_then(|level| level.0);
+        asked.media_resolution = asked.media_resolution.max(own);
+        let detail = own.or(resolution).map_or(Detail::Auto, Detail::Level);
+        if let (Counted::Video, Some(seconds)) = (counted, part.seconds) {
+            let watched = watched(part.video_metadata, seconds, &at)?;
+            add_video(asked, watched, &at)?;
+            continue;
+        }
+        if part.video_metadata.is_some() {
+            let detail = "This is not of a part of this type.";
+            return Err(Problem::invalid_field(format!("{at}/videoMetadata"), detail));
+        }
+        add_data(asked, counted, size, detail, part.seconds, part.pages, &at)?;
     }
     Ok(())
 }
@@ -1038,7 +1108,7 @@ fn add_content(asked: &mut Description, content: Content, pointer: &str) -> Resu
             return Ok(());
         }
         Content::Parts(parts) => parts,
-        Content::Json(_) => {
+        Content::Json(..) => {
             return Err(Problem::invalid_field(pointer, "a text, or an array of parts"));
         }
     };
@@ -1062,7 +1132,11 @@ fn add_part(asked: &mut Description, part: Part, pointer: &str) -> Result<(), Pr
         ("width", part.width.is_some() || part.height.is_some(), is(&[Counted::Image])),
         ("detail", part.detail.is_some(), is(&[Counted::Image])),
         ("seconds", part.seconds.is_some(), is(&[Counted::Audio, Counted::Video])),
-        ("pages", part.pages.is_some(), is(&[Counted::Document])),
+        (
+            "pages",
+            part.pages.is_some(),
+            is(&[Counted::Document]) || part.kind == PartKind::WebFetchToolResult,
+        ),
     ] {
         if there && !may {
             let detail = "This is not of a part of this type.";
@@ -1078,18 +1152,37 @@ fn add_part(asked: &mut Description, part: Part, pointer: &str) -> Result<(), Pr
             asked.texts.push(profile);
         }
         Counted::Thought => {
-            asked.thoughts.extend(part.thinking.into_iter().chain(part.data).map(|text| text.0));
+            asked.thoughts.extend(part.thinking.map(|json| json.0));
+            asked.thoughts.extend(part.data.map(|text| text.0));
         }
         Counted::Call => {
             asked.calls += 1;
-            asked.texts.extend(part.name.map(|name| name.0));
+            asked.texts.extend(part.name.into_iter().chain(part.tool_name).map(|name| name.0));
             asked.texts.extend(part.input.map(|input| input.0));
         }
+        Counted::Mark => {}
         Counted::Result => {
             asked.calls += 1;
+            if part.kind == PartKind::SearchResult {
+                asked.texts.extend(part.title.map(|text| text.0));
+                if let Some(Source(Some(source))) = part.source {
+                    add_content(asked, source, &format!("{pointer}/source"))?;
+                }
+            }
             match part.content {
-                Some(Content::Json(profile)) if part.kind != PartKind::ToolResult => {
+                Some(Content::Json(profile, has_file)) if part.kind != PartKind::ToolResult => {
                     asked.echoes.push(*profile);
+                    if has_file {
+                        add_data(
+                            asked,
+                            Counted::Document,
+                            None,
+                            Detail::Auto,
+                            None,
+                            part.pages,
+                            pointer,
+                        )?;
+                    }
                 }
                 Some(content) => add_content(asked, content, &format!("{pointer}/content"))?,
                 None => {}
@@ -1102,7 +1195,9 @@ fn add_part(asked: &mut Description, part: Part, pointer: &str) -> Result<(), Pr
         Counted::Document => {
             asked.texts.extend(part.title.into_iter().chain(part.context).map(|text| text.0));
             match part.source {
-                Some(Source(Some(profile))) => asked.texts.push(profile),
+                Some(Source(Some(content))) => {
+                    add_content(asked, content, &format!("{pointer}/source/content"))?;
+                }
                 _ => add_data(asked, counted, None, Detail::Auto, None, part.pages, pointer)?,
             }
         }
@@ -1204,4 +1299,96 @@ fn check_value(value: Option<&str>, pointer: &str) -> Result<(), Problem> {
         return Ok(());
     }
     Err(Problem::invalid_field(pointer, "1 to 64 printable characters"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn describe(request: Value) -> Result<Description, Problem> {
+        serde_json::from_value::<Request>(request).expect("a request").describe("")
+    }
+
+    /// Messages are taken as they were received.
+    #[test]
+    fn parts_of_all_kinds() {
+        for (message, texts, thoughts) in [
+            (json!({"content": [{"type": "compaction", "content": "So far."}]}), 1, 0),
+            (json!({"content": [{"type": "compaction", "content": null}]}), 0, 0),
+            (
+                json!({"content": [{"type": "search_result", "source": "https://example.com",
+                    "title": "A", "content": [{"type": "text", "text": "B"}]}]}),
+                3,
+                0,
+            ),
+            (
+                json!({"content": [{"type": "tool_result", "tool_use_id": "a", "content": [
+                    {"type": "tool_reference", "tool_name": "look"}]}]}),
+                1,
+                0,
+            ),
+            (
+                json!({"content": [{"type": "fallback", "from": {"model": "a"},
+                    "to": {"model": "b"}}, {"type": "container_upload", "file_id": "f"}]}),
+                0,
+                0,
+            ),
+            (
+                json!({"content": [{"type": "document", "title": "A", "source": {
+                    "type": "content", "content": [{"type": "text", "text": "B"}]}}]}),
+                2,
+                0,
+            ),
+            (
+                json!({"content": "A", "prefix": true, "reasoning": "B",
+                    "reasoning_details": [{"type": "reasoning.text", "text": "B"}]}),
+                1,
+                2,
+            ),
+            (
+                json!({"content": [{"type": "text", "text": "A"}, {"type": "thinking",
+                    "closed": true, "thinking": [{"type": "text", "text": "B"}]}]}),
+                1,
+                1,
+            ),
+        ] {
+            let mut message = message;
+            message["role"] = json!("assistant");
+            let asked = describe(json!({"messages": [message.clone()]})).expect("described");
+            assert_eq!((asked.texts.len(), asked.thoughts.len()), (texts, thoughts), "{message}");
+        }
+    }
+
+    /// Pictures and pages are counted as what they are, wherever their base64 stands.
+    #[test]
+    fn files_in_results_are_no_text() {
+        let long = "iVBORw0K".repeat(10_000);
+        let answered = |data: &Value| {
+            json!({"contents": [{"role": "user", "parts": [{"functionResponse": {
+                "name": "look", "response": {"ok": true}, "parts": [data]}}]}]})
+        };
+        let fetched = |data: Option<&str>, pages: Option<u32>| {
+            json!({"messages": [{"role": "assistant", "content": [{
+                "type": "web_fetch_tool_result", "tool_use_id": "a", "pages": pages, "content": {
+                    "type": "web_fetch_result", "url": "https://example.com/a.pdf", "content": {
+                        "type": "document", "source": {"type": "base64",
+                            "media_type": "application/pdf", "data": data}}}}]}]})
+        };
+        let check = |request: Value, images: usize, has_pages: bool| {
+            let asked = describe(request).expect("described");
+            let texts = asked.texts.iter().chain(&asked.echoes);
+            assert!(texts.map(Profile::characters).sum::<u64>() < 500);
+            assert_eq!(asked.input_images.len(), images);
+            assert_eq!(asked.input_pages.is_some(), has_pages);
+        };
+        let picture = json!({"inlineData": {"mimeType": "image/png", "data": &long}});
+        check(answered(&picture), 1, false);
+        let document = json!({"mimeType": "application/pdf", "data": &long});
+        check(answered(&json!({"inline_data": document, "pages": 2})), 0, true);
+        check(fetched(Some(&long), Some(3)), 0, true);
+        assert!(describe(answered(&json!({"inlineData": document}))).is_err());
+        assert!(describe(fetched(Some(&long), None)).is_err());
+    }
 }
