@@ -191,7 +191,8 @@ impl<'de> Deserialize<'de> for Level {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schema(as = DescribedVideoMetadata)]
 struct VideoMetadata {
-    /// Frames a second, above 0, at most 24; 1 where not given.
+    /// Frames a second, above 0, at most 24; 1 where not given. May be a number with decimals.
+    #[serde(default, deserialize_with = "frame_rate")]
     #[schema(value_type = Option<QuantityOrBounds>)]
     fps: Option<Bounds>,
     /// Where it begins, such as `12.5s`.
@@ -202,6 +203,18 @@ struct VideoMetadata {
     #[serde(alias = "end_offset")]
     #[schema(value_type = Option<String>)]
     end_offset: Option<Offset>,
+}
+
+/// Bounds, or a number, by its shortest decimal text: that is what the body says.
+fn frame_rate<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Bounds>, D::Error> {
+    let mut value = Value::deserialize(deserializer)?;
+    if value.is_f64() {
+        let text = value.to_string();
+        value = Value::from(text.strip_suffix(".0").unwrap_or(&text));
+    }
+    Option::deserialize(value).map_err(serde::de::Error::custom)
 }
 
 /// Thousandths of a second, from the beginning.
@@ -394,6 +407,7 @@ struct Called {
 struct GeminiContent {
     #[expect(dead_code, reason = "that it is a role is all that counts")]
     role: Option<Role>,
+    #[serde(default)]
     #[schema(max_items = 500)]
     parts: Vec<GeminiPart>,
 }
@@ -434,6 +448,14 @@ struct GeminiPart {
     #[serde(alias = "code_execution_result")]
     #[schema(value_type = Option<Value>)]
     code_execution_result: Option<Json>,
+    /// The call of a tool of the provider.
+    #[serde(alias = "tool_call")]
+    #[schema(value_type = Option<Value>)]
+    tool_call: Option<Json>,
+    /// What it answered.
+    #[serde(alias = "tool_response")]
+    #[schema(value_type = Option<Value>)]
+    tool_response: Option<Json>,
     /// Of a picture, in pixels; with `height`.
     #[schema(minimum = 1, maximum = 65_535)]
     width: Option<u32>,
@@ -1062,7 +1084,13 @@ fn add_gemini_parts(
         let is_thought = part.thought == Some(true);
         let into = if is_thought { &mut asked.thoughts } else { &mut asked.texts };
         into.extend(part.text.map(|text| text.0));
-        let jsons = [part.function_call, part.executable_code, part.code_execution_result];
+        let jsons = [
+            part.function_call,
+            part.executable_code,
+            part.code_execution_result,
+            part.tool_call,
+            part.tool_response,
+        ];
         for Json(profile) in jsons.into_iter().flatten() {
             asked.calls += 1;
             asked.texts.push(profile);
@@ -1358,6 +1386,21 @@ mod tests {
             message["role"] = json!("assistant");
             let asked = describe(json!({"messages": [message.clone()]})).expect("described");
             assert_eq!((asked.texts.len(), asked.thoughts.len()), (texts, thoughts), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_gemini_takes() {
+        for (fps, frames) in [(json!(0.5), 5), (json!(2.0), 20), (json!("1.5"), 15), (json!(1), 10)]
+        {
+            let asked = describe(json!({"contents": [{"role": "model"}, {"parts": [
+                {"toolCall": {"id": "a"}}, {"toolResponse": {"id": "a"}},
+                {"fileData": {"mimeType": "video/mp4"}, "seconds": 10,
+                    "videoMetadata": {"fps": fps}}]}]}));
+            let asked = asked.expect("described");
+            let counted = asked.input_video_frames.expect("frames");
+            assert_eq!(counted.expected().millis(), frames * 1_000, "{fps}");
+            assert_eq!(asked.texts.len(), 2);
         }
     }
 
