@@ -1,11 +1,11 @@
 //! What corrects what happened: refunds, clawbacks, voids of grants, write-offs.
 
 use super::{Draft, OVER_RANGE, difference, post};
-use crate::{Credits, Timestamp};
 use crate::account::{
     Detail, Grant, GrantId, GrantTerms, MAX_VOIDED, OperationId, Origin, PaymentChange, Posting,
     RefundRequest, Rejection, Source, Target, VoidedGrant,
 };
+use crate::{Credits, Timestamp};
 
 impl Draft {
     pub(super) fn refund(
