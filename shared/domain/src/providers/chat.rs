@@ -64,6 +64,9 @@ pub(super) struct Beside {
 }
 
 impl Chat {
+    /// The counts of both sides.
+    pub const COUNTS: [&str; 2] = ["prompt_tokens", "completion_tokens"];
+
     pub const OPENAI: Self = Self {
         usage: &[&["usage"]],
         cached: &[],
@@ -77,14 +80,13 @@ impl Chat {
     /// Whether a usage is of Chat Completions, or of embeddings. Gateways write the counts of other
     /// APIs beside their own: those that are all zero are not told, others must be the same.
     pub fn is_usage(usage: &Body<'_>) -> Result<bool, ProviderError> {
-        const OWN: [&str; 2] = ["prompt_tokens", "completion_tokens"];
         const OTHERS: [&str; 2] = ["input_tokens", "output_tokens"];
         let is_there = |field| usage.get(field).is_some();
-        if !OWN.into_iter().any(is_there) || !OTHERS.into_iter().any(is_there) {
-            return Ok(OWN.into_iter().any(is_there));
+        if !Self::COUNTS.into_iter().any(is_there) || !OTHERS.into_iter().any(is_there) {
+            return Ok(Self::COUNTS.into_iter().any(is_there));
         }
         let mut told = [0; 2];
-        for (told, fields) in told.iter_mut().zip([OWN, OTHERS]) {
+        for (told, fields) in told.iter_mut().zip([Self::COUNTS, OTHERS]) {
             for field in fields {
                 *told += usage.count_or_zero(field)?;
             }
@@ -92,7 +94,7 @@ impl Chat {
         if told[0] == 0 || told[1] == 0 {
             return Ok(told[1] == 0);
         }
-        for (own, other) in OWN.into_iter().zip(OTHERS) {
+        for (own, other) in Self::COUNTS.into_iter().zip(OTHERS) {
             if let (Some(a), Some(b)) = (usage.count(own)?, usage.count(other)?)
                 && a != b
             {
@@ -178,7 +180,7 @@ impl Chat {
     }
 
     /// How much of the prompt was cached, by whichever fields tell it.
-    fn cached(
+    pub fn cached(
         &self,
         usage: &Body<'_>,
         details: Option<&Body<'_>>,

@@ -73,7 +73,7 @@ fn compound(body: &Body<'_>, breakdown: &Body<'_>) -> Result<ResponseUsage, Prov
         used.set(super::SERVICE_CLASS, class.clone());
         if let Some(usage) = model.object("usage")? {
             CHAT.read_usage(&mut used, &usage)?;
-            for (sum, field) in sums.iter_mut().zip(SIDES) {
+            for (sum, field) in sums.iter_mut().zip(Chat::COUNTS) {
                 *sum += usage.count_or_zero(field)?;
             }
         }
@@ -84,7 +84,7 @@ fn compound(body: &Body<'_>, breakdown: &Body<'_>) -> Result<ResponseUsage, Prov
     // what is there.
     for path in CHAT.usage {
         let Some(usage) = body.object_at(path)? else { continue };
-        for (sum, field) in sums.into_iter().zip(SIDES) {
+        for (sum, field) in sums.into_iter().zip(Chat::COUNTS) {
             let told = usage.count_or_zero(field)?;
             if told > sum {
                 let detail = format!("{field} is {told}, but that of the models only {sum}");
@@ -94,9 +94,6 @@ fn compound(body: &Body<'_>, breakdown: &Body<'_>) -> Result<ResponseUsage, Prov
     }
     Ok(read)
 }
-
-/// The two sides of a usage.
-const SIDES: [&str; 2] = ["prompt_tokens", "completion_tokens"];
 
 /// The tools that were executed. A stream tells each more than once, by the same choice and index.
 fn executed_tools(bodies: &[Body<'_>]) -> Result<Tools, ProviderError> {

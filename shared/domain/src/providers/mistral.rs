@@ -92,19 +92,8 @@ fn beside_sound(read: &mut ResponseUsage, usage: &Body<'_>) -> Result<(), Provid
         ));
     }
     let details = usage.object("prompt_tokens_details")?;
-    let told = match details {
-        Some(details) => details.count("cached_tokens")?,
-        None => None,
-    };
-    let also_told = usage.count("num_cached_tokens")?;
-    if let (Some(told), Some(also_told)) = (told, also_told)
-        && told != also_told
-    {
-        let detail = format!("num_cached_tokens is {also_told}, but cached_tokens {told}");
-        return Err(contradictory(usage.at("num_cached_tokens"), detail));
-    }
-    // Of both text and sound; text is first.
-    let cached = told.or(also_told).unwrap_or(0).min(prompt);
+    // Of both text and sound, of which nothing says how many tokens it had; text is first.
+    let cached = CHAT.cached(usage, details.as_ref(), u64::MAX)?.min(prompt);
     read.add("input_tokens", prompt - cached);
     read.add("cache_read_tokens", cached);
     read.add("output_tokens", completion);
