@@ -460,6 +460,11 @@ fn clamped(micros: i128) -> Credits {
 
 const OVER_RANGE: Rejection = Rejection::LimitExceeded("a balance is at most 10^15 credits");
 
+/// When a grant ends, in milliseconds; one without an end after all others.
+fn end_millis(expires_at: Option<Timestamp>) -> i64 {
+    expires_at.map_or(i64::MAX, Timestamp::millis)
+}
+
 /// `larger - smaller`, where the caller has made sure of the order.
 fn difference(larger: Credits, smaller: Credits) -> Credits {
     larger.checked_sub(smaller).filter(|rest| !rest.is_negative()).expect("smaller <= larger")

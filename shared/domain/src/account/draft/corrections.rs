@@ -1,11 +1,13 @@
 //! What corrects what happened: refunds, clawbacks, voids of grants, write-offs.
 
-use super::{Draft, OVER_RANGE, difference, post};
+use std::cmp::Reverse;
+
+use super::{Draft, OVER_RANGE, difference, end_millis, post};
+use crate::Credits;
 use crate::account::{
     Detail, Grant, GrantId, GrantTerms, MAX_VOIDED, OperationId, Origin, PaymentChange, Posting,
     RefundRequest, Rejection, Source, Target, VoidedGrant,
 };
-use crate::{Credits, Timestamp};
 
 impl Draft {
     pub(super) fn refund(
@@ -111,17 +113,16 @@ impl Draft {
     /// the better terms.
     fn merged_with(&mut self, terms: &GrantTerms) -> Option<&mut Grant> {
         let now = self.state.settled_at;
-        let end = |expires_at: Option<Timestamp>| expires_at.map_or(i64::MAX, Timestamp::millis);
         let may_be = |grant: &&mut Grant| {
             grant.merged
                 && grant.source == terms.source
                 && terms.effective_at <= now
                 && grant.effective_at <= now
                 && !grant.has_ended(now)
-                && end(grant.expires_at) >= end(terms.expires_at)
+                && end_millis(grant.expires_at) >= end_millis(terms.expires_at)
         };
         let grants = self.state.grants.iter_mut().filter(may_be);
-        grants.max_by_key(|grant| (end(grant.expires_at), std::cmp::Reverse(grant.id)))
+        grants.max_by_key(|grant| (end_millis(grant.expires_at), Reverse(grant.id)))
     }
 
     pub(super) fn claw_back(

@@ -1,6 +1,6 @@
 //! Grants: how they come in, find their place, and merge.
 
-use super::{Draft, OVER_RANGE, post};
+use super::{Draft, OVER_RANGE, end_millis, post};
 use crate::account::{
     Detail, Grant, GrantId, GrantRequest, GrantTerms, MAX_GRANTS, MAX_OTHER_GRANTS, MAX_ROLLOVERS,
     OperationId, Origin, Posting, Rejection, Source, Status, Target,
@@ -165,8 +165,7 @@ impl Draft {
             .filter(|(a, b)| class(a) == class(b))
             .map(|(a, b)| if a.id < b.id { (*a, *b) } else { (*b, *a) })
             .min_by_key(|(a, b)| {
-                let expiry = |g: &Grant| g.expires_at.map_or(i64::MAX, Timestamp::millis);
-                let apart = expiry(a).abs_diff(expiry(b));
+                let apart = end_millis(a.expires_at).abs_diff(end_millis(b.expires_at));
                 // Equal terms first; ids make the choice deterministic.
                 (apart, a.priority.abs_diff(b.priority), a.id, b.id)
             })
