@@ -1120,7 +1120,7 @@ fn add_gemini_parts(
             add_video(asked, watched, &at)?;
             continue;
         }
-        if part.video_metadata.is_some() {
+        if part.video_metadata.is_some() && !matches!(counted, Counted::Video) {
             let detail = "This is not of a part of this type.";
             return Err(Problem::invalid_field(format!("{at}/videoMetadata"), detail));
         }
