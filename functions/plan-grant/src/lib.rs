@@ -441,8 +441,8 @@ pub struct Report {
     pub granted: u64,
     /// Accounts in which a grant had ended or begun, and that is written now.
     pub settled: u64,
-    /// Subscriptions whose period could not be granted, and accounts that could not be settled;
-    /// they stay due.
+    /// Subscriptions whose period could not be granted, and accounts that could not be settled:
+    /// they stay due. And journals that contradict what was signed of them.
     pub failed: u64,
     /// Accounts whose newest entry was signed for the day.
     pub checkpoints: u64,
