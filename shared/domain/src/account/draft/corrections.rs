@@ -110,16 +110,20 @@ impl Draft {
     /// A grant that one which is gone may have been merged into: its end is the later one then, and
     /// that of whatever that was merged into later still, and such grants stay until they end. Whether
     /// the one that is gone was merged or used up the state does not know: in doubt its credits get
-    /// the better terms.
+    /// the better terms. So where its own end is over, a grant of their own is better than one that
+    /// ends before that would.
     fn merged_with(&mut self, terms: &GrantTerms) -> Option<&mut Grant> {
         let now = self.state.settled_at;
+        let over = terms.expires_at.filter(|expires_at| *expires_at <= now);
+        let least =
+            over.map_or(terms.expires_at, |_| GrantTerms::of_refund(terms.id, now).expires_at);
         let may_be = |grant: &&mut Grant| {
             grant.merged
                 && grant.source == terms.source
                 && terms.effective_at <= now
                 && grant.effective_at <= now
                 && !grant.has_ended(now)
-                && end_millis(grant.expires_at) >= end_millis(terms.expires_at)
+                && end_millis(grant.expires_at) >= end_millis(least)
         };
         let grants = self.state.grants.iter_mut().filter(may_be);
         grants.max_by_key(|grant| (end_millis(grant.expires_at), Reverse(grant.id)))

@@ -889,7 +889,7 @@ impl World {
                 let rest = after.pay_debt(part, &mut changes);
                 homeless += match lot {
                     Some(lot) if after.takes_back(now, *lot) => {
-                        after.give(*lot, rest, &mut changes);
+                        after.give(now, *lot, rest, &mut changes);
                         0
                     }
                     _ => rest,
@@ -915,7 +915,7 @@ impl World {
         if self.voids.iter().any(|void| void.0 == lot.id) {
             return false;
         }
-        if lot.from <= now && self.united_with(lot).is_some() {
+        if lot.from <= now && self.united_with(now, lot).is_some() {
             return true;
         }
         let is_current = lot.from <= now && lot.until.is_none_or(|until| until > now);
@@ -923,9 +923,11 @@ impl World {
     }
 
     /// The grant of several that this one's credits may have come to: that with the last end, if it
-    /// is not before this one's.
-    fn united_with(&self, gone: &Lot) -> Option<GrantId> {
+    /// is not before this one's, nor before that of a shelter where this one's time is over.
+    fn united_with(&self, now: Timestamp, gone: &Lot) -> Option<GrantId> {
         let mut found: Option<&Lot> = None;
+        let shelter = now.saturating_add_millis(30 * DAY);
+        let is_late = gone.until.is_some_and(|until| until <= now);
         for lot in &self.lots {
             if !lot.joined || lot.source != gone.source || !lot.started || lot.over {
                 continue;
@@ -935,7 +937,7 @@ impl World {
                 (Some(a), Some(b)) => a > b,
                 _ => false,
             };
-            if ends_later(gone, lot) {
+            if ends_later(gone, lot) || (is_late && lot.until.is_some_and(|end| end < shelter)) {
                 continue;
             }
             let better = found.is_none_or(|best| {
@@ -949,12 +951,18 @@ impl World {
     }
 
     /// Gives credits back to a grant, and says where they are.
-    fn give(&mut self, lot: GrantId, micros: i128, changes: &mut Changes) -> GrantId {
+    fn give(
+        &mut self,
+        now: Timestamp,
+        lot: GrantId,
+        micros: i128,
+        changes: &mut Changes,
+    ) -> GrantId {
         if micros == 0 {
             return lot;
         }
         let lot = match self.lot(lot) {
-            None => self.united_with(&self.opened[&lot]).unwrap_or(lot),
+            None => self.united_with(now, &self.opened[&lot]).unwrap_or(lot),
             Some(_) => lot,
         };
         if self.lot(lot).is_none() {
@@ -1055,7 +1063,7 @@ impl World {
         }
         let rest = after.pay_debt(back, &mut changes);
         let grant = if rest > 0 && after.takes_back(now, own) {
-            Some(after.give(own, rest, &mut changes))
+            Some(after.give(now, own, rest, &mut changes))
         } else {
             after.shelter(now, rest, &mut changes)
         };
