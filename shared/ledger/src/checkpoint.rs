@@ -468,7 +468,8 @@ impl Checkpoints {
             // It was signed, and the run ended before it could say so: an account that has opened
             // since must not get a checkpoint of a day that is closed.
             progress.is_done = true;
-            if !digest.is_signed_by(shard, &signer.public_key()) {
+            let public = self.public_key(signer, &digest.kid).await?;
+            if !public.is_some_and(|public| digest.is_signed_by(shard, &public)) {
                 report.contradicted += 1;
                 tracing::error!(shard, day = today, "the day's digest is not signed: audit it");
             }
