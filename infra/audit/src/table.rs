@@ -13,7 +13,7 @@ use uc_ledger::checkpoint::RunningDigest;
 use uc_ledger::store::Store;
 use uc_ledger::{
     AuditLimits, Checkpoint, Checkpoints, CredentialItems, Difference, DynamoStore, Ledger,
-    LedgerError, ShardDigests, SystemClock, keys,
+    LedgerError, Listed, ShardDigests, SystemClock, keys,
 };
 
 use crate::Failure;
@@ -131,9 +131,16 @@ pub async fn audit(
         let mut digests = state.digests(&auditor).await?;
         loop {
             let after = state.after.as_deref();
-            let accounts = auditor.ledger.accounts_of(state.shard, after, PAGE).await?;
-            let Some(last) = accounts.last().map(ToString::to_string) else { break };
-            let looked = accounts.into_iter().map(|account| {
+            let listed = auditor.ledger.accounts_of(state.shard, after, PAGE).await?;
+            let Some(last) = listed.last().map(|listed| listed.id.clone()) else { break };
+            for Listed { id, .. } in listed.iter().filter(|listed| listed.account.is_none()) {
+                let shard = state.shard;
+                state
+                    .findings
+                    .note(format!("the item {id:?} of the directory's shard {shard} is none"));
+            }
+            let accounts = listed.into_iter().filter_map(|listed| listed.account);
+            let looked = accounts.map(|account| {
                 let auditor = auditor.clone();
                 async move {
                     let look = tokio::spawn(async move { auditor.look(account).await });

@@ -47,7 +47,7 @@ use uc_domain::{AccountId, Timestamp};
 
 use crate::credentials::CredentialItems;
 use crate::entry::StoredEntry;
-use crate::journal::{Ledger, LedgerError};
+use crate::journal::{Ledger, LedgerError, Listed};
 use crate::keys;
 use crate::private::sha256;
 use crate::store::{
@@ -296,7 +296,8 @@ pub struct CheckpointReport {
     /// Checkpoints written.
     pub written: u64,
     /// Accounts whose newest entry contradicts their checkpoint, and shards whose checkpoints
-    /// contradict the newest digest before: these get no new one. Each is logged as an error.
+    /// contradict the newest digest before, or of which that can't be told since something of it
+    /// can't be read: these get no new one. Each is logged as an error.
     pub contradicted: u64,
     /// Whether every shard is done for the day.
     pub complete: bool,
@@ -349,17 +350,17 @@ impl Checkpoints {
         items.iter().map(|item| read_digest(shard, item)).collect()
     }
 
-    /// The digest of a shard for `day`, and the newest one before it.
+    /// The digest of a shard for `day`, and the day of the newest one before it.
     async fn digests_around(
         &self,
         shard: u8,
         day: &str,
-    ) -> Result<(Option<DayDigest>, Option<DayDigest>), LedgerError> {
+    ) -> Result<(Option<Item>, Option<String>), LedgerError> {
         let items = self.newest_items(keys::checkpoint_digests(shard), Some(day), 2).await?;
-        let read = items.iter().map(|item| read_digest(shard, item));
-        let mut digests = read.collect::<Result<Vec<_>, _>>()?.into_iter().peekable();
-        let of_day = digests.next_if(|digest| digest.day == day);
-        Ok((of_day, digests.next()))
+        let mut items = items.into_iter().peekable();
+        let of_day = items.next_if(|item| text(item, SK) == Some(day));
+        let before = items.next().and_then(|item| text(&item, SK).map(str::to_owned));
+        Ok((of_day, before))
     }
 
     /// All items of a partition whose sort keys are days.
@@ -389,7 +390,8 @@ impl Checkpoints {
     }
 
     /// Goes on with today's checkpoints for at most `time`, shard by shard, from where the last
-    /// run stopped. Of two runs at once each takes the shards that the other does not have.
+    /// run stopped. Of two runs at once each takes the shards that the other does not have. What
+    /// can't be read of an account or of a shard holds up no other one.
     ///
     /// # Errors
     /// The store is unavailable; the next run goes on.
@@ -401,28 +403,43 @@ impl Checkpoints {
         let started = Instant::now();
         let today = day_of(self.ledger.now());
         let mut report = CheckpointReport { complete: true, ..CheckpointReport::default() };
+        let is_over = || started.elapsed() >= time;
         for shard in 0..keys::DIRECTORY_SHARDS {
-            let Some(mut progress) = self.claim(key, shard, &today, &mut report).await? else {
-                report.complete = false;
-                continue;
-            };
-            if progress.is_done {
-                continue;
-            }
-            loop {
-                if started.elapsed() >= time {
-                    // Whoever comes next need not wait for the end of the lease.
-                    progress.leased_until = 0;
-                    self.keep(key, &mut progress).await?;
+            match self.run_shard(key, shard, &today, &is_over, &mut report).await {
+                Ok(is_done) => report.complete &= is_done,
+                Err(LedgerError::Corrupt(what)) => {
+                    report.contradicted += 1;
                     report.complete = false;
-                    break;
+                    tracing::error!(shard, what, "a shard has no checkpoints today: audit it");
                 }
-                if self.step(key, &mut progress, &mut report).await? {
-                    break;
-                }
+                Err(error) => return Err(error),
             }
         }
         Ok(report)
+    }
+
+    /// Goes on with a shard until it is done or the time is over. Returns whether it is done.
+    async fn run_shard(
+        &self,
+        key: &CheckpointKey,
+        shard: u8,
+        today: &str,
+        is_over: &impl Fn() -> bool,
+        report: &mut CheckpointReport,
+    ) -> Result<bool, LedgerError> {
+        let Some(mut progress) = self.claim(key, shard, today, report).await? else {
+            return Ok(false);
+        };
+        while !progress.is_done {
+            if is_over() {
+                // Whoever comes next need not wait for the end of the lease.
+                progress.leased_until = 0;
+                self.keep(key, &mut progress).await?;
+                return Ok(false);
+            }
+            self.step(key, &mut progress, report).await?;
+        }
+        Ok(true)
     }
 
     /// Takes a shard for this run; `None` where another run has it.
@@ -458,18 +475,17 @@ impl Checkpoints {
             day: today.to_owned(),
             after: None,
             running: RunningDigest::default(),
-            before: before.map(|before| (before.day, RunningDigest::default())),
+            before: before.map(|day| (day, RunningDigest::default())),
             is_done: false,
             leased_until: 0,
             revision,
         });
         progress.revision = revision;
-        if let Some(digest) = of_today {
+        if let Some(item) = of_today {
             // It was signed, and the run ended before it could say so: an account that has opened
             // since must not get a checkpoint of a day that is closed.
             progress.is_done = true;
-            let public = self.public_key(signer, &digest.kid).await?;
-            if !public.is_some_and(|public| digest.is_signed_by(shard, &public)) {
+            if self.signed_digest(signer, shard, &item).await?.is_none() {
                 report.contradicted += 1;
                 tracing::error!(shard, day = today, "the day's digest is not signed: audit it");
             }
@@ -483,27 +499,55 @@ impl Checkpoints {
         }
     }
 
-    /// The next accounts of a shard. Returns whether it was the last of them.
+    /// The digest of a shard that an item is; `None` where it is none, or nobody signed it.
+    async fn signed_digest(
+        &self,
+        key: &CheckpointKey,
+        shard: u8,
+        item: &Item,
+    ) -> Result<Option<DayDigest>, LedgerError> {
+        let Some(digest) = DayDigest::from_item(item) else { return Ok(None) };
+        let public = self.public_key(key, &digest.kid).await?;
+        let is_signed = public.is_some_and(|public| digest.is_signed_by(shard, &public));
+        Ok(is_signed.then_some(digest))
+    }
+
+    /// The next accounts of a shard; with the last of them it is done.
     async fn step(
         &self,
         key: &CheckpointKey,
         progress: &mut Progress,
         report: &mut CheckpointReport,
-    ) -> Result<bool, LedgerError> {
-        let accounts =
+    ) -> Result<(), LedgerError> {
+        let listed =
             self.ledger.accounts_of(progress.shard, progress.after.as_deref(), AT_ONCE).await?;
         let day = progress.day.clone();
         let before = progress.before.as_ref().map(|(day, _)| day.clone());
+        for Listed { id, .. } in listed.iter().filter(|listed| listed.account.is_none()) {
+            report.contradicted += 1;
+            let shard = progress.shard;
+            tracing::error!(shard, id, "an item of the directory is none: audit it");
+        }
+        let accounts: Vec<_> = listed.iter().filter_map(|listed| listed.account.as_ref()).collect();
         let looked = accounts.iter().map(|account| async {
-            let earlier = self.newest(account, None).await?;
-            let then = match (&earlier, &before) {
+            let newest = readable(self.newest(account, None).await)?;
+            let then = match (&newest, &before) {
                 (_, None) => None,
-                (Some(newest), Some(before)) if newest.day > *before => {
-                    self.newest(account, Some(before)).await?
+                (Ok(Some(newest)), Some(before)) if newest.day <= *before => Some(newest.clone()),
+                (Ok(None), Some(_)) => None,
+                (_, Some(before)) => {
+                    readable(self.newest(account, Some(before)).await)?.ok().flatten()
                 }
-                (newest, Some(_)) => newest.clone(),
             };
-            Ok::<_, LedgerError>((then, self.look(key, account, &day, earlier).await?))
+            let looked = match newest {
+                Ok(newest) => match readable(self.look(key, account, &day, newest.as_ref()).await)?
+                {
+                    Ok(looked) => looked,
+                    Err(what) => Looked::unreadable(account, &what, newest),
+                },
+                Err(what) => Looked::unreadable(account, &what, None),
+            };
+            Ok::<_, LedgerError>((then, looked))
         });
         for (account, (then, looked)) in accounts.iter().zip(try_join_all(looked).await?) {
             report.written += u64::from(looked.written);
@@ -515,8 +559,8 @@ impl Checkpoints {
                 before.add(account, then);
             }
         }
-        if let Some(last) = accounts.last() {
-            progress.after = Some(last.to_string());
+        if let Some(last) = listed.last() {
+            progress.after = Some(last.id.clone());
         } else {
             if self.older_holds(key, progress).await? {
                 self.put_digest(key, progress).await?;
@@ -525,8 +569,7 @@ impl Checkpoints {
             }
             progress.is_done = true;
         }
-        self.keep(key, progress).await?;
-        Ok(progress.is_done)
+        self.keep(key, progress).await
     }
 
     /// Whether what the newest digest before this day was over is still there. Where it is not, a
@@ -539,14 +582,13 @@ impl Checkpoints {
         let Some((day, there)) = &progress.before else { return Ok(true) };
         let shard = progress.shard;
         let item = self.store.get(&Key::new(keys::checkpoint_digests(shard), day)).await?;
-        let holds = match item.map(|item| read_digest(shard, &item)).transpose()? {
-            None => false,
-            Some(digest) => {
-                let public = self.public_key(key, &digest.kid).await?;
-                public.is_some_and(|public| digest.is_signed_by(shard, &public))
-                    && (digest.accounts, digest.digest) == (there.accounts, there.digest)
-            }
+        let digest = match item {
+            None => None,
+            Some(item) => self.signed_digest(key, shard, &item).await?,
         };
+        let holds = digest.is_some_and(|digest| {
+            (digest.accounts, digest.digest) == (there.accounts, there.digest)
+        });
         if !holds {
             tracing::error!(
                 shard,
@@ -567,7 +609,12 @@ impl Checkpoints {
         if kid == key.kid {
             return Ok(Some(key.public_key()));
         }
-        CredentialItems::new(Arc::clone(&self.store)).checkpoint_key(kid).await
+        let credentials = CredentialItems::new(Arc::clone(&self.store));
+        let key = readable(credentials.checkpoint_key(kid).await)?;
+        Ok(key.unwrap_or_else(|what| {
+            tracing::error!(what, "what it signed can't be verified: audit it");
+            None
+        }))
     }
 
     /// The newest checkpoint of an account, which was `earlier`, after one for the day was written
@@ -577,28 +624,28 @@ impl Checkpoints {
         key: &CheckpointKey,
         account: &AccountId,
         day: &str,
-        earlier: Option<Checkpoint>,
+        earlier: Option<&Checkpoint>,
     ) -> Result<Looked, LedgerError> {
-        if let Some(Checkpoint { kid, seq, .. }) = &earlier {
+        let same_as_before =
+            |contradicted| Looked { checkpoint: earlier.cloned(), written: false, contradicted };
+        if let Some(checkpoint @ Checkpoint { kid, seq, .. }) = earlier {
             let public = self.public_key(key, kid).await?;
-            let signed =
-                |public| earlier.as_ref().is_some_and(|c| c.is_signed_by(account, &public));
-            if !public.is_some_and(signed) {
+            if !public.is_some_and(|public| checkpoint.is_signed_by(account, &public)) {
                 tracing::error!(%account, checkpoint = seq, kid,
                     "the newest checkpoint is not signed: audit it");
-                return Ok(Looked { checkpoint: earlier, written: false, contradicted: true });
+                return Ok(same_as_before(true));
             }
         }
         // What was written for this day stands: a run that was interrupted comes by again.
-        if earlier.as_ref().is_some_and(|earlier| earlier.day.as_str() >= day) {
-            return Ok(Looked { checkpoint: earlier, written: false, contradicted: false });
+        if earlier.is_some_and(|earlier| earlier.day.as_str() >= day) {
+            return Ok(same_as_before(false));
         }
         let head = self.ledger.head(account).await?;
-        let seen = earlier.as_ref().map_or(0, |earlier| earlier.seq);
+        let seen = earlier.map_or(0, |earlier| earlier.seq);
         let head_seq = head.as_ref().map_or(0, StoredEntry::seq);
         // A newer checkpoint must not make good what contradicts the last one: the entry that it
         // has seen must still be there, below newer ones as well.
-        let same = match &earlier {
+        let same = match earlier {
             Some(earlier) if head_seq == seen => {
                 head.as_ref().map(|h| h.hash) == Some(earlier.hash)
             }
@@ -612,10 +659,10 @@ impl Checkpoints {
         if !same {
             tracing::error!(%account, head = head_seq, checkpoint = seen,
                 "the journal was cut or rewritten since its checkpoint: audit it");
-            return Ok(Looked { checkpoint: earlier, written: false, contradicted: true });
+            return Ok(same_as_before(true));
         }
         let Some(head) = head.filter(|head| head.seq() > seen) else {
-            return Ok(Looked { checkpoint: earlier, written: false, contradicted: false });
+            return Ok(same_as_before(false));
         };
         let (seq, hash) = (head.seq(), head.hash);
         let signature = key.sign(&signed_checkpoint(account, day, seq, &hash));
@@ -684,6 +731,24 @@ struct Looked {
     contradicted: bool,
 }
 
+impl Looked {
+    /// Something of the account can't be read: nothing more of it is signed.
+    fn unreadable(account: &AccountId, what: &str, checkpoint: Option<Checkpoint>) -> Self {
+        tracing::error!(%account, what, "an account has no checkpoint today: audit it");
+        Self { checkpoint, written: false, contradicted: true }
+    }
+}
+
+/// What was read, or why it can't be the one that was written: an error of its own, which stops
+/// nobody else.
+fn readable<T>(read: Result<T, LedgerError>) -> Result<Result<T, String>, LedgerError> {
+    match read {
+        Ok(read) => Ok(Ok(read)),
+        Err(LedgerError::Corrupt(what)) => Ok(Err(what)),
+        Err(error) => Err(error),
+    }
+}
+
 /// How far the checkpoints of a shard are.
 #[derive(Debug, Clone)]
 struct Progress {
@@ -745,11 +810,13 @@ impl Progress {
     /// What is signed of it: all but who has it, and until when.
     fn signed(&self) -> Vec<u8> {
         let Self { shard, day, after, running, before, is_done, .. } = self;
-        let after = after.as_deref().unwrap_or_default();
+        // Keys of items that anybody may have made up: each stays the one line that it is.
+        let after = after.as_deref().unwrap_or_default().escape_debug();
         let (before_day, before) = match before {
             Some((day, before)) => (day.as_str(), *before),
             None => ("", RunningDigest::default()),
         };
+        let before_day = before_day.escape_debug();
         let (count, before_count) = (running.accounts, before.accounts);
         let head = format!(
             "unified-credits progress\n{shard}\n{day}\n{after}\n{count}\n{before_day}\n\

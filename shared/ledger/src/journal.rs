@@ -116,6 +116,15 @@ pub struct Ask<'a> {
 /// conditions fails, nothing is written: [`Asked::Prevented`].
 pub type Extra<'a> = &'a (dyn Fn(&Operation) -> Vec<Put> + Send + Sync);
 
+/// An item of the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key, which is to be an account's id.
+    pub id: String,
+    /// The account; `None` where it names none of the shard.
+    pub account: Option<AccountId>,
+}
+
 /// An operation that happened, as a reader sees it.
 #[derive(Debug, Clone)]
 pub struct Happened {
@@ -500,16 +509,16 @@ impl Ledger {
         Ok(AccountPage { items, next: None })
     }
 
-    /// The accounts of one shard of the directory by id, after `after` if given, at most `limit`.
+    /// The items of one shard of the directory by id, after `after` if given, at most `limit`.
     ///
     /// # Errors
-    /// The store is unavailable, or what it holds is corrupt.
+    /// The store is unavailable.
     pub async fn accounts_of(
         &self,
         shard: u8,
         after: Option<&str>,
         limit: u32,
-    ) -> Result<Vec<AccountId>, LedgerError> {
+    ) -> Result<Vec<Listed>, LedgerError> {
         let query = Query {
             pk: keys::directory_shard(shard),
             // The least text after that one that an id can be.
@@ -518,11 +527,13 @@ impl Ledger {
             descending: false,
             limit,
         };
-        let parse = |item: &Item| {
-            let id = text(item, SK).unwrap_or_default();
-            id.parse().map_err(|_| LedgerError::Corrupt(format!("directory item {id:?}")))
+        let listed = |item: &Item| {
+            let id = text(item, SK).unwrap_or_default().to_owned();
+            let account = id.parse().ok();
+            let account = account.filter(|account| keys::directory_shard_of(account) == shard);
+            Listed { id, account }
         };
-        self.store.query(&query).await?.iter().map(parse).collect()
+        Ok(self.store.query(&query).await?.iter().map(listed).collect())
     }
 
     /// Recomputes a whole journal from its first entry, as [`Ledger::audit`] does.

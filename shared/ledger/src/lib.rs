@@ -32,8 +32,8 @@ pub use entry::StoredEntry;
 pub use erase::Erased;
 pub use history::{Filter, rated_items};
 pub use journal::{
-    AccountPage, Ask, Asked, Extra, Happened, Ledger, LedgerError, Outcome, TransactionsPage,
-    Verified, VerifyError,
+    AccountPage, Ask, Asked, Extra, Happened, Ledger, LedgerError, Listed, Outcome,
+    TransactionsPage, Verified, VerifyError,
 };
 pub use plans::{
     DueOutcome, NewSubscription, PlanItem, Plans, Subscribed, Subscription, SubscriptionError,

@@ -4,8 +4,9 @@
 use serde_json::{Value, json};
 use uc_domain::AccountId;
 use uc_domain::journal::Entry;
-use uc_ledger::store::{AttributeValue, Condition, Item, Key, Put};
-use uc_ledger::{Checkpoints, Ledger, keys};
+use uc_http::SigningKey;
+use uc_ledger::store::{AttributeValue, Blob, Condition, Item, Key, Put, Query};
+use uc_ledger::{CheckpointKey, Checkpoints, Ledger, keys};
 use uc_tests::client::Client;
 
 use super::access::token;
@@ -407,6 +408,93 @@ async fn a_checkpoint_shows_a_cut_tail_and_a_rewritten_history() {
     let found = whole(&ledger).await;
     assert!(found.iter().any(|found| found.contains("some were taken away")), "{found:?}");
     put(&ledger, last).await;
+    own.stop().await;
+}
+
+/// An account or a shard of which something can't be read is told of, and gets nothing signed; all
+/// the others do.
+#[tokio::test]
+async fn what_cannot_be_read_holds_up_no_other_account() {
+    let own = Own::start().await;
+    let api = own.stack.api();
+    let ledger = own.stack.ledger();
+    let mut accounts = Vec::new();
+    for number in 0..12 {
+        accounts.push(open(&api, &format!("read-{number}"), "10").await);
+    }
+    next_day(&own).await;
+    let entries = async |key: &str| {
+        for account in &accounts {
+            charge(&api, account, key, "1").send().await.expect(201);
+        }
+    };
+    entries("a").await;
+    let [torn, forged, ..] = &accounts[..] else { unreachable!() };
+    let intact = entry(&ledger, torn, 2).await;
+    let mut changed = intact.clone();
+    let mut body = changed["b"].as_b().unwrap().clone().into_inner();
+    *body.last_mut().unwrap() ^= 1;
+    changed.insert("b".to_owned(), AttributeValue::B(body.into()));
+    put(&ledger, changed).await;
+    put(&ledger, Key::new("D#0", "a b").item()).await;
+    let checkpoints = Checkpoints::new(ledger.clone());
+    let seen = async |account: &str| {
+        let newest = checkpoints.newest(&account.parse().unwrap(), None).await;
+        newest.map(|newest| newest.unwrap().seq).map_err(drop)
+    };
+    let newest = async || {
+        let mut newest = Vec::new();
+        for account in &accounts {
+            newest.push(seen(account).await);
+        }
+        newest
+    };
+    next_day(&own).await;
+    let mut expected = vec![Ok(2); accounts.len()];
+    expected[0] = Ok(1);
+    assert_eq!(newest().await, expected, "the account whose entry can't be read is left out");
+    put(&ledger, intact).await;
+
+    // The newest checkpoint of another, and the newest digest of its shard.
+    let id: AccountId = forged.parse().unwrap();
+    let shard = keys::directory_shard_of(&id);
+    let newest_of = async |pk: String| {
+        let query = Query { pk, from: "0".into(), to: "9999".into(), descending: true, limit: 1 };
+        ledger.store().query(&query).await.unwrap().pop().unwrap()
+    };
+    let short = AttributeValue::B(Blob::new([1; 31]));
+    for pk in [keys::checkpoints(&id), keys::checkpoint_digests(shard)] {
+        let mut item = newest_of(pk).await;
+        item.insert("h".to_owned(), short.clone());
+        put(&ledger, item).await;
+    }
+    entries("b").await;
+    next_day(&own).await;
+    let mut expected = vec![Ok(3); accounts.len()];
+    expected[1] = Err(());
+    assert_eq!(newest().await, expected);
+    let last_day = newest_of(keys::checkpoint_digests((shard + 1) % 8)).await;
+    let last_day = last_day["sk"].as_s().unwrap();
+    assert!(newest_of(keys::checkpoint_digests(shard)).await["sk"].as_s().unwrap() < last_day);
+    own.stop().await;
+}
+
+/// A digest that the key before has signed is one.
+#[tokio::test]
+async fn a_new_key_goes_on_where_the_one_before_was() {
+    let own = Own::start().await;
+    let api = own.stack.api();
+    open(&api, "keys", "10").await;
+    // Early on a day, so that it is the same one still when the leases of its runs are over.
+    let of_day = own.now().millis() / 1_000 % 86_400;
+    own.advance(86_400 - of_day).await;
+    next_day(&own).await;
+    own.advance(3_600).await;
+    let (_, secret) = SigningKey::generate().unwrap();
+    let key = CheckpointKey::from_secret(&secret).unwrap();
+    let run = Checkpoints::new(own.ledger());
+    let report = run.run(&key, std::time::Duration::from_secs(60)).await.unwrap();
+    assert_eq!((report.contradicted, report.complete), (0, true), "{report:?}");
     own.stop().await;
 }
 

@@ -48,13 +48,13 @@ impl Stack {
 
     /// The journals behind it, read without the functions.
     pub fn ledger(&self) -> Ledger {
+        self.ledger_by(Arc::new(SystemClock))
+    }
+
+    fn ledger_by(&self, clock: Arc<dyn Clock>) -> Ledger {
         let endpoints = Endpoints { dynamodb: self.dynamodb.clone(), ssm: String::new() };
-        let clock = Arc::new(SystemClock);
-        let store = DynamoStore::new(
-            &endpoints.dynamodb_config(),
-            TABLE.to_owned(),
-            Arc::clone(&clock) as _,
-        );
+        let store =
+            DynamoStore::new(&endpoints.dynamodb_config(), TABLE.to_owned(), Arc::clone(&clock));
         Ledger::new(Arc::new(store), clock, Settings::default())
     }
 
@@ -161,6 +161,11 @@ impl Own {
     /// What time it is there.
     pub fn now(&self) -> Timestamp {
         Clock::now(&**self.running.clock())
+    }
+
+    /// The journals behind it, at that time.
+    pub fn ledger(&self) -> Ledger {
+        self.stack.ledger_by(Arc::clone(self.running.clock()) as _)
     }
 
     /// Ends it.
