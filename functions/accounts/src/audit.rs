@@ -11,7 +11,7 @@ use uc_http::{
     Access, AccountPath, Code, Problem, StrictQuery, decode_cursor, encode_cursor, openapi,
     problems, refusals,
 };
-use uc_ledger::{AuditLimits, Audited, Checkpoint, Checkpoints, Difference};
+use uc_ledger::{AuditLimits, Audited, Checkpoint, Checkpoints, Difference, LedgerError};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::Deps;
@@ -100,15 +100,21 @@ async fn audit_account(
 ) -> Result<Json<AuditView>, Problem> {
     let list = format!("audit/{account}");
     let after = query.cursor.as_deref().map(|cursor| position(&list, cursor)).transpose()?;
-    let checkpoint = Checkpoints::new(deps.ledger.clone()).newest(&account, None).await?;
-    let forged = match &checkpoint {
-        Some(checkpoint) => forged(&deps, &account, checkpoint).await?,
-        None => None,
+    let newest = Checkpoints::new(deps.ledger.clone()).newest(&account, None).await;
+    let (checkpoint, forged) = match newest {
+        Ok(Some(checkpoint)) => {
+            let forged = forged(&deps, &account, &checkpoint).await?;
+            (Some(checkpoint), forged)
+        }
+        Ok(None) => (None, None),
+        // Of no entry that could be told.
+        Err(LedgerError::Corrupt(what)) => (None, Some(Difference { seq: 1, what })),
+        Err(error) => return Err(error.into()),
     };
     let trusted = checkpoint.as_ref().filter(|_| forged.is_none());
     let audited = deps.ledger.audit(&account, after, trusted, LIMITS, |_| ()).await?;
     let Audited { entries, seq, hash, complete, difference } = audited;
-    if seq == 0 && difference.is_none() && complete && checkpoint.is_none() {
+    if seq == 0 && difference.is_none() && complete && checkpoint.is_none() && forged.is_none() {
         return Err(refusals::account_not_found(&account));
     }
     // A journal that is wrong in itself says more than a checkpoint that is.
@@ -140,7 +146,11 @@ async fn forged(
     checkpoint: &Checkpoint,
 ) -> Result<Option<Difference>, Problem> {
     let Checkpoint { day, seq, kid, .. } = checkpoint;
-    let key = deps.credentials.checkpoint_key(kid).await?;
+    let key = match deps.credentials.checkpoint_key(kid).await {
+        // It verifies nothing.
+        Err(LedgerError::Corrupt(_)) => None,
+        key => key?,
+    };
     if key.is_some_and(|key| checkpoint.is_signed_by(account, &key)) {
         return Ok(None);
     }

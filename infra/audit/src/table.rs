@@ -9,7 +9,7 @@ use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use uc_domain::AccountId;
 use uc_domain::account::Settings;
-use uc_ledger::checkpoint::RunningDigest;
+use uc_ledger::checkpoint::{ByDay, RunningDigest};
 use uc_ledger::store::Store;
 use uc_ledger::{
     AuditLimits, Checkpoint, Checkpoints, CredentialItems, Difference, DynamoStore, Ledger,
@@ -160,7 +160,11 @@ pub async fn audit(
         let mut keys = HashMap::new();
         for kid in digests.kids() {
             if !keys.contains_key(kid) {
-                keys.insert(kid, auditor.key(kid).await?);
+                let read = auditor.key(kid).await?;
+                if let Err(what) = &read {
+                    state.findings.note(what.clone());
+                }
+                keys.insert(kid, read.ok().flatten());
             }
         }
         for what in digests.differences(|kid| keys.get(kid).copied().flatten()) {
@@ -182,8 +186,12 @@ impl State {
     /// the shard is left to the next audit; one that is gone since is a difference.
     async fn digests(&mut self, auditor: &Auditor) -> Result<ShardDigests, Failure> {
         let there = auditor.checkpoints.digests(self.shard).await?;
-        let mut digests = ShardDigests::new(self.shard, there);
+        let mut digests = ShardDigests::new(self.shard, there.read);
         if self.after.is_none() {
+            for day in there.unreadable {
+                let shard = self.shard;
+                self.findings.note(format!("the digest {day:?} of shard {shard} can't be read"));
+            }
             return Ok(digests);
         }
         digests.retain(|day| self.digests.iter().any(|kept| kept.day == day));
@@ -217,19 +225,24 @@ impl State {
 }
 
 impl Auditor {
-    async fn key(&self, kid: &str) -> Result<Option<[u8; 32]>, LedgerError> {
-        if self.trusted.is_empty() {
-            return self.credentials.checkpoint_key(kid).await;
+    /// The key that verifies what `kid` signed; or why the one in the table can't be it.
+    async fn key(&self, kid: &str) -> Result<Result<Option<[u8; 32]>, String>, LedgerError> {
+        if !self.trusted.is_empty() {
+            return Ok(Ok(self.trusted.get(kid).copied()));
         }
-        Ok(self.trusted.get(kid).copied())
+        match self.credentials.checkpoint_key(kid).await {
+            Ok(key) => Ok(Ok(key)),
+            Err(LedgerError::Corrupt(what)) => Ok(Err(format!("corrupt: {what}"))),
+            Err(error) => Err(error),
+        }
     }
 
     async fn look(&self, account: AccountId) -> Result<Found, LedgerError> {
-        let checkpoints = self.checkpoints.of(&account).await?;
+        let ByDay { read: checkpoints, unreadable } = self.checkpoints.of(&account).await?;
         let checkpoint = checkpoints.last();
         let mut forged = None;
         if let Some(newest @ Checkpoint { day, seq, kid, .. }) = checkpoint {
-            let key = self.key(kid).await?;
+            let key = self.key(kid).await?.ok().flatten();
             if !key.is_some_and(|key| newest.is_signed_by(&account, &key)) {
                 let what = format!("the checkpoint of {day} is not signed by the key {kid}");
                 forged = Some(Difference { seq: *seq, what });
@@ -238,11 +251,15 @@ impl Auditor {
         let compared = checkpoint.filter(|_| forged.is_none());
         let audited =
             self.ledger.audit(&account, None, compared, AuditLimits::NONE, |_| ()).await?;
+        let unreadable = unreadable.first().map(|day| Difference {
+            seq: audited.seq,
+            what: format!("the checkpoint of {day:?} can't be read"),
+        });
         let empty = (audited.seq == 0 && audited.difference.is_none()).then(|| Difference {
             seq: 1,
             what: "the account is in the directory and has no entry".to_owned(),
         });
-        let difference = audited.difference.or(forged).or(empty);
+        let difference = audited.difference.or(forged).or(unreadable).or(empty);
         Ok(Found { account, entries: audited.entries, difference, checkpoints })
     }
 }

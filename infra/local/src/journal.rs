@@ -52,14 +52,19 @@ pub async fn print(
         return Ok(line(account, &stored)?.to_string());
     }
     let checkpoints = Checkpoints::new(ledger.clone());
-    let checkpoint = checkpoints.newest(account, None).await?;
+    let newest = checkpoints.newest(account, None).await;
+    let (checkpoint, unreadable) = match newest {
+        Ok(checkpoint) => (checkpoint, None),
+        Err(LedgerError::Corrupt(what)) => (None, Some(Difference { seq: 1, what })),
+        Err(error) => return Err(error.into()),
+    };
     let mut lines = Vec::new();
     let each = |stored: &StoredEntry| {
         lines.push(line(account, stored).map(|line| line.to_string()));
     };
     let audited = ledger.audit(account, None, checkpoint.as_ref(), AuditLimits::NONE, each).await?;
     let mut lines = lines.into_iter().collect::<Result<Vec<_>, _>>()?;
-    if let Some(difference) = audited.difference {
+    if let Some(difference) = audited.difference.or(unreadable) {
         // What is right is of use to whoever looks for what went wrong.
         return Err(JournalError::Difference { right: lines.join("\n"), difference });
     }

@@ -145,6 +145,28 @@ impl DayDigest {
     }
 }
 
+/// What there is of some days.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ByDay<T> {
+    /// What can be read, oldest first.
+    pub read: Vec<T>,
+    /// The days of what can't, as the items' keys say.
+    pub unreadable: Vec<String>,
+}
+
+impl<T> ByDay<T> {
+    fn read(items: &[Item], from_item: impl Fn(&Item) -> Option<T>) -> Self {
+        let mut all = Self { read: Vec::with_capacity(items.len()), unreadable: Vec::new() };
+        for item in items {
+            match from_item(item) {
+                Some(read) => all.read.push(read),
+                None => all.unreadable.push(text(item, SK).unwrap_or_default().to_owned()),
+            }
+        }
+        all
+    }
+}
+
 /// A running digest over checkpoints, which can be kept and gone on with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RunningDigest {
@@ -331,23 +353,22 @@ impl Checkpoints {
         item.map(|item| Checkpoint::from_item(&item).ok_or_else(corrupt)).transpose()
     }
 
-    /// All checkpoints of an account, oldest first.
+    /// All checkpoints of an account.
     ///
     /// # Errors
-    /// The store is unavailable, or what it holds is corrupt.
-    pub async fn of(&self, account: &AccountId) -> Result<Vec<Checkpoint>, LedgerError> {
-        let corrupt = || LedgerError::Corrupt(format!("a checkpoint of {account}"));
+    /// The store is unavailable.
+    pub async fn of(&self, account: &AccountId) -> Result<ByDay<Checkpoint>, LedgerError> {
         let items = self.all(keys::checkpoints(account)).await?;
-        items.iter().map(|item| Checkpoint::from_item(item).ok_or_else(corrupt)).collect()
+        Ok(ByDay::read(&items, Checkpoint::from_item))
     }
 
-    /// All digests of a shard of the directory, oldest first.
+    /// All digests of a shard of the directory.
     ///
     /// # Errors
-    /// The store is unavailable, or what it holds is corrupt.
-    pub async fn digests(&self, shard: u8) -> Result<Vec<DayDigest>, LedgerError> {
+    /// The store is unavailable.
+    pub async fn digests(&self, shard: u8) -> Result<ByDay<DayDigest>, LedgerError> {
         let items = self.all(keys::checkpoint_digests(shard)).await?;
-        items.iter().map(|item| read_digest(shard, item)).collect()
+        Ok(ByDay::read(&items, DayDigest::from_item))
     }
 
     /// The digest of a shard for `day`, and the day of the newest one before it.
@@ -846,11 +867,6 @@ impl Progress {
         item.insert(SIGNATURE.to_owned(), binary(&key.sign(&self.signed())));
         item
     }
-}
-
-fn read_digest(shard: u8, item: &Item) -> Result<DayDigest, LedgerError> {
-    let corrupt = || LedgerError::Corrupt(format!("a digest of shard {shard}"));
-    DayDigest::from_item(item).ok_or_else(corrupt)
 }
 
 /// The UTC day of an instant, as it stands in keys.

@@ -459,7 +459,7 @@ async fn what_cannot_be_read_holds_up_no_other_account() {
     let id: AccountId = forged.parse().unwrap();
     let shard = keys::directory_shard_of(&id);
     let newest_of = async |pk: String| {
-        let query = Query { pk, from: "0".into(), to: "9999".into(), descending: true, limit: 1 };
+        let query = Query { pk, from: "0".into(), to: "~".into(), descending: true, limit: 1 };
         ledger.store().query(&query).await.unwrap().pop().unwrap()
     };
     let short = AttributeValue::B(Blob::new([1; 31]));
@@ -473,6 +473,24 @@ async fn what_cannot_be_read_holds_up_no_other_account() {
     let mut expected = vec![Ok(3); accounts.len()];
     expected[1] = Err(());
     assert_eq!(newest().await, expected);
+    // The audit of the table tells of each, and looks at everybody else.
+    let audited = api.get(&format!("/v1/accounts/{forged}/audit")).send().await.expect(200);
+    let what = audited["difference"]["what"].as_str().unwrap();
+    assert!(what.contains("a checkpoint of"), "{audited}");
+    let key = newest_of(keys::CHECKPOINT_KEYS.to_owned()).await;
+    let check = async |expected: &[&str]| {
+        let found = whole(&ledger).await;
+        for expected in expected {
+            assert!(found.iter().any(|found| found.contains(expected)), "{expected}: {found:?}");
+        }
+        found.len()
+    };
+    let unreadable = ["the item \"a b\"", "of shard", "the checkpoint of"];
+    check(&unreadable).await;
+    let mut changed = key.clone();
+    changed.insert("k".to_owned(), short);
+    put(&ledger, changed).await;
+    assert!(check(&["public key", "is not signed by"]).await > accounts.len());
     let last_day = newest_of(keys::checkpoint_digests((shard + 1) % 8)).await;
     let last_day = last_day["sk"].as_s().unwrap();
     assert!(newest_of(keys::checkpoint_digests(shard)).await["sk"].as_s().unwrap() < last_day);
@@ -517,7 +535,7 @@ async fn no_digest_is_signed_over_checkpoints_that_were_taken_away() {
     let newest = checkpoints.newest(&id, None).await.unwrap().unwrap();
     assert_eq!(newest.seq, 3);
     let shard = keys::directory_shard_of(&id);
-    let signed = checkpoints.digests(shard).await.unwrap();
+    let signed = checkpoints.digests(shard).await.unwrap().read;
 
     let operation = |key: &str| Key::new(format!("O#{account}#c#{key}"), "O");
     let taken = [
@@ -540,7 +558,7 @@ async fn no_digest_is_signed_over_checkpoints_that_were_taken_away() {
     audit().await;
     for _ in 0..2 {
         next_day(&own).await;
-        assert_eq!(checkpoints.digests(shard).await.unwrap(), signed, "none was signed");
+        assert_eq!(checkpoints.digests(shard).await.unwrap().read, signed, "none was signed");
         audit().await;
     }
     for item in items {
@@ -554,7 +572,7 @@ async fn no_digest_is_signed_over_checkpoints_that_were_taken_away() {
     forged.insert("lease".to_owned(), AttributeValue::N("0".to_owned()));
     put(&ledger, forged).await;
     next_day(&own).await;
-    let again = checkpoints.digests(shard).await.unwrap();
+    let again = checkpoints.digests(shard).await.unwrap().read;
     assert_eq!(again.len(), signed.len() + 1, "what was taken away is back");
     assert!(whole(&ledger).await.is_empty());
     // Each digest is compared, not only the newest.
