@@ -553,9 +553,8 @@ impl Checkpoints {
         let looked = accounts.iter().map(|account| async {
             let newest = readable(self.newest(account, None).await)?;
             let then = match (&newest, &before) {
-                (_, None) => None,
                 (Ok(Some(newest)), Some(before)) if newest.day <= *before => Some(newest.clone()),
-                (Ok(None), Some(_)) => None,
+                (_, None) | (Ok(None), _) => None,
                 (_, Some(before)) => {
                     readable(self.newest(account, Some(before)).await)?.ok().flatten()
                 }

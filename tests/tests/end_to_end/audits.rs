@@ -511,7 +511,7 @@ async fn a_new_key_goes_on_where_the_one_before_was() {
     let (_, secret) = SigningKey::generate().unwrap();
     let key = CheckpointKey::from_secret(&secret).unwrap();
     let run = Checkpoints::new(own.ledger());
-    let report = run.run(&key, std::time::Duration::from_secs(60)).await.unwrap();
+    let report = run.run(&key, std::time::Duration::from_mins(1)).await.unwrap();
     assert_eq!((report.contradicted, report.complete), (0, true), "{report:?}");
     own.stop().await;
 }
