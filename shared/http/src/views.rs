@@ -408,6 +408,11 @@ pub struct OperationView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<openapi::Decimal>)]
     pub refunded: Option<Credits>,
+    /// What of a clawback, or of its reversal, a void of the payment's grant had forfeited: it is
+    /// part of what was claimed, or given back, and moved no credits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<openapi::Decimal>)]
+    pub forfeited: Option<Credits>,
     /// The settings from then on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<SettingsView>,
@@ -464,6 +469,7 @@ impl OperationView {
             last: None,
             charge: None,
             refunded: None,
+            forfeited: None,
             settings: None,
             idempotency_key: None,
             subscription: None,
@@ -545,8 +551,12 @@ impl OperationView {
                 self.refunded = Some(refunded);
                 self.grant_id = grant.map(|grant| grant.to_string());
             }
-            Detail::Clawback { .. } | Detail::WriteOff => {}
-            Detail::ClawbackReversal { grant, .. } => {
+            Detail::Clawback { forfeited, .. } => {
+                self.forfeited = Some(forfeited).filter(|forfeited| !forfeited.is_zero());
+            }
+            Detail::WriteOff => {}
+            Detail::ClawbackReversal { grant, forfeited, .. } => {
+                self.forfeited = Some(forfeited).filter(|forfeited| !forfeited.is_zero());
                 self.grant_id = grant.map(|grant| grant.to_string());
             }
             Detail::Settings(settings) => self.settings = Some(SettingsView::from(&settings)),
