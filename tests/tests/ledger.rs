@@ -288,14 +288,15 @@ async fn what_corrects_costs_one_item_more() {
     let terms = GrantTerms { id: GrantId(opening), ..terms[0] };
     let (taken, forfeited) = (Credits::ZERO, Credits::ZERO);
     let payment = "pay_1001".into();
-    let change = PaymentChange { payment, credits: credits("7"), terms, taken, forfeited };
+    let change = PaymentChange { payment, credits: brought.credits, terms, taken, forfeited };
     let origin = Origin::PaymentChange {
         provider: "standard".into(),
         mode: "live".into(),
         payment: "pay_1001".into(),
         number: 1,
     };
-    let reversals = Reversals { taken: credits("7"), ..Reversals::default() };
+    let taken = brought.credits;
+    let reversals = Reversals { refunded_in_full: true, taken, ..Reversals::default() };
     let key = keys::payment_change("standard", "live", "pay_1001", 1);
     let put = |_: &Operation| vec![evidence::payment_change_put(&key, &acme, &reversals)];
     let clawing = Ask { extra: &put, ..ask(&acme, origin) };
