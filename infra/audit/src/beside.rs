@@ -148,6 +148,7 @@ impl Beside {
         };
         if let Some(item) = &paid.item {
             item.names(account, operation)?;
+            paid.changes.follow(item)?;
         }
         if paid.changes.moving().next().is_some() {
             self.payments.insert(pk, Paid { has_opened: true, ..paid });

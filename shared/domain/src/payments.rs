@@ -157,6 +157,24 @@ impl Reversals {
         Ok(next)
     }
 
+    /// Whether this can be what came after `before` of a payment: what is taken back follows from
+    /// the events, and these only move forward.
+    pub fn follows(&self, before: &Self, payment: &Payment) -> bool {
+        let decided = |(dispute, old): (&String, &Dispute)| {
+            self.disputes.get(dispute).is_some_and(|new| {
+                let stays = new.status == old.status || old.status == DisputeStatus::Open;
+                stays && new.amount == old.amount
+            })
+        };
+        self.taken == self.target(payment)
+            && (Credits::ZERO..=self.taken).contains(&self.forfeited)
+            && (self.taken != before.taken || self.forfeited == before.forfeited)
+            && self.refunded_in_full >= before.refunded_in_full
+            && self.refunded >= before.refunded
+            && self.disputes.len() <= MAX_DISPUTES
+            && before.disputes.iter().all(decided)
+    }
+
     fn decide(&mut self, dispute: &str, decided: Dispute) {
         let known = self.disputes.entry(dispute.to_owned()).or_insert(decided);
         if known.status == DisputeStatus::Open {
@@ -236,6 +254,9 @@ mod tests {
             for (text, expected) in steps {
                 let taken = match state.after(&payment, &event(text)) {
                     Ok(next) => {
+                        assert!(next.follows(&state, &payment), "{text} of {steps:?}");
+                        // Not the other way round, where it says anything new.
+                        assert_eq!(state.follows(&next, &payment), state == next, "{text}");
                         state = next;
                         state.taken.to_string()
                     }

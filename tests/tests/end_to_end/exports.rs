@@ -143,6 +143,12 @@ async fn damage_beside_a_journal_shows_in_a_table_and_in_its_export() {
     };
     let string = |text: &str| AttributeValue::S(text.to_owned());
     let number = |text: &str| AttributeValue::N(text.to_owned());
+    // That the payment was refunded in full, or not.
+    let in_full = |item: &mut Item| {
+        let mut bytes = item["s"].as_b().unwrap().clone().into_inner();
+        bytes[1] ^= 1;
+        item.insert("s".to_owned(), AttributeValue::B(Blob::new(bytes)));
+    };
     // The item is taken away.
     let gone: Damage<'_> = &Item::clear;
     let refund = format!("F#{account}#");
@@ -150,7 +156,7 @@ async fn damage_beside_a_journal_shows_in_a_table_and_in_its_export() {
     let of = |path: &str| format!("O#{account}#{path}");
     // Where, what, and what is said: of the export, and of the table where it is looked at there.
     let signed = format!("C#{account}");
-    let cases: [(&str, &str, Damage<'_>, &str, Option<&str>); 24] = [
+    let cases: [(&str, &str, Damage<'_>, &str, Option<&str>); 25] = [
         (&refund, "000001", gone, "", Some("")),
         (&refund, "000001", &set("refunded", string("20.5")), "", Some("")),
         (&refund, "000001", &set("refunded", string("x")), "can't be read", Some("can't be read")),
@@ -160,6 +166,7 @@ async fn damage_beside_a_journal_shows_in_a_table_and_in_its_export() {
         (&paid, "P", &set("amount", string("1000")), "credits for 1000 EUR", Some("for 1000 EUR")),
         (&paid, "C#000001", gone, "its payment", Some("its payment")),
         (&paid, "C#000004", gone, "its payment", Some("its payment")),
+        (&paid, "C#000001", &in_full, "do not follow", Some("do not follow")),
         (&paid, "C#000003", &set("s", AttributeValue::B(Blob::new([1]))), "read", Some("read")),
         (&of("hold#"), "O", gone, "no mark says", Some("no mark says")),
         (&of("grant#"), "O", gone, "no mark says", Some("no mark says")),

@@ -144,12 +144,11 @@ impl PaymentItem {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes(Vec<Change>);
 
-/// All that was taken back by then, and what of it voids had forfeited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// All that became of it by then.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Change {
     number: u32,
-    taken: Credits,
-    forfeited: Credits,
+    reversals: Reversals,
 }
 
 impl Changes {
@@ -161,8 +160,7 @@ impl Changes {
         let read = || {
             let number = text(item, SK)?.strip_prefix("C#")?.parse().ok()?;
             let reversals: Reversals = minicbor::decode(bytes(item, REVERSALS)?).ok()?;
-            let Reversals { taken, forfeited, .. } = reversals;
-            Some(Change { number, taken, forfeited })
+            Some(Change { number, reversals })
         };
         let change = read().ok_or_else(|| unreadable(item))?;
         self.0.insert(self.0.partition_point(|other| other.number < change.number), change);
@@ -171,13 +169,31 @@ impl Changes {
 
     /// The numbers of those that moved credits.
     pub fn moving(&self) -> impl Iterator<Item = u32> {
-        let taken = self.0.iter().map(|change| change.taken);
+        let taken = self.0.iter().map(|change| change.reversals.taken);
         let before = std::iter::once(Credits::ZERO).chain(taken);
         self.0
             .iter()
             .zip(before)
-            .filter(|(now, before)| now.taken != *before)
+            .filter(|(now, before)| now.reversals.taken != *before)
             .map(|(now, _)| now.number)
+    }
+
+    /// Whether each says what can have become of the payment after the one before.
+    ///
+    /// # Errors
+    /// Which does not.
+    pub fn follow(&self, payment: &PaymentItem) -> Result<(), String> {
+        let PaymentItem { credits, paid, .. } = payment;
+        let payment = Payment { credits: *credits, paid: paid.clone() };
+        let nothing = Reversals::default();
+        let mut before = &nothing;
+        for Change { number, reversals } in &self.0 {
+            if !reversals.follows(before, &payment) {
+                return Err(format!("the items of its payment do not follow: change {number}"));
+            }
+            before = reversals;
+        }
+        Ok(())
     }
 
     /// Whether a clawback, or its reversal, is what its item says, and what is taken back by then
@@ -195,13 +211,16 @@ impl Changes {
         let Some([before @ .., now]) = up_to.filter(|_| numbered) else {
             return Err(format!("no item of its payment says what {id} changed"));
         };
-        let micros = |change: &Change| (change.taken.micros(), change.forfeited.micros());
+        let micros = |Change { reversals, .. }: &Change| {
+            (reversals.taken.micros(), reversals.forfeited.micros())
+        };
         let (now_micros, before) = (micros(now), before.last().map_or((0, 0), micros));
         if (now_micros.0 - before.0, now_micros.1 - before.1) != moved {
             return Err(format!("{id} is not what the item of its payment says"));
         }
-        if now.taken.is_negative() || now.taken > brought {
-            return Err(format!("{id} leaves {} taken back of {brought} brought", now.taken));
+        let taken = now.reversals.taken;
+        if taken.is_negative() || taken > brought {
+            return Err(format!("{id} leaves {taken} taken back of {brought} brought"));
         }
         Ok(())
     }
@@ -316,15 +335,15 @@ impl Ledger {
         if let Err(what) = payment.names(account, &opening.operation) {
             return Ok(Err(what));
         }
-        let mut changes = Changes::default();
-        for item in self.all(pk, "C#0", "C#~").await? {
-            if let Err(what) = changes.add(&item) {
-                return Ok(Err(what));
-            }
-        }
-        if let Err(what) = changes.count_in(operation, payment.credits) {
-            return Ok(Err(what));
-        }
+        let counted = self.changes(pk).await?.and_then(|changes| {
+            changes.count_in(operation, payment.credits)?;
+            changes.follow(&payment)?;
+            Ok(changes)
+        });
+        let changes = match counted {
+            Ok(changes) => changes,
+            Err(what) => return Ok(Err(what)),
+        };
         // Each of those before that moved credits is an operation, too.
         let Some(number) = change_seen(operation) else { return Ok(Ok(())) };
         for earlier in changes.moving().take_while(|earlier| *earlier < number) {
@@ -346,12 +365,23 @@ impl Ledger {
         (provider, payment): (&str, &str),
     ) -> Result<Checked, LedgerError> {
         for mode in keys::PAYMENT_MODES {
-            if let Some(item) = self.store().get(&keys::payment(provider, mode, payment)).await? {
-                let read = PaymentItem::read(&item);
-                return Ok(read.and_then(|read| read.names(account, operation)));
+            let key = keys::payment(provider, mode, payment);
+            if let Some(item) = self.store().get(&key).await? {
+                let changes = self.changes(key.pk).await?;
+                return Ok(PaymentItem::read(&item).and_then(|read| {
+                    read.names(account, operation)?;
+                    changes?.follow(&read)
+                }));
             }
         }
         Ok(Err(format!("{}: its payment has no item", operation.id)))
+    }
+
+    /// What the items of a payment say of what became of it.
+    async fn changes(&self, pk: String) -> Result<Result<Changes, String>, LedgerError> {
+        let mut changes = Changes::default();
+        let items = self.all(pk, "C#0", "C#~").await?;
+        Ok(items.iter().try_for_each(|item| changes.add(item)).map(|()| changes))
     }
 
     async fn check_mark(
