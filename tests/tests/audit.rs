@@ -130,6 +130,16 @@ async fn damage_in_an_export_shows() {
         "names op_9999_0, which is not there",
     );
     check(
+        "an operation that another item names",
+        &|lines| {
+            let at = find(lines, "O#workspace_00000003#c#", "O");
+            let mut item = lines[at].clone();
+            item["Item"]["pk"] = json!({"S": "O#workspace_00000003#pay:standard#future"});
+            lines.push(item);
+        },
+        "which is not its own",
+    );
+    check(
         "a checkpoint that nobody signed",
         &|lines| {
             let entry = lines[find(lines, account, "E#000000000002")]["Item"].clone();

@@ -21,10 +21,11 @@ use flate2::Crc;
 use flate2::bufread::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 use uc_domain::AccountId;
+use uc_domain::account::{Detail, Operation, Origin};
 use uc_ledger::audit::operation_items;
 use uc_ledger::checkpoint::DayDigest;
-use uc_ledger::store::text;
-use uc_ledger::{Audit, Checkpoint, Difference, ShardDigests, StoredEntry, keys};
+use uc_ledger::store::{Item, number, text};
+use uc_ledger::{Audit, Checkpoint, Difference, ShardDigests, StoredEntry, UnratedId, keys};
 
 use crate::Failure;
 use crate::beside::Beside;
@@ -488,6 +489,12 @@ impl Digests {
     }
 }
 
+/// That an item names an operation that is not there, or has another item.
+fn misnaming(pk: &str, (seq, position): (u64, u64), is_there: bool) -> Difference {
+    let why = if is_there { "not its own" } else { "not there" };
+    Difference { seq, what: format!("the item {pk} names op_{seq}_{position}, which is {why}") }
+}
+
 /// Recomputes journals whose records come in order.
 struct Journals<'k> {
     keys: &'k Keys,
@@ -501,8 +508,6 @@ struct Journal {
     beside: Beside,
     /// Items that must name an operation of the last entry, with the operation's position.
     unnamed: Vec<(String, u64)>,
-    /// How many operations the last entry has.
-    operations: u64,
     /// Where the first difference was: nothing is looked at behind it.
     differs: bool,
 }
@@ -523,7 +528,6 @@ impl<'k> Journals<'k> {
                 audit: Audit::new(account),
                 beside: Beside::default(),
                 unnamed: Vec::new(),
-                operations: 0,
                 differs: false,
             });
         }
@@ -536,7 +540,8 @@ impl<'k> Journals<'k> {
                 self.findings.entries += 1;
                 journal.entry(record)
             }
-            Kind::Operation | Kind::Rated => journal.operation(*seq, record),
+            Kind::Operation => journal.operation(*seq, record),
+            Kind::Rated => journal.rated(*seq, record),
             Kind::Checkpoint => {
                 self.findings.checkpoints += 1;
                 journal.checkpoint(self.keys, record)
@@ -582,7 +587,6 @@ impl Journal {
         let account = self.audit.account().clone();
         let read = StoredEntry::from_item(&account, &record.item());
         if let Ok(stored) = &read {
-            self.operations = stored.entry.operations.len() as u64;
             let items = operation_items(&account, &stored.entry).into_iter();
             self.unnamed = items.map(|(key, position)| (key.pk, u64::from(position))).collect();
         }
@@ -595,14 +599,38 @@ impl Journal {
     fn operation(&mut self, seq: u64, record: &Record) -> Result<(), Difference> {
         let item = record.item();
         let pk = text(&item, "pk").unwrap_or_default();
-        let position = uc_ledger::store::number(&item, "n").unwrap_or(u64::MAX);
-        self.unnamed.retain(|(named, at)| named != pk || *at != position);
+        let (position, there) = self.named(seq, &item);
+        let is_there = there.is_some();
         self.beside.named(pk);
-        if seq == self.audit.seq() && position < self.operations {
+        let is_its = |(named, at): &(String, u64)| named == pk && *at == position;
+        if let Some(at) = self.unnamed.iter().position(is_its) {
+            self.unnamed.swap_remove(at);
             return Ok(());
         }
-        let what = format!("the item {pk} names op_{seq}_{position}, which is not there");
-        Err(Difference { seq, what })
+        Err(misnaming(pk, (seq, position), is_there))
+    }
+
+    /// What usage has become that had waited: a charge or capture under the usage's own key.
+    fn rated(&self, seq: u64, record: &Record) -> Result<(), Difference> {
+        let item = record.item();
+        let pk = text(&item, "pk").unwrap_or_default();
+        let id: Option<UnratedId> = pk.strip_prefix("U#").and_then(|id| id.parse().ok());
+        let (position, there) = self.named(seq, &item);
+        let its = there.is_some_and(|operation| {
+            let took = matches!(operation.detail, Detail::Charge { .. } | Detail::Capture { .. });
+            let Origin::Client { key } = &operation.origin else { return false };
+            took && id.is_some_and(|id| id.is_of(self.audit.account(), key))
+        });
+        if its { Ok(()) } else { Err(misnaming(pk, (seq, position), there.is_some())) }
+    }
+
+    /// The position that an item names, and the operation of the last entry there.
+    fn named(&self, seq: u64, item: &Item) -> (u64, Option<&Operation>) {
+        let position = number(item, "n").unwrap_or(u64::MAX);
+        let entry = self.audit.entry().filter(|_| seq == self.audit.seq());
+        let mut operations = entry.into_iter().flat_map(|entry| &entry.operations);
+        let there = operations.find(|operation| u64::from(operation.id.position) == position);
+        (position, there)
     }
 
     fn checkpoint(&mut self, keys: &Keys, record: &Record) -> Result<(), Difference> {

@@ -52,15 +52,24 @@ pub struct UnratedId(String);
 
 impl UnratedId {
     fn new(account: &AccountId, key: &str, at: Timestamp) -> Self {
+        Self(format!("un_{:012x}{}", at.millis(), Self::whose(account, key)))
+    }
+
+    /// The digits that do not tell the time.
+    fn whose(account: &AccountId, key: &str) -> String {
         let hash = sha256(&[account.as_str().as_bytes(), b"#", key.as_bytes()]);
         let short = u64::from_be_bytes(*hash.first_chunk().expect("32 bytes"));
-        let shard = keys::unrated_shard_of(account);
-        Self(format!("un_{:012x}{shard:x}{short:016x}", at.millis()))
+        format!("{:x}{short:016x}", keys::unrated_shard_of(account))
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether usage of this account under this key has it, whenever that came.
+    pub fn is_of(&self, account: &AccountId, key: &str) -> bool {
+        self.0[15..] == Self::whose(account, key)
     }
 
     /// The shard that holds it.

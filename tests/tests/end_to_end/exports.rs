@@ -156,7 +156,8 @@ async fn damage_beside_a_journal_shows_in_a_table_and_in_its_export() {
     let of = |path: &str| format!("O#{account}#{path}");
     // Where, what, and what is said: of the export, and of the table where it is looked at there.
     let signed = format!("C#{account}");
-    let cases: [(&str, &str, Damage<'_>, &str, Option<&str>); 25] = [
+    let never_waited = format!("U#un_{:029x}", 1);
+    let cases: [(&str, &str, Damage<'_>, &str, Option<&str>); 26] = [
         (&refund, "000001", gone, "", Some("")),
         (&refund, "000001", &set("refunded", string("20.5")), "", Some("")),
         (&refund, "000001", &set("refunded", string("x")), "can't be read", Some("can't be read")),
@@ -172,6 +173,7 @@ async fn damage_beside_a_journal_shows_in_a_table_and_in_its_export() {
         (&of("grant#"), "O", gone, "no mark says", Some("no mark says")),
         (&of("c#k"), "O", &set("q", string("1")), "is not what it must be", None),
         ("U#un_", "U", &set("q", number("9999")), "which is not there", None),
+        ("U#un_", "U", &set("pk", string(&never_waited)), "which is not its own", None),
         ("U#", "un_", gone, "waits, which is not there", None),
         ("D#", &account, gone, "not in the directory", None),
         ("D#", &account, &set("pk", string("D#99")), "is not what it must be", None),
