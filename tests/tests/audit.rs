@@ -176,12 +176,30 @@ async fn an_audit_goes_on_where_it_stopped() {
     assert!(!state.exists());
     let again = export::audit(std::slice::from_ref(&path), &options(Some(state.clone()))).unwrap();
     assert_eq!(again, whole);
-    // One that was interrupted is not gone on with for other files.
-    let kept = serde_json::json!({"parts": 1, "files": [["other.jsonl", 1]], "is_divided": true,
-        "done": [], "keys": {}, "findings": whole});
-    std::fs::write(&state, kept.to_string()).unwrap();
+    // A file that is given twice is one.
+    let twice = [path.clone(), scratch.0.clone()];
+    assert_eq!(export::audit(&twice, &options(None)).unwrap(), whole);
+    // One that was interrupted is not gone on with for other files, nor with other keys.
+    let size = std::fs::metadata(&path).unwrap().len();
+    let key = json!({"k": vec![0; 32]});
+    for (files, trusted, expected) in [
+        (json!([["other.jsonl", 1]]), json!({}), "another export"),
+        (json!([[path, size]]), key, "other keys"),
+    ] {
+        let kept = json!({"parts": 1, "files": files, "trusted": trusted, "is_divided": true,
+            "done": [], "keys": {}, "findings": whole});
+        std::fs::write(&state, kept.to_string()).unwrap();
+        let paths = std::slice::from_ref(&path);
+        let refused = export::audit(paths, &options(Some(state.clone()))).unwrap_err().to_string();
+        assert!(refused.contains(expected), "{refused}");
+    }
+    std::fs::remove_file(&state).unwrap();
+    // What somebody else keeps where the parts would be stays.
+    let theirs = scratch.0.join("state.json.parts").join("theirs.txt");
+    std::fs::create_dir(theirs.parent().unwrap()).unwrap();
+    std::fs::write(&theirs, "x").unwrap();
     let refused = export::audit(&[path], &options(Some(state))).unwrap_err().to_string();
-    assert!(refused.contains("another export"), "{refused}");
+    assert!(refused.contains("theirs.txt") && theirs.exists(), "{refused}");
 }
 
 /// Of an interrupted audit only those parts are gone on with that are as they were written.
@@ -191,7 +209,7 @@ async fn damaged_parts_are_written_anew() {
     let path = scratch.0.join("export.jsonl");
     generate::export(200, 20, 2, &path).await.unwrap();
     let state = scratch.0.join("state.json");
-    let (parts, kept) = (scratch.0.join("state.parts"), scratch.0.join("kept"));
+    let (parts, kept) = (scratch.0.join("state.json.parts"), scratch.0.join("kept"));
     let files: Vec<String> = (0..16).map(|part| format!("{part:03}.part")).collect();
     // What an audit writes is seen through other names after it has removed its own.
     std::fs::create_dir_all(&parts).unwrap();

@@ -1,6 +1,7 @@
 //! The command line: `audit` and its commands.
 #![expect(clippy::doc_markdown, reason = "doc comments here are the help text")]
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -79,6 +80,13 @@ pub struct Options {
     /// place may be a wrong one
     #[arg(long)]
     pub allow_empty: bool,
+}
+
+impl Options {
+    /// The keys that the caller trusts, by their ids.
+    pub(crate) fn trusted(&self) -> BTreeMap<String, [u8; 32]> {
+        self.keys.iter().map(|key| (key.kid.clone(), key.key)).collect()
+    }
 }
 
 fn processors() -> NonZeroUsize {

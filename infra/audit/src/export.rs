@@ -7,7 +7,7 @@
 //! each journal audited at once. The digest of a day is over accounts of all parts: so each shard
 //! of the directory has a part more, with its digests and a copy of its accounts' checkpoints.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, Write as _};
@@ -27,12 +27,12 @@ use uc_ledger::checkpoint::DayDigest;
 use uc_ledger::store::{Item, number, text};
 use uc_ledger::{Audit, Checkpoint, Difference, ShardDigests, StoredEntry, UnratedId, keys};
 
-use crate::Failure;
 use crate::beside::Beside;
 use crate::cli::Options;
 use crate::findings::Findings;
 use crate::record::{Kind, Place, Read1, Record, read_line};
 use crate::sorted;
+use crate::{Failure, OTHER_KEYS, beside_path, replace};
 
 /// Bytes of the export for one part, and how many parts there are at least and at most.
 const PART: u64 = 32 << 20;
@@ -43,6 +43,9 @@ const BLOCK: usize = 1 << 20;
 const HELD: usize = 32 << 10;
 /// The longest line: an item has at most 400 KB, base64 and names make more of it.
 const MAX_LINE: usize = 1 << 20;
+
+/// The audits of this process so far: each has parts of its own.
+static AUDITS: AtomicUsize = AtomicUsize::new(0);
 
 /// How far an audit is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +61,9 @@ struct State {
     sums: Vec<Sum>,
     /// Those that are audited.
     done: Vec<u64>,
+    /// The keys that the caller trusts: what was compared by other ones is not gone on with.
+    #[serde(default)]
+    trusted: BTreeMap<String, [u8; 32]>,
     /// Keys of checkpoints that the export holds.
     keys: HashMap<String, [u8; 32]>,
     findings: Findings,
@@ -79,6 +85,9 @@ pub fn audit(paths: &[PathBuf], options: &Options) -> Result<Findings, Failure> 
     for path in paths {
         list(path, &mut files)?;
     }
+    // One that was given twice, as itself and in its directory, holds no item twice.
+    let mut seen = HashSet::new();
+    files.retain(|(path, _)| fs::canonicalize(path).map_or(true, |path| seen.insert(path)));
     if files.is_empty() {
         return Err("there is no file that ends in .json, .jsonl or .gz".into());
     }
@@ -89,26 +98,34 @@ pub fn audit(paths: &[PathBuf], options: &Options) -> Result<Findings, Failure> 
         is_divided: false,
         sums: Vec::new(),
         done: Vec::new(),
+        trusted: options.trusted(),
         keys: HashMap::new(),
         findings: Findings::default(),
     };
     let kept = options.state.as_deref().map(State::load).transpose()?.flatten();
-    let directory = match &options.state {
-        Some(path) => path.with_extension("parts"),
-        None => std::env::temp_dir().join(format!("uc-audit-{}", std::process::id())),
+    let directory = if let Some(path) = &options.state {
+        beside_path(path, ".parts")
+    } else {
+        let (process, audit) = (std::process::id(), AUDITS.fetch_add(1, Ordering::Relaxed));
+        std::env::temp_dir().join(format!("uc-audit-{process}-{audit}"))
     };
     let state = match kept {
         Some(kept) if kept.files != fresh.files => {
             return Err("the state file is of another export: remove it to begin anew".into());
         }
+        Some(kept) if kept.trusted != fresh.trusted => return Err(OTHER_KEYS.into()),
         Some(kept) if kept.is_divided && kept.is_whole(&directory)? => kept,
         _ => fresh,
     };
+    own_parts(&directory)?;
     fs::create_dir_all(&directory)?;
     let done = run(state, &directory, options);
     // With a state file, what an interrupted or failed run leaves is gone on with.
     if done.is_ok() || options.state.is_none() {
-        fs::remove_dir_all(&directory)?;
+        for part in own_parts(&directory)? {
+            fs::remove_file(part)?;
+        }
+        fs::remove_dir(&directory)?;
     }
     let state = done?;
     // There is nothing left to go on with: the next audit looks at everything again.
@@ -197,12 +214,9 @@ impl State {
         }
     }
 
-    /// Wholly or not at all, whatever happens to this program.
     fn save(&self, path: Option<&Path>) -> Result<(), Failure> {
         let Some(path) = path else { return Ok(()) };
-        let new = path.with_extension("new");
-        fs::write(&new, serde_json::to_vec(self)?)?;
-        Ok(fs::rename(new, path)?)
+        replace(path, &serde_json::to_vec(self)?)
     }
 }
 
@@ -281,6 +295,32 @@ fn is_gzip(path: &Path) -> bool {
 /// About how large a file is when it is unpacked.
 fn inflated(path: &Path, size: u64) -> u64 {
     if is_gzip(path) { size.saturating_mul(3) } else { size }
+}
+
+/// The parts that an audit has left in a directory.
+///
+/// # Errors
+/// It holds anything else: then it is not an audit's.
+fn own_parts(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(format!("{}: {error}", directory.display()).into()),
+    };
+    let mut parts = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let is_part = path.extension().is_some_and(|end| end == "part")
+            && path.file_stem().is_some_and(|stem| {
+                stem.len() >= 3 && stem.as_encoded_bytes().iter().all(u8::is_ascii_digit)
+            });
+        if !is_part {
+            let (directory, path) = (directory.display(), path.display());
+            return Err(format!("{directory} would be the audit's, and holds {path}").into());
+        }
+        parts.push(path);
+    }
+    Ok(parts)
 }
 
 fn part_path(directory: &Path, part: u64) -> PathBuf {

@@ -10,8 +10,27 @@ mod sorted;
 pub mod table;
 
 use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 pub use findings::Findings;
+
+/// Why a state file is not gone on with.
+const OTHER_KEYS: &str = "the state file is of an audit with other keys (--key): give the same, or remove it to begin anew";
+
+/// A path beside `path`, of the same name with `end` behind it.
+fn beside_path(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+/// Writes a file wholly or not at all, whatever happens to this program.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let new = beside_path(path, ".new");
+    fs::write(&new, bytes).map_err(|error| format!("{}: {error}", new.display()))?;
+    Ok(fs::rename(new, path)?)
+}
 
 /// Why an audit could not look.
 pub type Failure = Box<dyn Error + Send + Sync>;

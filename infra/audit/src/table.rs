@@ -1,6 +1,6 @@
 //! Auditing the accounts of a table, by its directory, while it is in use.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,9 +16,9 @@ use uc_ledger::{
     LedgerError, Listed, ShardDigests, SystemClock, keys,
 };
 
-use crate::Failure;
 use crate::cli::Options;
 use crate::findings::Findings;
+use crate::{Failure, OTHER_KEYS, replace};
 
 /// Accounts between two states that are kept.
 const PAGE: u32 = 100;
@@ -27,6 +27,9 @@ const PAGE: u32 = 100;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct State {
     table: String,
+    /// The keys that the caller trusts: what was compared by other ones is not gone on with.
+    #[serde(default)]
+    trusted: BTreeMap<String, [u8; 32]>,
     /// The shard of the directory.
     shard: u8,
     /// The account in it that was audited last.
@@ -45,9 +48,11 @@ struct Running {
 }
 
 impl State {
-    fn load(path: Option<&Path>, table: &str) -> Result<Self, Failure> {
+    fn load(table: &str, options: &Options) -> Result<Self, Failure> {
+        let path = options.state.as_deref();
         let fresh = Self {
             table: table.to_owned(),
+            trusted: options.trusted(),
             shard: 0,
             after: None,
             digests: Vec::new(),
@@ -60,7 +65,12 @@ impl State {
             Some(Ok(bytes)) => {
                 let kept: Self = serde_json::from_slice(&bytes)?;
                 if kept.table != table {
-                    return Err(format!("the state file is of the table {}", kept.table).into());
+                    let Self { table, .. } = kept;
+                    let mend = "remove it to begin anew";
+                    return Err(format!("the state file is of the table {table}: {mend}").into());
+                }
+                if kept.trusted != fresh.trusted {
+                    return Err(OTHER_KEYS.into());
                 }
                 Ok(kept)
             }
@@ -69,9 +79,7 @@ impl State {
 
     fn save(&self, path: Option<&Path>) -> Result<(), Failure> {
         let Some(path) = path else { return Ok(()) };
-        let new = path.with_extension("new");
-        std::fs::write(&new, serde_json::to_vec(self)?)?;
-        Ok(std::fs::rename(new, path)?)
+        replace(path, &serde_json::to_vec(self)?)
     }
 }
 
@@ -82,7 +90,7 @@ struct Auditor {
     checkpoints: Checkpoints,
     credentials: CredentialItems,
     /// Keys that the caller trusts; none where those of the table will do.
-    trusted: Arc<HashMap<String, [u8; 32]>>,
+    trusted: Arc<BTreeMap<String, [u8; 32]>>,
 }
 
 /// What was found of one account.
@@ -94,7 +102,7 @@ struct Found {
     checkpoints: Vec<Checkpoint>,
 }
 
-/// The table that the environment gives access to: its name, and how to reach it.
+/// The table that the environment gives access to: its name, with where it is, and how to reach it.
 ///
 /// # Errors
 /// Nobody names it.
@@ -104,7 +112,9 @@ pub fn from_environment(table: Option<String>) -> Result<(String, Arc<dyn Store>
         .ok_or("name the table by --table or in UC_TABLE")?;
     let config = uc_ledger::aws::sdk_configs().tables;
     let store = DynamoStore::new(&config, table.clone(), Arc::new(SystemClock));
-    Ok((table, Arc::new(store)))
+    let region = config.region().map_or("no region", |region| region.as_ref());
+    let endpoint = config.endpoint_url().map(|url| format!(" at {url}")).unwrap_or_default();
+    Ok((format!("{table} in {region}{endpoint}"), Arc::new(store)))
 }
 
 /// Audits every account of a table, called `table` in the state file.
@@ -118,14 +128,13 @@ pub async fn audit(
     options: &Options,
 ) -> Result<Findings, Failure> {
     let path = options.state.as_deref();
-    let mut state = State::load(path, table)?;
+    let mut state = State::load(table, options)?;
     let ledger = Ledger::new(Arc::clone(&store), Arc::new(SystemClock), Settings::default());
-    let trusted = options.keys.iter().map(|key| (key.kid.clone(), key.key)).collect();
     let auditor = Auditor {
         checkpoints: Checkpoints::new(ledger.clone()),
         credentials: CredentialItems::new(store),
         ledger,
-        trusted: Arc::new(trusted),
+        trusted: Arc::new(options.trusted()),
     };
     while state.shard < keys::DIRECTORY_SHARDS {
         let mut digests = state.digests(&auditor).await?;

@@ -513,6 +513,28 @@ async fn a_new_key_goes_on_where_the_one_before_was() {
     let run = Checkpoints::new(own.ledger());
     let report = run.run(&key, std::time::Duration::from_mins(1)).await.unwrap();
     assert_eq!((report.contradicted, report.complete), (0, true), "{report:?}");
+
+    // An audit that was interrupted is gone on with by the same keys, of the same table.
+    let state = std::env::temp_dir().join(unique("uc-tests-state"));
+    let other = format!("k.{}", "A".repeat(43));
+    for (table, keys, refused) in [
+        ("table", vec![], None),
+        ("table", vec![other.parse().unwrap()], Some("other keys")),
+        ("another", vec![], Some("of the table table: remove it")),
+    ] {
+        let kept = json!({"table": "table", "shard": 7, "after": null, "digests": [],
+            "findings": uc_audit::Findings::default()});
+        std::fs::write(&state, kept.to_string()).unwrap();
+        let parallel = std::num::NonZeroUsize::MIN;
+        let state = Some(state.clone());
+        let options = uc_audit::cli::Options { state, parallel, keys, allow_empty: true };
+        let store = std::sync::Arc::clone(own.ledger().store());
+        let audited = uc_audit::table::audit(table, store, &options).await;
+        let error = audited.err().map(|error| error.to_string());
+        assert_eq!(error.is_some(), refused.is_some(), "{error:?}");
+        assert!(error.is_none_or(|error| error.contains(refused.unwrap())), "{refused:?}");
+    }
+    std::fs::remove_file(state).unwrap();
     own.stop().await;
 }
 
