@@ -11,7 +11,7 @@ use uc_http::{
     Access, AccountPath, Code, Problem, StrictQuery, decode_cursor, encode_cursor, openapi,
     problems, refusals,
 };
-use uc_ledger::{AuditLimits, Audited, Checkpoint, Checkpoints, Difference, LedgerError};
+use uc_ledger::{AuditLimits, Audited, Checkpoint, Checkpoints, Difference, readable};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::Deps;
@@ -101,15 +101,14 @@ async fn audit_account(
     let list = format!("audit/{account}");
     let after = query.cursor.as_deref().map(|cursor| position(&list, cursor)).transpose()?;
     let newest = Checkpoints::new(deps.ledger.clone()).newest(&account, None).await;
-    let (checkpoint, forged) = match newest {
+    let (checkpoint, forged) = match readable(newest)? {
         Ok(Some(checkpoint)) => {
             let forged = forged(&deps, &account, &checkpoint).await?;
             (Some(checkpoint), forged)
         }
         Ok(None) => (None, None),
         // Of no entry that could be told.
-        Err(LedgerError::Corrupt(what)) => (None, Some(Difference { seq: 1, what })),
-        Err(error) => return Err(error.into()),
+        Err(what) => (None, Some(Difference { seq: 1, what })),
     };
     let trusted = checkpoint.as_ref().filter(|_| forged.is_none());
     let audited = deps.ledger.audit(&account, after, trusted, LIMITS, |_| ()).await?;
@@ -146,11 +145,8 @@ async fn forged(
     checkpoint: &Checkpoint,
 ) -> Result<Option<Difference>, Problem> {
     let Checkpoint { day, seq, kid, .. } = checkpoint;
-    let key = match deps.credentials.checkpoint_key(kid).await {
-        // It verifies nothing.
-        Err(LedgerError::Corrupt(_)) => None,
-        key => key?,
-    };
+    // One that can't be read verifies nothing.
+    let key = readable(deps.credentials.checkpoint_key(kid).await)?.ok().flatten();
     if key.is_some_and(|key| checkpoint.is_signed_by(account, &key)) {
         return Ok(None);
     }

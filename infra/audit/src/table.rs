@@ -13,7 +13,7 @@ use uc_ledger::checkpoint::{ByDay, RunningDigest};
 use uc_ledger::store::Store;
 use uc_ledger::{
     AuditLimits, Checkpoint, Checkpoints, CredentialItems, Difference, DynamoStore, Ledger,
-    LedgerError, Listed, ShardDigests, SystemClock, keys,
+    LedgerError, Listed, ShardDigests, SystemClock, keys, readable,
 };
 
 use crate::cli::Options;
@@ -239,11 +239,8 @@ impl Auditor {
         if !self.trusted.is_empty() {
             return Ok(Ok(self.trusted.get(kid).copied()));
         }
-        match self.credentials.checkpoint_key(kid).await {
-            Ok(key) => Ok(Ok(key)),
-            Err(LedgerError::Corrupt(what)) => Ok(Err(format!("corrupt: {what}"))),
-            Err(error) => Err(error),
-        }
+        let read = readable(self.credentials.checkpoint_key(kid).await)?;
+        Ok(read.map_err(|what| format!("corrupt: {what}")))
     }
 
     async fn look(&self, account: AccountId) -> Result<Found, LedgerError> {

@@ -10,7 +10,7 @@ use uc_http::views::OperationView;
 use uc_ledger::store::Store;
 use uc_ledger::{
     AuditLimits, Checkpoints, Difference, DynamoStore, Happened, Ledger, LedgerError, StoredEntry,
-    SystemClock,
+    SystemClock, readable,
 };
 
 /// Why a journal can't be printed.
@@ -52,11 +52,9 @@ pub async fn print(
         return Ok(line(account, &stored)?.to_string());
     }
     let checkpoints = Checkpoints::new(ledger.clone());
-    let newest = checkpoints.newest(account, None).await;
-    let (checkpoint, unreadable) = match newest {
+    let (checkpoint, unreadable) = match readable(checkpoints.newest(account, None).await)? {
         Ok(checkpoint) => (checkpoint, None),
-        Err(LedgerError::Corrupt(what)) => (None, Some(Difference { seq: 1, what })),
-        Err(error) => return Err(error.into()),
+        Err(what) => (None, Some(Difference { seq: 1, what })),
     };
     let mut lines = Vec::new();
     let each = |stored: &StoredEntry| {

@@ -47,7 +47,7 @@ use uc_domain::{AccountId, Timestamp};
 
 use crate::credentials::CredentialItems;
 use crate::entry::StoredEntry;
-use crate::journal::{Ledger, LedgerError, Listed};
+use crate::journal::{Ledger, LedgerError, Listed, readable};
 use crate::keys;
 use crate::private::sha256;
 use crate::store::{
@@ -756,16 +756,6 @@ impl Looked {
     fn unreadable(account: &AccountId, what: &str, checkpoint: Option<Checkpoint>) -> Self {
         tracing::error!(%account, what, "an account has no checkpoint today: audit it");
         Self { checkpoint, written: false, contradicted: true }
-    }
-}
-
-/// What was read, or why it can't be the one that was written: an error of its own, which stops
-/// nobody else.
-fn readable<T>(read: Result<T, LedgerError>) -> Result<Result<T, String>, LedgerError> {
-    match read {
-        Ok(read) => Ok(Ok(read)),
-        Err(LedgerError::Corrupt(what)) => Ok(Err(what)),
-        Err(error) => Err(error),
     }
 }
 

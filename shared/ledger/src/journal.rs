@@ -116,6 +116,19 @@ pub struct Ask<'a> {
 /// conditions fails, nothing is written: [`Asked::Prevented`].
 pub type Extra<'a> = &'a (dyn Fn(&Operation) -> Vec<Put> + Send + Sync);
 
+/// What was read, or what can't be the one that was written: for who tells of it and looks at the
+/// rest.
+///
+/// # Errors
+/// Any other than [`LedgerError::Corrupt`].
+pub fn readable<T>(read: Result<T, LedgerError>) -> Result<Result<T, String>, LedgerError> {
+    match read {
+        Ok(read) => Ok(Ok(read)),
+        Err(LedgerError::Corrupt(what)) => Ok(Err(what)),
+        Err(error) => Err(error),
+    }
+}
+
 /// An item of the directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {

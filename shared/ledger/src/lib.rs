@@ -33,7 +33,7 @@ pub use erase::Erased;
 pub use history::{Filter, rated_items};
 pub use journal::{
     AccountPage, Ask, Asked, Extra, Happened, Ledger, LedgerError, Listed, Outcome,
-    TransactionsPage, Verified, VerifyError,
+    TransactionsPage, Verified, VerifyError, readable,
 };
 pub use plans::{
     DueOutcome, NewSubscription, PlanItem, Plans, Subscribed, Subscription, SubscriptionError,
