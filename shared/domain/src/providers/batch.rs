@@ -3,8 +3,10 @@
 //! | line | its response |
 //! |---|---|
 //! | `{"custom_id", "response": {"status_code", "body"}}` of `OpenAI` and those that copy it | `response.body` |
+//! | `{"custom_id", "response"}` of Fireworks, and of Anthropic's models at Vertex AI | `response` |
 //! | `{"custom_id", "result": {"type": "succeeded", "message"}}` of Anthropic | `result.message` |
 //! | `{"key", "response"}` of Gemini, `{"request", "response", "status"}` of Vertex AI | `response` |
+//! | `{"metadata", "response"}` of Gemini, inline; without metadata nothing tells that it is of a batch | `response` |
 //! | `{"recordId", "modelInput", "modelOutput"}` of Bedrock | `modelOutput` |
 //!
 //! Only the line tells that a response was a batch's: `service_class` is `batch`, unless the response
@@ -24,12 +26,32 @@ enum Line<'a> {
     Response(Body<'a>),
     /// That the request was not.
     Failed,
+    /// Neither.
+    Unclear,
     /// It is no line of a batch.
     Other,
 }
 
+/// What usage is called that shows an object to be a response.
+const USAGE: [&str; 3] = ["usage", "usageMetadata", "usage_metadata"];
+
+/// All that an inline line of Gemini has.
+const INLINE: [&str; 3] = ["response", "error", "metadata"];
+
+fn has_usage(body: &Body<'_>) -> bool {
+    USAGE.into_iter().any(|field| body.get(field).is_some_and(Value::is_object))
+}
+
 fn line<'a>(body: &Body<'a>) -> Result<Line<'a>, ProviderError> {
     let is_object = |field| body.get(field).is_some_and(Value::is_object);
+    let inner = |field| body.get(field).and_then(Value::as_object);
+    // It has nothing else: an error and metadata are in a failed response, too.
+    let is_inline = || {
+        let has = |field: &str| body.has_own(field);
+        let response = inner("response").map(|fields| Body::new(fields, body.at("response")));
+        let is_one = response.map_or(has("error"), |response| has_usage(&response));
+        is_one && has("metadata") && body.names().all(|name| INLINE.contains(&name))
+    };
     if body.text("custom_id").is_some() {
         for (holder, response) in [("response", "body"), ("result", "message")] {
             let Some(result) = body.object(holder)? else { continue };
@@ -37,24 +59,39 @@ fn line<'a>(body: &Body<'a>) -> Result<Line<'a>, ProviderError> {
             if status.is_some_and(|status| status >= 400) {
                 return Ok(Line::Failed);
             }
-            return Ok(result.object(response)?.map_or(Line::Failed, Line::Response));
+            if let Some(response) = result.object(response)? {
+                return Ok(Line::Response(response));
+            }
+            if has_usage(&result) {
+                return Ok(Line::Response(result));
+            }
+            let kind = result.text("type");
+            let failed = kind.is_some_and(|kind| kind != "succeeded") || has_failed(body);
+            return Ok(if failed { Line::Failed } else { Line::Unclear });
         }
-        return Ok(if body.get("error").is_some() { Line::Failed } else { Line::Other });
+        return Ok(if has_failed(body) { Line::Failed } else { Line::Other });
     }
     let response = if is_object("modelInput") {
         "modelOutput"
     } else if body.text("key").is_some() || is_object("request") {
         "response"
+    } else if is_inline() {
+        "response"
     } else {
         return Ok(Line::Other);
     };
-    // What went wrong stands in an error, or with Vertex AI in the status, beside an empty response.
-    let answered = body.get(response).and_then(Value::as_object).is_some_and(|r| !r.is_empty());
-    let status = body.text("status").is_some_and(|status| !status.is_empty());
-    if !answered && (is_object("error") || status) {
+    // What went wrong stands beside an empty response, or none.
+    let answered = inner(response).is_some_and(|response| !response.is_empty());
+    if !answered && has_failed(body) {
         return Ok(Line::Failed);
     }
     Ok(body.object(response)?.map_or(Line::Other, Line::Response))
+}
+
+/// Whether a line says that its request failed: in an error, or with Vertex AI in the status.
+fn has_failed(line: &Body<'_>) -> bool {
+    let status = line.text("status").is_some_and(|status| !status.is_empty());
+    line.get("error").is_some() || status
 }
 
 /// The response within a line; `None` where `body` is no line of a batch.
@@ -64,6 +101,7 @@ pub(super) fn response<'a>(body: &Body<'a>) -> Result<Option<Body<'a>>, Provider
         Line::Failed => {
             Err(missing("the line of a batch has no response: its request failed, at no cost"))
         }
+        Line::Unclear => Err(unclear()),
         Line::Other => Ok(None),
     }
 }
@@ -81,12 +119,19 @@ pub(super) fn responses<'a>(lines: &'a [Value]) -> Result<Option<Vec<Body<'a>>>,
         if *are_lines.get_or_insert(is_line) != is_line {
             return Err(contradictory(pointer, "lines of a batch stand among other things"));
         }
-        if let Line::Response(response) = line {
-            responses.push(response);
+        match line {
+            Line::Response(response) => responses.push(response),
+            // What it used would be lost among the others.
+            Line::Unclear => return Err(unclear()),
+            Line::Failed | Line::Other => {}
         }
     }
     if are_lines == Some(true) && responses.is_empty() {
         return Err(missing("no line of the batch has a response: all failed, at no cost"));
     }
     Ok(Some(responses).filter(|responses| !responses.is_empty()))
+}
+
+fn unclear() -> ProviderError {
+    missing("a line of a batch tells neither what was used nor that its request failed")
 }

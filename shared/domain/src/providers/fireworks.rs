@@ -33,6 +33,7 @@ mod tests {
     use crate::providers::tests::{Case, Expected, case, fixture};
 
     const CHAT: &str = "https://docs.fireworks.ai/api-reference/post-chatcompletions";
+    const BATCH: &str = "https://docs.fireworks.ai/guides/batch-inference";
     const AUDIO: &str = "https://docs.fireworks.ai/api-reference/audio-transcriptions";
 
     pub(in crate::providers) fn cases() -> Vec<Case> {
@@ -89,6 +90,24 @@ mod tests {
                     "prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7
                 }}),
                 Expected::Usage("m: input_tokens 5, output_tokens 2"),
+            ),
+            // A line of a batch has the response itself, without its body around it.
+            case(
+                BATCH,
+                json!({"custom_id": "a", "response": {"object": "chat.completion", "model": "m",
+                    "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}}}),
+                Expected::Usage("m: input_tokens 5, output_tokens 2 service_class=batch"),
+            ),
+            case(
+                BATCH,
+                json!([{"custom_id": "a", "response": {"id": "c"}},
+                    {"custom_id": "b", "response": {"usage": {"prompt_tokens": 5}}}]),
+                Expected::Missing("neither what was used nor that its request failed"),
+            ),
+            case(
+                BATCH,
+                json!({"custom_id": "a", "response": {}, "error": {"message": "m"}}),
+                Expected::Missing("its request failed, at no cost"),
             ),
             case(
                 "https://docs.fireworks.ai/tools-sdks/anthropic-compatibility",

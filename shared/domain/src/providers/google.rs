@@ -262,7 +262,6 @@ fn read_parts(parts: &[Body<'_>]) -> Result<ResponseUsage, ProviderError> {
                     names.check_same(&usage, &also)?;
                 }
             }
-            one.check(whole, &usage)?;
             let live = names.output.starts_with("response");
             if live && counted.as_ref().is_some_and(|(_, _, _, live)| *live) {
                 return Err(contradictory(
@@ -270,6 +269,7 @@ fn read_parts(parts: &[Body<'_>]) -> Result<ResponseUsage, ProviderError> {
                     "the turns of a live session are billed apart: charge them one by one",
                 ));
             }
+            one.check(whole, &usage)?;
             let class = service_class(part, &usage)?;
             counted = Some((usage, names, class, live));
         }
@@ -611,6 +611,9 @@ mod tests {
     const OWN_DATA: &str =
         "https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/ground-with-your-data";
     const BATCH: &str = "https://ai.google.dev/gemini-api/docs/batch-api";
+    const INLINE_BATCH: &str = "https://ai.google.dev/api/batch-api";
+    const CLAUDE_BATCH: &str =
+        "https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/batch";
     const VERTEX_BATCH: &str =
         "https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/batch-prediction-gemini";
     const MAPS: &str = "https://ai.google.dev/gemini-api/docs/maps-grounding";
@@ -932,6 +935,29 @@ mod tests {
                     "-: input_tokens 100000 service_class=batch \
                      & -: input_tokens 2 service_class=batch",
                 ),
+            ),
+            // Inline responses have metadata beside them, which may say more than the key.
+            case(
+                INLINE_BATCH,
+                json!([
+                    {"response": {"usageMetadata": {"promptTokenCount": 3}},
+                     "metadata": {"key": "a"}},
+                    {"error": {"code": 3, "message": "a"}, "metadata": {"key": "b"}},
+                    {"response": {"usageMetadata": {"promptTokenCount": 3}}, "metadata": {}}
+                ]),
+                Expected::Usage(
+                    "-: input_tokens 3 service_class=batch & -: input_tokens 3 service_class=batch",
+                ),
+            ),
+            // Anthropic's models at Vertex AI.
+            case(
+                CLAUDE_BATCH,
+                json!({"custom_id": "a", "status": "", "request": {}, "response": {
+                    "type": "message", "model": "m", "usage": {
+                        "input_tokens": 11, "output_tokens": 36
+                    }
+                }}),
+                Expected::Usage("m: input_tokens 11, output_tokens 36 service_class=batch"),
             ),
             // With Vertex AI what failed has a status and an empty response.
             case(

@@ -40,10 +40,10 @@ impl<'a> Events<'a> {
     /// of what was used up to there. What else it lacks, such as the model, the first event has.
     ///
     /// Where the events that tell usage are of different responses, of different models, or two of
-    /// them end one, all but one would be lost: that is refused. So are counts that fall, where no
-    /// id shows that the events are of one response: what came so far is never less than before.
-    /// Chat completions that each say to be whole are one response where both the id and the counts
-    /// show it.
+    /// them end one, all but one would be lost: that is refused. So are several of which neither an
+    /// id nor a type shows that they are events of one response, and counts that fall: what came so
+    /// far is never less than before. Chat completions that each say to be whole are one response
+    /// where both the id and the counts show it.
     pub fn read_last(
         &self,
         paths: &[&[&str]],
@@ -102,10 +102,12 @@ const MODELS: [&str; 3] = ["model", "modelVersion", "model_version"];
 /// By which names a response, or a line of a batch, is known.
 const IDS: [&str; 5] = ["id", "responseId", "response_id", "custom_id", "key"];
 /// Events after which nothing more of their response comes, by their type.
-const ENDS: [&str; 9] = [
+const ENDS: [&str; 11] = [
     "message",
     "message-end",
     "stream-end",
+    "speech.audio.done",
+    "transcript.text.done",
     "response.done",
     "response.completed",
     "response.incomplete",
@@ -117,8 +119,13 @@ const ENDS: [&str; 9] = [
 const WHOLE: [&str; 2] = [CHAT_COMPLETION, "response"];
 /// What Perplexity calls each chunk of a stream too, with all that was used up to there.
 const CHAT_COMPLETION: &str = "chat.completion";
-/// What only an event at the end has: of Bedrock.
-const AT_THE_END: [&str; 2] = ["metadata", "amazon-bedrock-invocationMetrics"];
+/// What the names of counts contain.
+const COUNTS: [&str; 4] = ["token", "seconds", "unit", "character"];
+/// What Gemini calls the tokens of the prompt.
+const GEMINI_PROMPT: [&str; 3] = ["promptTokenCount", "prompt_token_count", "total_input_tokens"];
+/// What only an event at the end has, of Bedrock, or a response that is no event, of Gemini.
+const AT_THE_END: [&str; 4] =
+    ["metadata", "amazon-bedrock-invocationMetrics", "embedding", "embeddings"];
 
 impl<'a> OneResponse<'a> {
     /// Checks the next event that tells usage, which is `usage`.
@@ -169,17 +176,33 @@ impl<'a> OneResponse<'a> {
         if is_again || !has_same_id {
             self.check_counts(usage)?;
         }
+        if kind.is_none() && !has_same_id {
+            self.check_prompt(event, usage)?;
+        }
         self.usage = Some(usage.clone());
         Ok(())
     }
 
-    /// Checks that no tokens are less than those of the event before.
+    /// Checks that an event without a type is one of the stream that the event before is of. Only
+    /// Gemini repeats its usage in events without one, and some of them have no id: the prompt is the
+    /// same in all of them.
+    fn check_prompt(&self, event: &Body<'a>, usage: &Body<'a>) -> Result<(), ProviderError> {
+        let Some(before) = &self.usage else { return Ok(()) };
+        let is_same = |field: &&str| usage.get(field).is_some_and(|n| before.get(field) == Some(n));
+        let is_told = |field: &&str| usage.get(field).is_some();
+        if GEMINI_PROMPT.iter().any(|field| is_told(field) && is_same(field)) {
+            return Ok(());
+        }
+        Err(several(event.pointer().to_owned()))
+    }
+
+    /// Checks that no count is less than that of the event before.
     fn check_counts(&self, usage: &Body<'a>) -> Result<(), ProviderError> {
         let Some(before) = &self.usage else { return Ok(()) };
         let count = |of: &Body<'a>, field: &str| of.get(field).and_then(Value::as_u64);
         let falls = |field: &&str| {
             // What else is told, such as times and costs, is no count.
-            let is_count = field.to_ascii_lowercase().contains("token");
+            let is_count = COUNTS.iter().any(|part| field.to_ascii_lowercase().contains(part));
             let now = count(usage, field);
             is_count && now.is_some() && now < count(before, field)
         };

@@ -226,8 +226,8 @@ fn streams() {
     }
 }
 
-/// Responses that were trimmed to model and usage look like the events of a stream: where models
-/// differ or counts fall they are not, and all but the last would be lost.
+/// Responses that were trimmed to model and usage look like the events of a stream, of which all but
+/// the last would be lost: only Gemini's may be events, where nothing differs but what is written.
 #[test]
 fn trimmed_responses() {
     let chat = |input: u64| json!({"prompt_tokens": input, "completion_tokens": 1});
@@ -245,7 +245,8 @@ fn trimmed_responses() {
             refused(&format!("/1/{field}/{count}"), json!([event("x", 9), event("x", 8)]));
             refused(&format!("/1/{field}/{count}"), json!([{field: usage(9)}, {field: usage(8)}]));
             let last = read(json!([event("x", 10)])).unwrap();
-            for before in [json!({model: "x"}), json!({model: "x", field: null}), event("x", 9)] {
+            refused("/1", json!([event("x", 9), event("x", 10)]));
+            for before in [json!({model: "x"}), json!({model: "x", field: null})] {
                 let read = read(json!([before, event("x", 10)]));
                 assert_eq!(read, Ok(last.clone()), "{provider} {before}");
             }
@@ -274,14 +275,49 @@ fn trimmed_responses() {
     for provider in ["google", "vertex_ai"] {
         check(provider, &gemini, "usageMetadata", "modelVersion", "promptTokenCount");
     }
-    // An id tells that they are of one response.
-    let event = |output: u64| {
-        json!({"responseId": "r", "usageMetadata": {
+    // An id tells that they are of one response, and the prompt that they may be.
+    let event = |id: Value, output: u64| {
+        json!({"responseId": id, "usageMetadata": {
             "promptTokenCount": 2, "candidatesTokenCount": output
         }})
     };
-    let one = usage_from_response("google", &json!([event(9), event(8)]));
-    assert_eq!(one, usage_from_response("google", &event(8)));
+    for (id, before) in [(json!("r"), 9), (json!(null), 7)] {
+        let last = event(id.clone(), 8);
+        let one = usage_from_response("google", &json!([event(id, before), last]));
+        assert_eq!(one, usage_from_response("google", &last));
+    }
+}
+
+/// Whole responses that have no id are no stream, though their counts may be the same.
+#[test]
+fn the_same_twice() {
+    let usage = json!({"prompt_tokens": 9, "total_tokens": 9});
+    let tokens = json!({"input_tokens": 50, "output_tokens": 1_056, "total_tokens": 1_106});
+    let vectors = json!({"object": "list", "data": [], "model": "m", "usage": usage});
+    let pictures = json!({"created": 1, "data": [], "usage": tokens});
+    let spoken = json!({"text": "Hi", "usage": {"type": "duration", "seconds": 60}});
+    let heard = json!({"text": "Hi", "usage": {"type": "tokens", "input_tokens": 9,
+        "output_tokens": 3, "total_tokens": 12}});
+    let converse = json!({"output": {"message": {}}, "stopReason": "end_turn",
+        "usage": {"inputTokens": 9, "outputTokens": 7, "totalTokens": 16}});
+    let billed = json!({"embeddings": [], "meta": {"billed_units": {"input_tokens": 9}}});
+    let vector = json!({"embedding": {}, "usageMetadata": {"promptTokenCount": 9}});
+    for (provider, body) in [
+        ("openai", &vectors),
+        ("azure", &vectors),
+        ("perplexity", &vectors),
+        ("fireworks", &vectors),
+        ("openai", &pictures),
+        ("azure", &pictures),
+        ("openai", &spoken),
+        ("openai", &heard),
+        ("bedrock", &converse),
+        ("cohere", &billed),
+        ("google", &vector),
+    ] {
+        usage_from_response(provider, body).expect("one is read");
+        check_provider(provider, &json!([body, body]), Expected::Contradictory("/1"));
+    }
 }
 
 /// What a body says was used, the standard too, is so whatever a request says.

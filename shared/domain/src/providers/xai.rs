@@ -28,7 +28,7 @@ use super::body::Body;
 use super::chat::{Beside, Chat, Reasoning};
 use super::openai::has_failed;
 use super::tools::Tools;
-use super::{Provider, ProviderError, ResponseUsage, compatible};
+use super::{Provider, ProviderError, ResponseUsage, compatible, missing};
 
 pub(super) const PROVIDER: Provider = Provider {
     name: "xai",
@@ -144,6 +144,12 @@ fn add_tools(
         for tool in listed {
             add(tool.as_str().unwrap_or_default(), 1, &usage.at("server_side_tools_used"))?;
         }
+    } else if body.get("output").is_none() && usage.count_or_zero("num_server_side_tools_used")? > 0
+    {
+        return Err(missing(
+            "the usage tells that tools of the server were used, not which: give its \
+             server_side_tool_usage_details, or the output",
+        ));
     } else {
         // Nobody counted them: they are among the output of Responses.
         for item in body.list("output")? {
@@ -317,6 +323,15 @@ mod tests {
                      output_reasoning_tokens 72, output_tokens 4800, social_searches 4, \
                      web_searches 3",
                 ),
+            ),
+            // Cut down to what doesn't tell which tools.
+            case(
+                TOOLS,
+                json!({"object": "response", "model": "grok-4.3", "usage": {
+                    "input_tokens": 9, "output_tokens": 2, "total_tokens": 11,
+                    "num_server_side_tools_used": 5
+                }}),
+                Expected::Missing("server_side_tool_usage_details"),
             ),
             case(
                 TOOLS,

@@ -3,18 +3,20 @@
 //! Texts are read once, into profiles, where the body is: no text reaches anything that is kept or
 //! logged.
 
+mod gemini;
+mod responses;
+
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
-use uc_domain::Quantity;
-use uc_domain::estimates::{
-    self, Description, Detail, Image, MediaResolution, Output, Profile, ServerTool,
-};
+use uc_domain::estimates::{self, Description, Detail, Image, Output, Profile, ServerTool};
 use uc_domain::ratios::is_parameter_value;
 use utoipa::ToSchema;
 
+use self::gemini::{GeminiContent, Level, add_contents, add_gemini_parts, watched};
+use self::responses::{Input, InputSchema};
 use super::quantity::{Bounds, QuantityOrBounds};
 use crate::Problem;
 
@@ -30,8 +32,6 @@ const MAX_COUNT: u32 = 1_000;
 const MAX_SIDE: u32 = 65_535;
 /// What `max_output_tokens` may be at most.
 const MAX_OUTPUT_TOKENS: u64 = 1_000_000_000;
-/// Frames of a second of video at most, in thousandths. Gemini, "Video understanding".
-const MAX_FPS: u64 = 24_000;
 
 /// What is to be sent and made, before it is. Texts are counted, not kept. The answer's
 /// `assumptions` say how each quantity came about. Nothing is expected to be cached, but the bounds
@@ -51,9 +51,15 @@ pub struct Request {
     /// Messages as Gemini takes them, instead of `messages`.
     #[schema(max_items = 2_000)]
     contents: Option<Vec<GeminiContent>>,
-    /// The system prompt, where it is no message: a text, or parts that are texts.
-    #[schema(value_type = Option<ContentSchema>)]
-    system: Option<Content>,
+    /// A text or items, as `OpenAI`'s Responses take them, instead of `text` and `messages`. What an
+    /// earlier response holds is not in it: send its items.
+    #[schema(value_type = Option<InputSchema>)]
+    input: Option<Input>,
+    /// The system prompt, where it is no message: a text, parts that are texts, or an object with
+    /// Gemini's `parts`. Also as `instructions` or `systemInstruction`.
+    #[serde(alias = "instructions", alias = "systemInstruction", alias = "system_instruction")]
+    #[schema(value_type = Option<SystemSchema>)]
+    system: Option<System>,
     /// Definitions of tools, as they are sent. Those that the provider runs and bills (searches,
     /// code, pages that are fetched ...), remote servers (MCP, connectors) and advisors are used up
     /// to `max_uses` times, 5 where that is not said.
@@ -164,130 +170,6 @@ impl<'de> Deserialize<'de> for CacheControl {
     }
 }
 
-/// A media resolution, as a text or as an object with `level`; `None` where it is left to the model.
-#[derive(Debug, Clone, Copy)]
-struct Level(Option<MediaResolution>);
-
-impl<'de> Deserialize<'de> for Level {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        let level = value.get("level").unwrap_or(&value).as_str().unwrap_or_default();
-        let level = level.to_ascii_lowercase();
-        match level.strip_prefix("media_resolution_").unwrap_or(&level) {
-            "unspecified" => Ok(Self(None)),
-            "low" => Ok(Self(Some(MediaResolution::Low))),
-            "medium" => Ok(Self(Some(MediaResolution::Medium))),
-            "high" => Ok(Self(Some(MediaResolution::High))),
-            "ultra_high" => Ok(Self(Some(MediaResolution::UltraHigh))),
-            _ => Err(serde::de::Error::custom(
-                "MEDIA_RESOLUTION_LOW, _MEDIUM, _HIGH, _ULTRA_HIGH or _UNSPECIFIED",
-            )),
-        }
-    }
-}
-
-/// Which of a video is looked at.
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[schema(as = DescribedVideoMetadata)]
-struct VideoMetadata {
-    /// Frames a second, above 0, at most 24; 1 where not given. May be a number with decimals.
-    #[serde(default, deserialize_with = "frame_rate")]
-    #[schema(value_type = Option<QuantityOrBounds>)]
-    fps: Option<Bounds>,
-    /// Where it begins, such as `12.5s`.
-    #[serde(alias = "start_offset")]
-    #[schema(value_type = Option<String>)]
-    start_offset: Option<Offset>,
-    /// Where it ends.
-    #[serde(alias = "end_offset")]
-    #[schema(value_type = Option<String>)]
-    end_offset: Option<Offset>,
-}
-
-/// Bounds, or a number, by its shortest decimal text: that is what the body says.
-fn frame_rate<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Bounds>, D::Error> {
-    let mut value = Value::deserialize(deserializer)?;
-    if value.is_f64() {
-        let text = value.to_string();
-        value = Value::from(text.strip_suffix(".0").unwrap_or(&text));
-    }
-    Option::deserialize(value).map_err(serde::de::Error::custom)
-}
-
-/// Thousandths of a second, from the beginning.
-#[derive(Debug, Clone, Copy)]
-struct Offset(u64);
-
-impl Offset {
-    /// `None` where it is no number of seconds with an `s` behind it.
-    fn parse(text: &str) -> Option<u64> {
-        let text = text.strip_suffix('s')?;
-        let (whole, rest) = text.split_once('.').unwrap_or((text, "0"));
-        let is_number = |part: &str| {
-            (1..=9).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
-        };
-        if !is_number(whole) || !is_number(rest) {
-            return None;
-        }
-        let millis: u64 = format!("{rest:0<3}")[..3].parse().ok()?;
-        Some(whole.parse::<u64>().ok()? * 1_000 + millis)
-    }
-}
-
-impl<'de> Deserialize<'de> for Offset {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let wrong = || serde::de::Error::custom("seconds, such as 12.5s");
-        Self::parse(&text).map(Self).ok_or_else(wrong)
-    }
-}
-
-/// Seconds of a video that are looked at, and frames of them.
-fn watched(
-    metadata: Option<VideoMetadata>,
-    Bounds(seconds): Bounds,
-    pointer: &str,
-) -> Result<[estimates::Bounds; 2], Problem> {
-    let refuse = |name: &str, detail: &'static str| {
-        Err(Problem::invalid_field(format!("{pointer}/videoMetadata/{name}"), detail))
-    };
-    let [min, expected, max] =
-        [seconds.min(), seconds.expected(), seconds.max()].map(Quantity::millis);
-    let mut seconds = [min, expected, max];
-    let mut fps = [1_000; 3];
-    if let Some(VideoMetadata { fps: said, start_offset, end_offset }) = metadata {
-        let start = start_offset.map_or(0, |offset| offset.0);
-        let end = end_offset.map_or(u64::MAX, |offset| offset.0);
-        if end <= start {
-            return refuse("endOffset", "This is not behind the start.");
-        }
-        // Whoever says a start may have said how long the rest is: it is the most still.
-        let cut = |millis: u64| millis.min(end).saturating_sub(start);
-        let likely = if end_offset.is_some() { cut(expected) } else { expected };
-        seconds = [cut(min), likely, max.min(end - start)];
-        if let Some(Bounds(said)) = said {
-            fps = [said.min(), said.expected(), said.max()].map(Quantity::millis);
-            if fps[0] == 0 || fps[2] > MAX_FPS {
-                return refuse("fps", "above 0, at most 24 frames a second");
-            }
-        }
-    }
-    // A frame that has begun is a frame.
-    let frames = |n: usize| u128::from(seconds[n]) * u128::from(fps[n]);
-    let whole = |product: u128| product.div_ceil(1_000_000).saturating_mul(1_000);
-    let frames = [frames(0) / 1_000, whole(frames(1)), whole(frames(2))];
-    let bounds = |[min, expected, max]: [u64; 3]| {
-        let [min, expected, max] = [min, expected, max].map(Quantity::from_millis);
-        let bounds = || estimates::Bounds::new(min?, expected?, max?);
-        bounds().ok_or_else(|| Problem::invalid_field(pointer, "at most 12 digits"))
-    };
-    let frames = frames.map(|frames| u64::try_from(frames).unwrap_or(u64::MAX));
-    Ok([bounds(seconds)?, bounds(frames)?])
-}
-
 /// One message. What no provider counts (`id`, `tool_call_id` ...) is taken so that messages can be
 /// sent as they are.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -333,6 +215,12 @@ struct Message {
     /// Not read.
     #[schema(value_type = Option<Value>)]
     id: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    status: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    phase: Option<IgnoredAny>,
     /// Not read.
     #[serde(rename = "type")]
     #[schema(value_type = Option<Value>)]
@@ -400,120 +288,6 @@ struct Called {
     input: Option<Json>,
 }
 
-/// One message as Gemini takes it.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = DescribedGeminiContent)]
-struct GeminiContent {
-    #[expect(dead_code, reason = "that it is a role is all that counts")]
-    role: Option<Role>,
-    #[serde(default)]
-    #[schema(max_items = 500)]
-    parts: Vec<GeminiPart>,
-}
-
-/// A part of a message as Gemini takes it; either spelling.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[schema(as = DescribedGeminiPart)]
-#[expect(dead_code, reason = "some fields are taken so that messages can be sent as they are")]
-struct GeminiPart {
-    #[schema(value_type = Option<String>)]
-    text: Option<Text>,
-    /// Whether the text is thinking.
-    thought: Option<bool>,
-    /// Not read.
-    #[serde(alias = "thought_signature")]
-    #[schema(value_type = Option<Value>)]
-    thought_signature: Option<IgnoredAny>,
-    /// A picture, sound, video or document: what it is, is told by its MIME type.
-    #[serde(alias = "inline_data")]
-    inline_data: Option<GeminiData>,
-    /// The same, in a file.
-    #[serde(alias = "file_data")]
-    file_data: Option<GeminiData>,
-    /// The call of a tool.
-    #[serde(alias = "function_call")]
-    #[schema(value_type = Option<Value>)]
-    function_call: Option<Json>,
-    /// What the tool answered; its `parts` are counted as parts of a message are.
-    #[serde(alias = "function_response")]
-    #[schema(value_type = Option<Value>)]
-    function_response: Option<FunctionResponse>,
-    /// Code that a tool ran.
-    #[serde(alias = "executable_code")]
-    #[schema(value_type = Option<Value>)]
-    executable_code: Option<Json>,
-    /// What it gave.
-    #[serde(alias = "code_execution_result")]
-    #[schema(value_type = Option<Value>)]
-    code_execution_result: Option<Json>,
-    /// The call of a tool of the provider.
-    #[serde(alias = "tool_call")]
-    #[schema(value_type = Option<Value>)]
-    tool_call: Option<Json>,
-    /// What it answered.
-    #[serde(alias = "tool_response")]
-    #[schema(value_type = Option<Value>)]
-    tool_response: Option<Json>,
-    /// Of a picture, in pixels; with `height`.
-    #[schema(minimum = 1, maximum = 65_535)]
-    width: Option<u32>,
-    /// Of a picture, in pixels; with `width`.
-    #[schema(minimum = 1, maximum = 65_535)]
-    height: Option<u32>,
-    /// Of sound and video: how long it is.
-    #[schema(value_type = Option<QuantityOrBounds>)]
-    seconds: Option<Bounds>,
-    /// Of a document: how many pages it has.
-    #[schema(value_type = Option<QuantityOrBounds>)]
-    pages: Option<Bounds>,
-    /// Of video: which frames of it are looked at.
-    #[serde(alias = "video_metadata")]
-    video_metadata: Option<VideoMetadata>,
-    /// How closely it is to be looked at: an object with `level`, as for `media_resolution` of the
-    /// request.
-    #[serde(alias = "media_resolution")]
-    #[schema(value_type = Option<Value>)]
-    media_resolution: Option<Level>,
-}
-
-/// What a tool answered: its JSON text without the `parts`, and these.
-#[derive(Debug, Clone)]
-struct FunctionResponse(Profile, Vec<GeminiPart>);
-
-impl<'de> Deserialize<'de> for FunctionResponse {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut value = Value::deserialize(deserializer)?;
-        let parts = value.as_object_mut().and_then(|fields| fields.remove("parts"));
-        let parts = parts.filter(|parts| !parts.is_null());
-        let parts = parts.map(Vec::deserialize).transpose().map_err(serde::de::Error::custom)?;
-        Ok(Self(Profile::of(&value.to_string()), parts.unwrap_or_default()))
-    }
-}
-
-/// Data of which only the type is read.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[schema(as = DescribedGeminiData)]
-#[expect(dead_code, reason = "some fields are taken so that messages can be sent as they are")]
-struct GeminiData {
-    /// Such as `image/png`.
-    #[serde(alias = "mime_type")]
-    mime_type: String,
-    /// Not read.
-    #[schema(value_type = Option<Value>)]
-    data: Option<IgnoredAny>,
-    /// Not read.
-    #[serde(alias = "file_uri")]
-    #[schema(value_type = Option<Value>)]
-    file_uri: Option<IgnoredAny>,
-    /// Not read.
-    #[serde(alias = "display_name")]
-    #[schema(value_type = Option<Value>)]
-    display_name: Option<IgnoredAny>,
-}
-
 /// Whose message it is; all count alike.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -577,6 +351,36 @@ impl<'de> Deserialize<'de> for Content {
             }
         }
         deserializer.deserialize_any(Either)
+    }
+}
+
+/// The system prompt, as OpenAI and Anthropic take it, or as Gemini does.
+#[derive(Debug, Clone)]
+enum System {
+    Content(Content),
+    Gemini(GeminiContent),
+}
+
+/// Describes [`System`] in the `OpenAPI` document.
+#[derive(ToSchema)]
+#[schema(as = DescribedSystem)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes another type in the OpenAPI document")]
+enum SystemSchema {
+    Text(String),
+    Parts(Vec<Part>),
+    Gemini(GeminiContent),
+}
+
+impl<'de> Deserialize<'de> for System {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        if value.is_object() {
+            GeminiContent::deserialize(value).map(Self::Gemini)
+        } else {
+            Content::deserialize(value).map(Self::Content)
+        }
+        .map_err(serde::de::Error::custom)
     }
 }
 
@@ -703,9 +507,19 @@ struct Part {
     /// Not read.
     #[schema(value_type = Option<Value>)]
     annotations: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    logprobs: Option<IgnoredAny>,
     /// That all up to here is to be kept in the provider's cache, and how long.
     #[schema(value_type = Option<Value>)]
     cache_control: Option<CacheControl>,
+}
+
+impl Part {
+    /// Whether it stands for all before it. One that failed has no content, and stands for nothing.
+    fn is_compaction(&self) -> bool {
+        self.kind == PartKind::Compaction && self.content.is_some()
+    }
 }
 
 /// What a part is, by the names of all.
@@ -922,6 +736,10 @@ impl Request {
         if self.contents.is_some() && (self.text.is_some() || self.messages.is_some()) {
             return refuse("/contents", "Either text, messages or contents.");
         }
+        let is_other = self.text.is_some() || self.messages.is_some() || self.contents.is_some();
+        if self.input.is_some() && is_other {
+            return refuse("/input", "Either text, messages, contents or input.");
+        }
         if self.words.is_some() && self.output_tokens.is_some() {
             return refuse("/words", "Either words or output_tokens.");
         }
@@ -949,14 +767,24 @@ impl Request {
         let resolution = self.media_resolution.and_then(|level| level.0);
         asked.media_resolution = resolution;
         asked.texts.extend(self.text.map(|text| text.0));
-        if let Some(system) = self.system {
-            add_content(&mut asked, system, &format!("{pointer}/system"))?;
+        match self.system {
+            Some(System::Content(content)) => {
+                add_content(&mut asked, content, &format!("{pointer}/system"))?;
+            }
+            Some(System::Gemini(content)) => {
+                let at = format!("{pointer}/system/parts");
+                add_gemini_parts(&mut asked, content.parts, resolution, &at)?;
+            }
+            None => {}
         }
         if let Some(messages) = self.messages {
             add_messages(&mut asked, messages, &format!("{pointer}/messages"))?;
         }
         if let Some(contents) = self.contents {
             add_contents(&mut asked, contents, resolution, &format!("{pointer}/contents"))?;
+        }
+        if let Some(input) = self.input {
+            responses::add_input(&mut asked, input, &format!("{pointer}/input"))?;
         }
         if let Some(servers) = self.mcp_servers {
             if servers.len() > MAX_TOOLS {
@@ -1018,113 +846,47 @@ fn add_messages(
     if messages.len() > MAX_MESSAGES {
         return Err(Problem::invalid_field(pointer, "at most 2000 messages"));
     }
-    for (index, message) in messages.into_iter().enumerate() {
-        let Message { name, content, tool_calls, function_call, refusal, audio, .. } = message;
-        let at = format!("{pointer}/{index}");
-        let calls = tool_calls.unwrap_or_default();
-        let is_called = !calls.is_empty() || function_call.is_some();
-        if !is_called && content.is_none() && refusal.is_none() && audio.is_none() {
-            return Err(Problem::invalid_field(at, "A message has content or calls."));
-        }
-        if calls.len() > MAX_CALLS {
-            return Err(Problem::invalid_field(format!("{at}/tool_calls"), "at most 500 calls"));
-        }
-        asked.messages += 1;
-        asked.cache_ttls.extend(message.cache_control.map(|mark| mark.0));
-        if let Some(Spoken { seconds, transcript, .. }) = audio {
-            // Beside the sound a provider may count what it says, or not.
-            asked.echoes.extend(transcript.map(|text| text.0));
-            let at = format!("{at}/audio");
-            add_data(asked, Counted::Audio, None, Detail::Auto, seconds, None, &at)?;
-        }
-        asked.texts.extend(name.into_iter().chain(refusal).map(|text| text.0));
-        let thoughts = [message.reasoning_content, message.reasoning].into_iter().flatten();
-        asked.thoughts.extend(thoughts.map(|text| text.0));
-        asked.thoughts.extend(message.reasoning_details.map(|json| json.0));
-        if let Some(content) = content {
-            add_content(asked, content, &format!("{at}/content"))?;
-        }
-        let called = calls.into_iter().flat_map(|call| [call.function, call.custom]);
-        for Called { name, arguments, input } in called.chain([function_call]).flatten() {
-            asked.calls += 1;
-            asked.texts.extend(name.map(|name| name.0));
-            asked.texts.extend(arguments.into_iter().chain(input).map(|json| json.0));
-        }
+    // What stands before a compaction is not read again. Anthropic, "Compaction".
+    let compacted = messages.iter().rposition(|message| match &message.content {
+        Some(Content::Parts(parts)) => parts.iter().any(Part::is_compaction),
+        _ => false,
+    });
+    for (index, message) in messages.into_iter().enumerate().skip(compacted.unwrap_or(0)) {
+        add_message(asked, message, &format!("{pointer}/{index}"))?;
     }
     Ok(())
 }
 
-fn add_contents(
-    asked: &mut Description,
-    contents: Vec<GeminiContent>,
-    resolution: Option<MediaResolution>,
-    pointer: &str,
-) -> Result<(), Problem> {
-    if contents.len() > MAX_MESSAGES {
-        return Err(Problem::invalid_field(pointer, "at most 2000 messages"));
+fn add_message(asked: &mut Description, message: Message, at: &str) -> Result<(), Problem> {
+    let Message { name, content, tool_calls, function_call, refusal, audio, .. } = message;
+    let calls = tool_calls.unwrap_or_default();
+    let is_called = !calls.is_empty() || function_call.is_some();
+    if !is_called && content.is_none() && refusal.is_none() && audio.is_none() {
+        return Err(Problem::invalid_field(at, "A message has content or calls."));
     }
-    for (index, GeminiContent { parts, .. }) in contents.into_iter().enumerate() {
-        asked.messages += 1;
-        add_gemini_parts(asked, parts, resolution, &format!("{pointer}/{index}/parts"))?;
+    if calls.len() > MAX_CALLS {
+        return Err(Problem::invalid_field(format!("{at}/tool_calls"), "at most 500 calls"));
     }
-    Ok(())
-}
-
-fn add_gemini_parts(
-    asked: &mut Description,
-    parts: Vec<GeminiPart>,
-    resolution: Option<MediaResolution>,
-    pointer: &str,
-) -> Result<(), Problem> {
-    if parts.len() > MAX_PARTS {
-        return Err(Problem::invalid_field(pointer, "at most 500 parts"));
+    asked.messages += 1;
+    asked.cache_ttls.extend(message.cache_control.map(|mark| mark.0));
+    if let Some(Spoken { seconds, transcript, .. }) = audio {
+        // Beside the sound a provider may count what it says, or not.
+        asked.echoes.extend(transcript.map(|text| text.0));
+        let at = format!("{at}/audio");
+        add_data(asked, Counted::Audio, None, Detail::Auto, seconds, None, &at)?;
     }
-    for (index, part) in parts.into_iter().enumerate() {
-        let at = format!("{pointer}/{index}");
-        let is_thought = part.thought == Some(true);
-        let into = if is_thought { &mut asked.thoughts } else { &mut asked.texts };
-        into.extend(part.text.map(|text| text.0));
-        let jsons = [
-            part.function_call,
-            part.executable_code,
-            part.code_execution_result,
-            part.tool_call,
-            part.tool_response,
-        ];
-        for Json(profile) in jsons.into_iter().flatten() {
-            asked.calls += 1;
-            asked.texts.push(profile);
-        }
-        if let Some(FunctionResponse(profile, parts)) = part.function_response {
-            asked.calls += 1;
-            asked.texts.push(profile);
-            add_gemini_parts(asked, parts, resolution, &format!("{at}/functionResponse/parts"))?;
-        }
-        let Some(data) = part.inline_data.or(part.file_data) else { continue };
-        let counted = match data.mime_type.split('/').next() {
-            Some("image") => Counted::Image,
-            Some("audio") => Counted::Audio,
-            Some("video") => Counted::Video,
-            Some("application" | "text") => Counted::Document,
-            _ => {
-                let detail = "What is of this type can't be counted.";
-                return Err(Problem::invalid_field(at, detail));
-            }
-        };
-        let size = size(part.width, part.height, &at)?;
-        let own = part.media_resolution.and_then(|level| level.0);
-        asked.media_resolution = asked.media_resolution.max(own);
-        let detail = own.or(resolution).map_or(Detail::Auto, Detail::Level);
-        if let (Counted::Video, Some(seconds)) = (counted, part.seconds) {
-            let watched = watched(part.video_metadata, seconds, &at)?;
-            add_video(asked, watched, &at)?;
-            continue;
-        }
-        if part.video_metadata.is_some() && !matches!(counted, Counted::Video) {
-            let detail = "This is not of a part of this type.";
-            return Err(Problem::invalid_field(format!("{at}/videoMetadata"), detail));
-        }
-        add_data(asked, counted, size, detail, part.seconds, part.pages, &at)?;
+    asked.texts.extend(name.into_iter().chain(refusal).map(|text| text.0));
+    let thoughts = [message.reasoning_content, message.reasoning].into_iter().flatten();
+    asked.thoughts.extend(thoughts.map(|text| text.0));
+    asked.thoughts.extend(message.reasoning_details.map(|json| json.0));
+    if let Some(content) = content {
+        add_content(asked, content, &format!("{at}/content"))?;
+    }
+    let called = calls.into_iter().flat_map(|call| [call.function, call.custom]);
+    for Called { name, arguments, input } in called.chain([function_call]).flatten() {
+        asked.calls += 1;
+        asked.texts.extend(name.map(|name| name.0));
+        asked.texts.extend(arguments.into_iter().chain(input).map(|json| json.0));
     }
     Ok(())
 }
@@ -1143,7 +905,8 @@ fn add_content(asked: &mut Description, content: Content, pointer: &str) -> Resu
     if parts.len() > MAX_PARTS {
         return Err(Problem::invalid_field(pointer, "at most 500 parts"));
     }
-    for (index, part) in parts.into_iter().enumerate() {
+    let compacted = parts.iter().rposition(Part::is_compaction);
+    for (index, part) in parts.into_iter().enumerate().skip(compacted.unwrap_or(0)) {
         add_part(asked, part, &format!("{pointer}/{index}"))?;
     }
     Ok(())
@@ -1389,8 +1152,73 @@ mod tests {
         }
     }
 
+    /// What a compaction stands for is not sent to the model again.
+    #[test]
+    fn only_what_follows_a_compaction_is_read() {
+        let compacted = |summary: Value| {
+            let asked = describe(json!({"system": "Always.", "messages": [
+                {"role": "user", "content": [{"type": "document", "source": {"type": "url"}}]},
+                {"role": "assistant", "content": [{"type": "text", "text": "Before."},
+                    {"type": "compaction", "content": summary}, {"type": "text", "text": "A"}]},
+                {"role": "user", "content": "B"}]}));
+            asked.map(|asked| (asked.texts.len(), asked.messages))
+        };
+        assert_eq!(compacted(json!("In short.")).expect("described"), (4, 2));
+        // One that failed stands for nothing: the document's pages are asked for.
+        assert!(compacted(Value::Null).is_err());
+    }
+
+    /// `input` as it is sent to Responses, and as they give it back.
+    #[test]
+    fn what_responses_take() {
+        let check = |input: Value, counted: [usize; 4], calls: u32, messages: u32| {
+            let asked = describe(json!({"instructions": "Be kind.", "input": input.clone()}));
+            let asked = asked.expect("described");
+            let lengths = [&asked.texts, &asked.thoughts, &asked.echoes].map(Vec::len);
+            let [texts, thoughts, echoes] = lengths;
+            let images = asked.input_images.len();
+            assert_eq!([texts, thoughts, echoes, images], counted, "{input}");
+            assert_eq!((asked.calls, asked.messages), (calls, messages), "{input}");
+        };
+        let said = json!({"type": "message", "id": "m", "role": "assistant", "status": "completed",
+            "content": [{"type": "output_text", "text": "Hi", "annotations": [], "logprobs": []}]});
+        let seen = json!({"role": "user", "content": [{"type": "input_text", "text": "Look"},
+            {"type": "input_image", "image_url": "https://example.com/a.png"}]});
+        let called = json!({"type": "function_call", "id": "f", "call_id": "c", "name": "look",
+            "arguments": "{}", "status": "completed"});
+        let answered = json!({"type": "function_call_output", "call_id": "c", "output": "ok"});
+        let shown = json!({"type": "function_call_output", "call_id": "c", "output": [
+            {"type": "input_image", "file_id": "f"}]});
+        let thought = json!({"type": "reasoning", "id": "r", "summary": [
+            {"type": "summary_text", "text": "So"}], "encrypted_content": "gAAAAA"});
+        let searched = json!({"type": "web_search_call", "id": "w", "status": "completed",
+            "action": {"type": "search", "query": "tides"}});
+        let painted = json!({"type": "image_generation_call", "id": "i", "result": "iVBORw0K"});
+        check(json!("Hello"), [2, 0, 0, 0], 0, 1);
+        check(json!([said, seen]), [3, 0, 0, 1], 0, 2);
+        check(json!([called, answered, shown]), [4, 0, 0, 1], 3, 0);
+        check(json!([thought, searched, painted]), [1, 2, 2, 1], 0, 0);
+        for wrong in [
+            json!([{"type": "item_reference", "id": "m"}]),
+            json!([{"type": "another"}]),
+            json!([{"type": 1}]),
+            json!([{"role": "user", "contents": "a"}]),
+            json!({"role": "user", "content": "a"}),
+            json!([1]),
+        ] {
+            let request = json!({"input": wrong.clone()});
+            assert!(serde_json::from_value::<Request>(request).is_err(), "{wrong}");
+        }
+        assert!(describe(json!({"input": "A", "text": "B"})).is_err());
+    }
+
     #[test]
     fn what_gemini_takes() {
+        let asked = describe(json!({"systemInstruction": {"parts": [{"text": "Be kind."}]},
+            "contents": [{"parts": [{"fileData": {"fileUri": "https://example.com/watch"},
+                "seconds": 10}]}]}));
+        let asked = asked.expect("described");
+        assert_eq!((asked.texts.len(), asked.input_video_frames.is_some()), (1, true));
         for (fps, frames) in [(json!(0.5), 5), (json!(2.0), 20), (json!("1.5"), 15), (json!(1), 10)]
         {
             let asked = describe(json!({"contents": [{"role": "model"}, {"parts": [
