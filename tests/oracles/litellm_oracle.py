@@ -28,6 +28,10 @@ from litellm.litellm_core_utils.llm_cost_calc.utils import (
     get_provider_specific_geo_multiplier,
     get_provider_specific_speed_multiplier,
 )
+from litellm.llms.gemini.cost_calculator import (
+    cost_per_google_maps_grounding_request,
+    cost_per_web_search_request,
+)
 from litellm.llms.base_llm.ocr.transformation import OCRResponse, OCRUsageInfo
 from litellm.types.utils import (
     CacheCreationTokenDetails,
@@ -398,6 +402,25 @@ def is_fee(entry):
     return entry["litellm_provider"] == "perplexity" and len(set(sizes.values())) > 1
 
 
+def grounded_cases(name, entry, generator):
+    """Gemini's grounding where it costs once a prompt: a response says what it is grounded in."""
+    is_gemini = "gemini" in name and entry["litellm_provider"].startswith(("gemini", "vertex_ai"))
+    if not is_gemini or entry.get("web_search_billing_unit") is not None:
+        return
+    searched = entry.get("search_context_cost_per_query") is not None
+    mapped = entry.get("google_maps_grounding_cost_per_query") is not None
+    for grounding, searches, maps in [("search", 1, 0), ("search+url", 3, 0), ("maps", 0, 2), ("maps+search", 2, 3)]:
+        if (searches and not searched) or (maps and not mapped):
+            continue
+        count = generator.randint(1, 9)
+        usage = Usage(prompt_tokens_details=PromptTokensDetailsWrapper(
+            web_search_requests=searches * count, google_maps_grounding_requests=maps * count,
+        ))
+        cost = cost_per_web_search_request(usage, entry) + cost_per_google_maps_grounding_request(usage, entry)
+        quantities = {"requests": 1, "web_searches": searches * count, "maps_searches": maps * count}
+        yield {d: n for d, n in quantities.items() if n}, {"grounding": grounding}, WEDNESDAY, cost
+
+
 def flat_parameters(entry, dimension):
     yield {}
     if dimension == "video_seconds":
@@ -422,6 +445,7 @@ def flat_cases(name, entry, generator):
             least = 1 if cost is search_cost else 0
             for count in (least, generator.randint(1, 9), generator.randint(10, 90_000)):
                 yield {dimension: count}, parameters, WEDNESDAY, cost(name, entry, count, parameters)
+    yield from grounded_cases(name, entry, generator)
 
 
 def cases(differences, omitted, skipped):

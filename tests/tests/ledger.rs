@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use uc_domain::account::{
     Capture, Charge, Command, Detail, GrantId, GrantRequest, GrantTerms, HoldId, HoldRequest,
     Operation, OperationId, Origin, PaymentChange, RatedItem, RefundRequest, Rejection, Settings,
-    Source,
+    Source, Status,
 };
 use uc_domain::journal::Entry;
 use uc_domain::payments::{Payment, Reversals};
@@ -1126,6 +1126,7 @@ async fn a_period_is_granted_once_however_many_schedulers_run() {
     // The bar of the design: a renewal is at most 8 write units, with what ends and rolls over.
     other.anchor = SystemClock.now().saturating_add_millis(-40 * 86_400_000);
     let globex = account("globex");
+    let closing = other.clone();
     plans.subscribe(&globex, other).await.unwrap();
     let before = write_units();
     let key = uc_ledger::keys::subscription(&globex, "sub_2");
@@ -1134,5 +1135,15 @@ async fn a_period_is_granted_once_however_many_schedulers_run() {
     assert!(units_x10 <= 80, "{units_x10} tenths of a write unit for a renewal");
     let rolled = ledger.account(&globex).await.unwrap().unwrap().balance().posted;
     assert_eq!(rolled, credits("1400"));
+
+    // Of a closed account the periods pass, until it is opened again.
+    let initech = account("initech");
+    plans.subscribe(&initech, NewSubscription { id: "sub_3".to_owned(), ..closing }).await.unwrap();
+    let closed = Settings { status: Status::Closed, ..Settings::default() };
+    execute(&ledger, &ask(&initech, Origin::System), &Command::Settings(closed)).await.unwrap();
+    let key = uc_ledger::keys::subscription(&initech, "sub_3");
+    let passed = plans.grant_due(&key).await.unwrap();
+    assert_eq!((passed.granted, passed.more), (0, false));
+    assert_eq!(plans.subscriptions(&initech).await.unwrap()[0].next_period, 2);
     fixture.stop().await;
 }

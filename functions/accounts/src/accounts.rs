@@ -20,7 +20,7 @@ use crate::{AccountProblems, Deps, ListProblems, existing, limit};
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AccountListed {
     /// Its id.
-    #[schema(value_type = openapi::Account)]
+    #[schema(value_type = openapi::AccountId)]
     account: AccountId,
     /// When it opened.
     #[schema(value_type = openapi::Instant)]
@@ -65,7 +65,7 @@ async fn list_accounts(
 #[expect(clippy::struct_field_names, reason = "the API's names")]
 pub struct Account {
     /// Its id.
-    #[schema(value_type = openapi::Account)]
+    #[schema(value_type = openapi::AccountId)]
     account: AccountId,
     /// What it has.
     balance: BalanceView,
@@ -107,7 +107,7 @@ impl Account {
     path = "/v1/accounts/{account}",
     operation_id = "get_account",
     tag = "accounts",
-    params(("account" = openapi::Account, Path)),
+    params(("account" = openapi::AccountId, Path)),
     security(("bearer" = ["read"])),
     responses((status = 200, description = "The account", body = Account), AccountProblems)
 )]
@@ -153,7 +153,7 @@ problems!(PutAccountProblems = Conflict, PayloadTooLarge, LimitExceeded);
     path = "/v1/accounts/{account}",
     operation_id = "put_account",
     tag = "accounts",
-    params(("account" = openapi::Account, Path)),
+    params(("account" = openapi::AccountId, Path)),
     security(("bearer" = ["grant"])),
     request_body = SettingsRequest,
     responses((status = 200, description = "Set", body = Account), PutAccountProblems)

@@ -56,7 +56,7 @@ pub struct CheckpointView {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AuditView {
     /// Whose.
-    #[schema(value_type = openapi::Account)]
+    #[schema(value_type = openapi::AccountId)]
     account: AccountId,
     /// Entries recomputed in this call.
     entries: u64,
@@ -88,7 +88,7 @@ problems!(AuditProblems = AccountNotFound);
     path = "/v1/accounts/{account}/audit",
     operation_id = "audit_account",
     tag = "accounts",
-    params(("account" = openapi::Account, Path), AuditQuery),
+    params(("account" = openapi::AccountId, Path), AuditQuery),
     security(("bearer" = ["read"])),
     responses((status = 200, description = "How far, and what", body = AuditView), AuditProblems)
 )]

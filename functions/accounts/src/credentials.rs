@@ -55,7 +55,7 @@ problems!(MintProblems = PayloadTooLarge);
     path = "/v1/accounts/{account}/tokens",
     operation_id = "create_account_token",
     tag = "accounts",
-    params(("account" = openapi::Account, Path)),
+    params(("account" = openapi::AccountId, Path)),
     security(("bearer" = [])),
     request_body = MintRequest,
     responses((status = 201, description = "Minted", body = Minted), MintProblems)

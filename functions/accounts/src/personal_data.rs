@@ -49,7 +49,7 @@ problems!(EraseProblems = AccountNotFound);
     path = "/v1/accounts/{account}/personal-data",
     operation_id = "erase_personal_data",
     tag = "accounts",
-    params(("account" = openapi::Account, Path), EraseQuery),
+    params(("account" = openapi::AccountId, Path), EraseQuery),
     security(("bearer" = ["keys:admin"])),
     responses(
         (status = 200, description = "All is erased", body = ErasedView),

@@ -101,7 +101,7 @@ problems!(RerateProblems = NotFound, AccountNotFound, Conflict, PayloadTooLarge)
     path = "/v1/accounts/{account}/transactions/{operation}/rerate",
     operation_id = "rerate_transaction",
     tag = "accounts",
-    params(("account" = openapi::Account, Path), ("operation" = String, Path)),
+    params(("account" = openapi::AccountId, Path), ("operation" = String, Path)),
     security(("bearer" = ["read", "ratios:admin"])),
     request_body = RerateRequest,
     responses((status = 200, description = "What it would cost", body = Rerated), RerateProblems)

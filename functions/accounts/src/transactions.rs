@@ -94,7 +94,7 @@ fn list_of(account: &AccountId, filter: &Filter) -> String {
     path = "/v1/accounts/{account}/transactions",
     operation_id = "list_transactions",
     tag = "accounts",
-    params(("account" = openapi::Account, Path), TransactionsQuery),
+    params(("account" = openapi::AccountId, Path), TransactionsQuery),
     security(("bearer" = ["read"])),
     responses((status = 200, description = "A page", body = Page<OperationView>), AccountProblems)
 )]
@@ -217,7 +217,7 @@ problems!(TransactionProblems = NotFound, AccountNotFound);
     path = "/v1/accounts/{account}/transactions/{operation}",
     operation_id = "get_transaction",
     tag = "accounts",
-    params(("account" = openapi::Account, Path), ("operation" = String, Path)),
+    params(("account" = openapi::AccountId, Path), ("operation" = String, Path)),
     security(("bearer" = ["read"])),
     responses(
         (status = 200, description = "The operation", body = Transaction),

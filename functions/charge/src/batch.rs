@@ -150,7 +150,7 @@ async fn charge_group(
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes in the OpenAPI document what is read from a value")]
 struct BatchOperation {
-    #[schema(value_type = openapi::Account)]
+    #[schema(value_type = openapi::AccountId)]
     account: String,
     /// 1 to 255 visible ASCII characters; in a batch once an account.
     idempotency_key: String,

@@ -219,6 +219,11 @@ impl Prepared {
         }
     }
 
+    /// When the usage happened, by the caller's clock; never ahead of when it was told by ours.
+    fn occurred(&self) -> Option<Timestamp> {
+        self.occurred_at.map(|at| at.min(self.asked_at))
+    }
+
     /// The command on an account's state.
     fn decide(
         &self,
@@ -228,13 +233,14 @@ impl Prepared {
     ) -> Result<Command, Problem> {
         // Only here: who sends again what happened is told so, however long that takes.
         check_times(self.occurred_at, self.asked_at)?;
+        let occurred_at = self.occurred();
         let charge = Charge {
             credits: Credits::ZERO,
             items: Vec::new(),
             ratio_version: None,
             price_group: None,
             max_credits: self.max_credits,
-            occurred_at: self.occurred_at,
+            occurred_at,
         };
         let charge = match &self.basis {
             Basis::Fixed(credits) => Charge { credits: *credits, ..charge },
@@ -243,7 +249,7 @@ impl Prepared {
             Basis::Usage(_) if !self.may_happen(state) => charge,
             Basis::Usage(usages) => {
                 let table = self.table_of(tables, state)?;
-                priced(usages, table, state, self.occurred_at.unwrap_or(now), charge)?
+                priced(usages, table, state, occurred_at.unwrap_or(now), charge)?
             }
         };
         Ok(match &self.capture {
@@ -310,7 +316,7 @@ impl Prepared {
             key: self.key.as_str().to_owned(),
             fingerprint: self.fingerprint,
             parked_at: now,
-            occurred_at: self.occurred_at,
+            occurred_at: self.occurred(),
             reason: reason.code().as_str().to_owned(),
             detail: reason.detail().to_owned(),
             items: usages.iter().map(UsageOf::kept).collect(),
@@ -460,7 +466,7 @@ problems!(
     operation_id = "create_charge",
     tag = "charge",
     params(
-        ("account" = openapi::Account, Path),
+        ("account" = openapi::AccountId, Path),
         ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters"),
     ),
     security(("bearer" = ["charge"])),
@@ -522,7 +528,8 @@ fn check_times(occurred_at: Option<Timestamp>, asked_at: Timestamp) -> Result<()
     let Some(at) = occurred_at else { return Ok(()) };
     let behind = asked_at.millis() - at.millis();
     if !(-AHEAD_MILLIS..=OLDEST_MILLIS).contains(&behind) {
-        let detail = "at most 7 days ago, and not ahead of now";
+        let detail =
+            "at most 7 days ago, and not ahead of now, by clocks that differ by a minute at most";
         return Err(Problem::invalid_field("/occurred_at", detail));
     }
     Ok(())

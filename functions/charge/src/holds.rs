@@ -18,7 +18,9 @@ use uc_http::{
 };
 use uc_ledger::{Ask, Asked, Outcome, Private, evidence};
 use uc_ratios::Versioned;
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::Deps;
 use crate::charges::{Answer, ChargeRequest, Prepared, Tables, charge_account};
@@ -121,7 +123,7 @@ problems!(
     operation_id = "create_hold",
     tag = "charge",
     params(
-        ("account" = openapi::Account, Path),
+        ("account" = openapi::AccountId, Path),
         ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters"),
     ),
     security(("bearer" = ["charge"])),
@@ -326,17 +328,30 @@ problems!(
     LimitExceeded
 );
 
-/// A capture: a charge, and whether it ends the hold.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes the body, which is read in two steps")]
-struct CaptureRequest {
-    #[schema(inline)]
-    #[serde(flatten)]
-    charge: ChargeRequest,
-    /// Whether the work is done: then the hold ends, and what is left of it is given back. True
-    /// where not given.
-    #[serde(rename = "final")]
-    last: Option<bool>,
+/// Describes the body, which is read in two steps: a charge, and whether it ends the hold.
+enum CaptureRequest {}
+
+impl ToSchema for CaptureRequest {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        ChargeRequest::schemas(schemas);
+    }
+}
+
+impl PartialSchema for CaptureRequest {
+    fn schema() -> RefOr<Schema> {
+        // One object: of two, each would refuse what only the other has.
+        let RefOr::T(Schema::Object(mut capture)) = ChargeRequest::schema() else {
+            unreachable!("a charge is an object");
+        };
+        let last = ObjectBuilder::new().schema_type(Type::Boolean).description(Some(
+            "Whether the work is done: then the hold ends, and what is left of it is given back. \
+             True where not given.",
+        ));
+        capture.description =
+            Some("A capture: a charge, and whether it ends the hold (`final`).".to_owned());
+        capture.properties.insert("final".to_owned(), last.into());
+        capture.into()
+    }
 }
 
 /// Charges for work that a hold was opened for, with the prices that the hold promised. What is
@@ -349,7 +364,7 @@ struct CaptureRequest {
     operation_id = "capture_hold",
     tag = "charge",
     params(
-        ("account" = openapi::Account, Path),
+        ("account" = openapi::AccountId, Path),
         ("hold" = String, Path),
         ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters"),
     ),
@@ -454,7 +469,7 @@ problems!(
     operation_id = "extend_hold",
     tag = "charge",
     params(
-        ("account" = openapi::Account, Path),
+        ("account" = openapi::AccountId, Path),
         ("hold" = String, Path),
         ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters"),
     ),
@@ -502,7 +517,7 @@ struct VoidHold {}
     operation_id = "void_hold",
     tag = "charge",
     params(
-        ("account" = openapi::Account, Path),
+        ("account" = openapi::AccountId, Path),
         ("hold" = String, Path),
         ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters"),
     ),

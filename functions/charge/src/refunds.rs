@@ -67,7 +67,7 @@ problems!(
     operation_id = "create_refund",
     tag = "charge",
     params(
-        ("account" = openapi::Account, Path),
+        ("account" = openapi::AccountId, Path),
         ("operation" = String, Path, description = "The charge or capture"),
         ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters"),
     ),

@@ -45,7 +45,7 @@ pub(crate) struct UnratedView {
     #[schema(example = "un_019aa3f0c1d23b0a1c2d3e4f50617")]
     id: String,
     /// Whose usage it is.
-    #[schema(value_type = openapi::Account)]
+    #[schema(value_type = openapi::AccountId)]
     account: AccountId,
     /// The key of the charge that told it.
     idempotency_key: String,

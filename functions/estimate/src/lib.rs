@@ -54,7 +54,7 @@ enum Sort {
 pub struct EstimateRequest {
     /// Whose prices count, and whose balance is looked at. An account token's own account where
     /// none is named.
-    #[schema(value_type = Option<openapi::Account>)]
+    #[schema(value_type = Option<openapi::AccountId>)]
     account: Option<AccountId>,
     /// 1 to 50 items; one in a comparison.
     #[schema(min_items = 1, max_items = 50)]
@@ -368,7 +368,7 @@ fn affordability(state: &AccountState, total: Option<CreditBounds>) -> Affordabi
 #[into_params(parameter_in = Query)]
 struct RatesQuery {
     /// Whose price group counts.
-    #[param(value_type = Option<openapi::Account>)]
+    #[param(value_type = Option<openapi::AccountId>)]
     account: Option<AccountId>,
     /// Models of this feature only.
     feature: Option<String>,

@@ -310,6 +310,7 @@ pub struct SubscribedView {
 
 problems!(
     SubscribeProblems = IdempotencyKeyMissing,
+    AccountSuspended,
     NotFound,
     PayloadTooLarge,
     IdempotencyKeyReused,
@@ -324,7 +325,7 @@ problems!(
     operation_id = "create_subscription",
     tag = "plans",
     params(
-        ("account" = openapi::Account, Path),
+        ("account" = openapi::AccountId, Path),
         ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters"),
     ),
     security(("bearer" = ["grant"])),
@@ -408,7 +409,7 @@ problems!(SubscriptionListProblems = AccountNotFound);
     path = "/v1/accounts/{account}/subscriptions",
     operation_id = "list_subscriptions",
     tag = "plans",
-    params(("account" = openapi::Account, Path), PageQuery),
+    params(("account" = openapi::AccountId, Path), PageQuery),
     security(("bearer" = ["read"])),
     responses(
         (status = 200, description = "A page, by id", body = Page<SubscriptionView>),

@@ -346,6 +346,7 @@ fn refused(error: CalculatorError) -> Problem {
         CalculatorError::Currency { .. } => {
             Problem::invalid_field("/settings/credit_price/currency", error.to_string())
         }
+        CalculatorError::NoModels(_) => Problem::invalid_field("/costs", error.to_string()),
         CalculatorError::TooManyModels(_) => Problem::new(Code::LimitExceeded, error.to_string()),
         CalculatorError::Table(error) => {
             let problem = faults(&error);

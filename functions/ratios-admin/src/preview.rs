@@ -88,7 +88,7 @@ pub struct PreviewRequest {
     #[schema(value_type = Option<Vec<UsedItem>>)]
     usage: Option<Value>,
     /// An account whose charges to price again, the newest first; needs the scope `read` too.
-    #[schema(value_type = Option<openapi::Account>)]
+    #[schema(value_type = Option<openapi::AccountId>)]
     account: Option<AccountId>,
     /// Of the account's charges, those from here on.
     #[schema(value_type = Option<openapi::Instant>)]

@@ -82,7 +82,7 @@ problems!(
     operation_id = "create_grant",
     tag = "topup",
     params(
-        ("account" = openapi::Account, Path),
+        ("account" = openapi::AccountId, Path),
         ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters"),
     ),
     security(("bearer" = ["grant"])),
@@ -203,7 +203,7 @@ problems!(
     operation_id = "void_grant",
     tag = "topup",
     params(
-        ("account" = openapi::Account, Path),
+        ("account" = openapi::AccountId, Path),
         ("grant" = String, Path),
         ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters"),
     ),
@@ -289,7 +289,7 @@ problems!(
     operation_id = "create_write_off",
     tag = "topup",
     params(
-        ("account" = openapi::Account, Path),
+        ("account" = openapi::AccountId, Path),
         ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters"),
     ),
     security(("bearer" = ["grant"])),

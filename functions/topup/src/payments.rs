@@ -68,7 +68,7 @@ enum PaymentEventData {
 #[serde(deny_unknown_fields)]
 pub struct PaymentData {
     /// Who gets the credits.
-    #[schema(value_type = openapi::Account)]
+    #[schema(value_type = openapi::AccountId)]
     account: AccountId,
     /// The provider's name for the payment, 1 to 128 characters. It counts once for ever.
     #[schema(example = "pay_1001")]

@@ -249,6 +249,12 @@ pub enum CalculatorError {
         /// What is wrong.
         detail: String,
     },
+    /// There is nothing to make a table of.
+    #[error("no model of the costs has a place in a table{}", .0.as_deref().unwrap_or_default())]
+    NoModels(
+        /// What was left out of them, first of all.
+        Option<String>,
+    ),
     /// The price of a credit has another currency than the costs.
     #[error("the costs are in {costs:?}, the price of a credit is in {credits:?}")]
     Currency {
@@ -310,6 +316,12 @@ pub fn calculate(
         }
     }
     let table = table(costs, settings, &mut models, &mut omitted)?;
+    if models.is_empty() {
+        // An empty table in force would refuse every request.
+        let first = omitted.first();
+        let why = first.map(|first| format!(": {:?} was left out, {}", first.model, first.reason));
+        return Err(CalculatorError::NoModels(why));
+    }
 
     let lowest = settings
         .groups

@@ -313,7 +313,9 @@ impl Collector {
             } else {
                 format!("{:?}", echo(&first.source))
             };
-            let reason = format!("{other}, which is the same model ({:?}), {which}", first.id);
+            let is_named = other == format!("{:?}", echo(&first.id));
+            let id = if is_named { String::new() } else { format!(" ({:?})", first.id) };
+            let reason = format!("{other}, which is the same model{id}, {which}");
             first.aliases.append(&mut second.aliases);
             first.starts_with.append(&mut second.starts_with);
             self.omit(&second.source, None, reason);

@@ -22,7 +22,7 @@
 //!
 //! /// The balance of an account.
 //! #[utoipa::path(get, path = "/v1/accounts/{account}", operation_id = "get_account",
-//!     params(("account" = uc_http::openapi::Account, Path)), security(("bearer" = ["read"])),
+//!     params(("account" = uc_http::openapi::AccountId, Path)), security(("bearer" = ["read"])),
 //!     responses((status = 200, description = "The balance", body = Balance), GetBalanceProblems))]
 //! async fn get_account(access: AccountAccess<Read>) -> Result<axum::Json<Balance>, Problem> {
 //!     Ok(axum::Json(Balance { posted: "1.5".parse().unwrap() }))
@@ -199,7 +199,7 @@ pub fn document(parts: impl IntoIterator<Item = OpenApi>) -> Result<OpenApi, Doc
     let mut schemas = vec![
         (Problem::name().into_owned(), Problem::schema()),
         // A parameter refers to its schema without bringing it.
-        (Account::name().into_owned(), Account::schema()),
+        (AccountId::name().into_owned(), AccountId::schema()),
     ];
     Problem::schemas(&mut schemas);
     let mut ids = BTreeSet::new();
@@ -296,7 +296,7 @@ text_schemas! {
         .examples([json!("2026-11-22T09:30:00Z")])
     }
     /// An account's id, for `#[schema(value_type = ...)]` and parameters.
-    Account {
+    AccountId {
         .pattern(Some(r"^[A-Za-z0-9_.:|@+-]{1,128}$"))
         .description(Some("Who pays: a pseudonymous id, not only dots."))
         .examples([json!("acme")])
@@ -407,10 +407,10 @@ mod tests {
     crate::problems!(ReadProblems = AccountNotFound, NotFound);
 
     mod things {
-        use super::{Account, ReadProblems, Thing};
+        use super::{AccountId, ReadProblems, Thing};
 
         #[utoipa::path(get, path = "/v1/things/{account}", operation_id = "get_thing",
-            params(("account" = Account, Path)), security(("bearer" = ["read"])),
+            params(("account" = AccountId, Path)), security(("bearer" = ["read"])),
             responses((status = 200, description = "The thing", body = Thing), ReadProblems))]
         async fn get_thing() {}
 
@@ -467,7 +467,7 @@ mod tests {
         );
         let schemas = at("/components/schemas");
         let names: Vec<_> = schemas.as_object().unwrap().keys().collect();
-        assert_eq!(names, ["Account", "Code", "Decimal", "FieldError", "Problem", "Thing"]);
+        assert_eq!(names, ["AccountId", "Code", "Decimal", "FieldError", "Problem", "Thing"]);
         assert_eq!(at("/components/securitySchemes/bearer/scheme"), "bearer");
 
         // Everything that is referred to is there.

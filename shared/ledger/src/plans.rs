@@ -1,7 +1,7 @@
 //! Plans and subscriptions, as items with conditions.
 
 use serde::Serialize;
-use uc_domain::account::{Command, GrantRequest, Origin, Rollover, Source};
+use uc_domain::account::{Command, GrantRequest, Origin, Rejection, Rollover, Source, Status};
 use uc_domain::plans::{Plan, PlanId, PlanRollover, period_start};
 use uc_domain::{AccountId, Timestamp};
 
@@ -9,7 +9,8 @@ use crate::journal::{Ask, Asked, Ledger, LedgerError, Outcome};
 use crate::keys;
 use crate::private::{Private, sha256};
 use crate::store::{
-    AttributeValue, Condition, DUE_AT, DUE_SHARD, DueKey, Item, Key, Put, Query, SK, number, text,
+    AttributeValue, Condition, DUE_AT, DUE_SHARD, DueKey, Item, Key, Put, Query, SK, StoreError,
+    number, text,
 };
 
 const DOCUMENT: &str = "doc";
@@ -220,7 +221,8 @@ impl Plans {
     }
 
     /// Grants the due periods of the subscription that `key` names, one after the other. However
-    /// many callers do it at once, each period is granted once.
+    /// many callers do it at once, each period is granted once. Those of a closed account pass
+    /// without a grant.
     ///
     /// # Errors
     /// A grant was not taken, or the store is unavailable; the period stays due.
@@ -251,14 +253,22 @@ impl Plans {
                 condition: Condition::Equals(NEXT_PERIOD, AttributeValue::N(period.to_string())),
             };
             let fingerprint = period_fingerprint(&after.id, period);
+            let moved = [put];
             let result = self
-                .grant_period(&account, &after, period, fingerprint, Private::default(), &[put])
+                .grant_period(&account, &after, period, fingerprint, Private::default(), &moved)
                 .await;
             match result {
                 Ok(outcome) if !outcome.replayed => granted += 1,
                 // Another scheduler was faster; the item tells where to go on.
                 Ok(_) => {}
                 Err(SubscriptionError::Grant(error)) if matches!(*error, Asked::Prevented(..)) => {}
+                Err(SubscriptionError::Grant(error)) if is_closed(&error) => {
+                    let [put] = moved;
+                    match store.put(put).await {
+                        Ok(()) | Err(StoreError::ConditionFailed) => {}
+                        Err(error) => return Err(LedgerError::from(error).into()),
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -337,6 +347,11 @@ fn period_bounds(
     let every = subscription.plan.credits_interval;
     let start = |period| period_start(subscription.anchor, every, period);
     start(period).zip(period.checked_add(1).and_then(start)).ok_or(SubscriptionError::OutOfRange)
+}
+
+/// Whether a grant was refused since its account is closed.
+fn is_closed(error: &Asked<std::convert::Infallible>) -> bool {
+    matches!(error, Asked::Rejected(Rejection::AccountStatus(Status::Closed)))
 }
 
 fn period_fingerprint(id: &str, period: u32) -> [u8; 16] {

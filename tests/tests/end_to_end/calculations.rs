@@ -97,11 +97,13 @@ async fn sources_and_formats() {
         "litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 7.5e-07,
         "output_cost_per_token": 1e-06,
     }});
-    for (costs, id) in [
-        (json!({"csv": csv}), "e2e/c"),
-        (json!({"litellm": litellm}), "openai/e2e-model"),
-        (json!({"genai_prices": []}), ""),
-    ] {
+    // A table without a model would refuse everything.
+    for costs in [json!({"genai_prices": []}), json!({"litellm": {"credit": {}, "models": {}}})] {
+        ask(&api, &costs).send().await.expect(400);
+    }
+    for (costs, id) in
+        [(json!({"csv": csv}), "e2e/c"), (json!({"litellm": litellm}), "openai/e2e-model")]
+    {
         let answer = ask(&api, &costs).send().await.expect(200);
         let models = answer["table"]["models"].as_object().unwrap();
         assert_eq!(models.keys().next().map_or("", String::as_str), id, "{answer}");

@@ -487,6 +487,9 @@ async fn suspended_accounts_begin_nothing_new() {
     let body = json!({"credits": "1", "source": "promo", "reason": "x"});
     let by_hand = post(&api, &account, "grants", "g", &body).send().await;
     refused(&by_hand, 403, "account_suspended");
+    let subscribed =
+        post(&api, &account, "subscriptions", "s", &json!({"plan": "starter"})).send().await;
+    refused(&subscribed, 403, "account_suspended");
     // Money that came in is never lost.
     let paid = json!({"type": "payment.succeeded",
         "data": {"account": account, "payment": unique("pay"), "credits": "5"}});

@@ -281,6 +281,7 @@ fn what_is_wrong_as_a_whole_is_an_error() {
     };
     let euros = json!({"credit_price": {"amount": "1", "currency": "EUR"}});
     check(&costs(&[]), euros, "the costs are in \"USD\", the price of a credit is in \"EUR\"");
+    check(&costs(&[]), json!({}), "no model of the costs has a place");
     let mut odd = costs(&[]);
     odd.features.insert("a b".to_owned(), Vec::new());
     check(&odd, json!({}), "/features/a b");
@@ -344,7 +345,10 @@ proptest! {
             json!({"credit_price": {"amount": price.to_string(), "currency": "USD"}}),
         );
         let row = ("input_tokens", amount_text.as_str(), per.units(), Value::Null);
-        let calculation = calculate(&costs(&[("a", "x", "text", &[row])]), &settings).unwrap();
+        // Another that is sold for nothing, for without any model there is no table.
+        let free = ("input_tokens", "0", 1, Value::Null);
+        let costs = costs(&[("a", "x", "text", &[row]), ("b", "x", "text", &[free])]);
+        let calculation = calculate(&costs, &settings).unwrap();
 
         let remains = exact::whole(10_000 - margin);
         let cost = exact::decimal(amount) * exact::whole(10_000);

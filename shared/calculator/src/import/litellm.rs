@@ -11,6 +11,8 @@
 //! - `tiered_pricing` replaces the prices of tokens for all classes; a tier without a price for
 //!   reading from the cache asks its input price. `off_peak_pricing` replaces what it names in all
 //!   classes and tiers. A reasoning price yields to a class' output price.
+//! - *Grounding* of Gemini costs by search where `web_search_billing_unit` says so, else once a
+//!   prompt that is grounded, however often it searches.
 //! - Multipliers (`provider_specific_entry`, uplifts) are rows of their own: `inference_geo`,
 //!   `speed`, `data_residency` (`OpenAI`'s hosts for regions and for `FedRAMP`), `endpoint`
 //!   `regional`; an uplift with a name unknown here is a parameter of that name.
@@ -49,6 +51,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use rust_decimal::Decimal;
 use serde_json::json;
 use serde_json::value::RawValue;
 use uc_domain::ratios::{Conditions, is_name, is_parameter_value};
@@ -57,7 +60,7 @@ use super::grid::{self, Axis, When};
 use super::json::{self, Object};
 use super::price::{Price, PriceError, Read};
 use super::{
-    Collector, Draft, ImportError, Kind, LEFT_OUT, MAX_BYTES, MAX_MODELS, Parents, row,
+    Collector, Draft, ImportError, Kind, LEFT_OUT, MAX_BYTES, MAX_MODELS, Parents, per, row,
     unconditional,
 };
 use crate::costs::{CostRow, ProviderCosts};
@@ -111,6 +114,7 @@ const BASES: &[(&str, &str)] = &[
     ("code_interpreter_cost_per_session", "code_sessions"),
     ("google_maps_grounding_cost_per_query", "maps_searches"),
 ];
+const REQUESTS: &str = "requests";
 const INPUT: &str = "input_tokens";
 const OUTPUT: &str = "output_tokens";
 const REASONING: &str = "output_reasoning_tokens";
@@ -189,6 +193,8 @@ pub fn import(source: &[u8]) -> Result<ProviderCosts, ImportError> {
             collector.note(key, None, "all its prices are zero");
         }
         sized.add(&entry, &id, &aliases);
+        let tuned =
+            key.starts_with(TUNED).then(|| [id.as_str(), key].map(|name| format!("{name}:")));
         collector.push(Draft {
             source: key.clone(),
             id,
@@ -196,7 +202,7 @@ pub fn import(source: &[u8]) -> Result<ProviderCosts, ImportError> {
             name: None,
             kind: Kind::Base(purpose(&entry.mode)),
             aliases,
-            starts_with: Vec::new(),
+            starts_with: tuned.into_iter().flatten().collect(),
             costs,
         })?;
     }
@@ -440,6 +446,53 @@ fn provider_name(name: &str) -> &str {
     }
 }
 
+/// What responses of Gemini say that they are grounded in, in the order in which they say it.
+const GROUNDED_IN: [&str; 4] = ["data", "maps", "search", "url"];
+
+/// Makes prices of single searches those of a grounded prompt, however many searches it makes: a
+/// response that says what it is grounded in costs that once. Searches that are told without it
+/// cost each.
+fn by_grounded_prompt(rows: &mut Vec<CostRow>) {
+    let is_plain = |row: &&CostRow| row.when.is_none();
+    let fee = |dimension: &str| rows.iter().filter(is_plain).find(|row| row.dimension == dimension);
+    let fees = [("search", "web_searches"), ("maps", "maps_searches")]
+        .map(|(name, dimension)| (name, dimension, fee(dimension).map(|row| row.amount)));
+    if fees.iter().all(|(_, _, amount)| amount.is_none()) {
+        return;
+    }
+    if rows.iter().all(|row| row.dimension != REQUESTS) {
+        rows.push(row(REQUESTS, Price::ZERO, None));
+    }
+    for set in 1_u8..16 {
+        let is_in = |name: &str| {
+            GROUNDED_IN.iter().enumerate().any(|(n, of)| *of == name && set >> n & 1 == 1)
+        };
+        let mut sum = Decimal::ZERO;
+        let names: Vec<&str> = GROUNDED_IN.into_iter().filter(|name| is_in(name)).collect();
+        let when = json!({"grounding": names.join("+")}).to_string();
+        let when = Conditions::from_text(&when).expect("a text is a condition");
+        let used = fees.iter().filter(|(name, ..)| is_in(name));
+        let used: Vec<_> =
+            used.filter_map(|(_, dimension, amount)| Some((dimension, (*amount)?))).collect();
+        for (dimension, amount) in &used {
+            sum += *amount;
+            rows.push(row(dimension, Price::ZERO, Some(when.clone())));
+        }
+        if !used.is_empty() {
+            rows.push(CostRow {
+                dimension: REQUESTS.to_owned(),
+                amount: sum,
+                per: per(REQUESTS),
+                when: Some(when),
+            });
+        }
+    }
+}
+
+/// What the names of fine-tuned models of `OpenAI` begin with, `ft:gpt-4o-2024-08-06:org:name:id`: an
+/// entry is of all that were made of one model.
+const TUNED: &str = "ft:";
+
 /// The id and the aliases of a key.
 fn names(key: &str, provider: &str) -> (String, Vec<String>) {
     let qualified = key.strip_prefix(provider).is_some_and(|rest| rest.starts_with('/'));
@@ -563,6 +616,8 @@ struct Entry<'a> {
     by_resolution: BTreeMap<&'static str, Vec<(String, Price)>>,
     /// Rows that depend on nothing else.
     rows: Vec<CostRow>,
+    /// Whether grounding costs once a prompt, not by search.
+    is_grounded_by_prompt: bool,
     /// Prices that are known to be there and are not used: field, dimension, price, and why.
     unused: Vec<(String, &'static str, Price, &'static str)>,
     /// Fields that can't be read, or without which it would be sold under its costs, and why.
@@ -586,6 +641,7 @@ impl<'a> Entry<'a> {
             off_peak: BTreeMap::new(),
             off_peak_windows: Vec::new(),
             factors: Vec::new(),
+            is_grounded_by_prompt: false,
             by_resolution: BTreeMap::new(),
             rows: Vec::new(),
             unused: Vec::new(),
@@ -593,6 +649,7 @@ impl<'a> Entry<'a> {
         };
         for (name, raw) in fields.0.iter().filter(|(name, _)| is_about_prices(name)) {
             if raw.get() == "null" {
+                collector.omit(key, Some(name), "has no price");
                 continue;
             }
             match name.as_str() {
@@ -1089,10 +1146,7 @@ impl<'a> Entry<'a> {
             }
         }
         let by_query = fields.get("web_search_billing_unit").is_some();
-        if self.is_gemini() && !by_query && fields.get("search_context_cost_per_query").is_some() {
-            let reason = "asked once for a grounded prompt, here for each of its searches";
-            collector.note(self.key, Some("search_context_cost_per_query"), reason);
-        }
+        self.is_grounded_by_prompt = self.is_gemini() && !by_query;
     }
 
     fn plain(&self, dimension: &str, above: Option<u64>) -> Option<Price> {
@@ -1137,6 +1191,17 @@ impl<'a> Entry<'a> {
             }
             if rounded {
                 collector.note(self.key, Some(dimension), super::ROUNDED);
+            }
+        }
+        if self.is_grounded_by_prompt {
+            by_grounded_prompt(&mut rows);
+        }
+        if self.provider == "perplexity" && rows.iter().any(|row| row.dimension == "requests") {
+            // What a request costs is all: its searches, citations and reasoning are told, not billed.
+            for dimension in ["web_searches", "output_citation_tokens", REASONING] {
+                if rows.iter().all(|row| row.dimension != dimension) {
+                    rows.push(row(dimension, Price::ZERO, None));
+                }
             }
         }
         for (dimension, prices) in &self.by_resolution {

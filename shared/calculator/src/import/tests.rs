@@ -132,6 +132,32 @@ fn litellm_entries() {
             "output_images 0.05",
         ],
     );
+    // All models that were made of one are its entry's.
+    check(
+        &[("ft:m", json!({"litellm_provider": "openai", "input_cost_per_token": 1e-6}))],
+        &["openai/ft:m | text-by-input-tokens | ft:m openai/ft:m:* ft:m:*", "input_tokens 1/M"],
+    );
+    // Perplexity tells searches also where the request's price is all.
+    check(
+        &[(
+            "perplexity/s",
+            json!({
+                "litellm_provider": "perplexity", "mode": "chat", "input_cost_per_token": 1e-6,
+                "search_context_cost_per_query": {
+                    "search_context_size_low": 0.005, "search_context_size_high": 0.012,
+                },
+            }),
+        )],
+        &[
+            "perplexity/s | text-by-requests |",
+            "requests 0.012",
+            r#"requests 0.005 {"search_context_size":"low"}"#,
+            "input_tokens 1/M",
+            "web_searches 0",
+            "output_citation_tokens 0/M",
+            "output_reasoning_tokens 0/M",
+        ],
+    );
     // Uplifts, whatever they are called.
     check(
         &[(
@@ -504,8 +530,8 @@ fn litellm_entries_of_one_model() {
     };
     let (one, two) = (r#""input_cost_per_token": 1"#, r#""input_cost_per_token": 2"#);
     let bare_is_kept = r#"omitted: p/m: "m", which is the same model ("p/m"), is dearer"#;
-    let named_is_kept = r#"omitted: m: "p/m", which is the same model ("p/m"), is dearer"#;
-    let of_each = r#"omitted: m: "p/m", which is the same model ("p/m"), is dearer in some rows, cheaper in others: of each the dearer holds"#;
+    let named_is_kept = r#"omitted: m: "p/m", which is the same model, is dearer"#;
+    let of_each = r#"omitted: m: "p/m", which is the same model, is dearer in some rows, cheaper in others: of each the dearer holds"#;
     check(two, one, ("input_tokens 2000000/M", bare_is_kept));
     check(one, two, ("input_tokens 2000000/M", named_is_kept));
     check(
@@ -513,7 +539,7 @@ fn litellm_entries_of_one_model() {
         one,
         (
             "input_tokens 1000000/M",
-            r#"omitted: m: "p/m", which is the same model ("p/m"), has the same prices"#,
+            r#"omitted: m: "p/m", which is the same model, has the same prices"#,
         ),
     );
     // One more price: what the other has no price for is refused.

@@ -22,8 +22,8 @@
 //! and thoughts; where it shows that the candidates include the thoughts, they do.
 //!
 //! Searches are billed outside the tokens: newer models by query, older ones by grounded prompt,
-//! and what Google Search or Maps bring into the prompt is no billed input, while pages of URL
-//! context are. So the parameter `grounding` says what was used (`data`, `maps`, `search`, `url`,
+//! and what Google Search or Maps alone bring into the prompt is no billed input and not counted,
+//! while pages of URL context are. So the parameter `grounding` says what was used (`data`, `maps`, `search`, `url`,
 //! joined by `+`): a table prices a grounded prompt as `requests` when `grounding` is `search`.
 //! Grounding in one's own data is billed by Vertex AI; looking into files of the Gemini API costs
 //! tokens only, and a table that is for that says so with a zero.
@@ -279,7 +279,7 @@ fn read_parts(parts: &[Body<'_>]) -> Result<ResponseUsage, ProviderError> {
         Some((usage, names, class, _)) => {
             grounding.count_tools(&usage)?;
             read.set(SERVICE_CLASS, class);
-            tokens(&mut read, &usage, names)?;
+            tokens(&mut read, &usage, names, grounding.brings_billed())?;
         }
         None => without_usage(&mut read, parts)?,
     }
@@ -327,7 +327,12 @@ fn service_class(body: &Body<'_>, usage: &Body<'_>) -> Result<Told, ProviderErro
     Ok(told)
 }
 
-fn tokens(read: &mut ResponseUsage, usage: &Body<'_>, names: &Names) -> Result<(), ProviderError> {
+fn tokens(
+    read: &mut ResponseUsage,
+    usage: &Body<'_>,
+    names: &Names,
+    brings_billed: bool,
+) -> Result<(), ProviderError> {
     let prompt = usage.count_or_zero(names.prompt)?;
     let tool_use = usage.count_or_zero(names.tool_use)?;
     let output = usage.count_or_zero(names.output)?;
@@ -337,8 +342,9 @@ fn tokens(read: &mut ResponseUsage, usage: &Body<'_>, names: &Names) -> Result<(
     usage.check_total(names.total, if inside { visible } else { visible + thoughts })?;
 
     let (mut fresh, cached) = prompt_by_modality(usage, names, prompt)?;
-    let [tool_text, tool_other @ ..] =
-        by_modality(usage, names, names.tool_use_by, tool_use)?.unwrap_or([tool_use, 0, 0, 0]);
+    let brought = by_modality(usage, names, names.tool_use_by, tool_use)?;
+    let brought = if brings_billed { brought.unwrap_or([tool_use, 0, 0, 0]) } else { [0; 4] };
+    let [tool_text, tool_other @ ..] = brought;
     for (fresh, tool) in fresh[1..].iter_mut().zip(tool_other) {
         *fresh = within_limit(usage.at(names.tool_use), *fresh + tool)?;
     }
@@ -433,6 +439,8 @@ struct Grounding<'a> {
     maps: Lookups<'a>,
     data: Lookups<'a>,
     url: bool,
+    /// Whether code was run: what it brought into the prompt is billed as the pages of URL context are.
+    code: bool,
     /// Of the Interactions API, which counts itself.
     counted: Tools,
 }
@@ -462,6 +470,10 @@ impl<'a> Grounding<'a> {
         let mut holders = part.list("candidates")?;
         holders.extend(part.first_object(&["serverContent", "server_content"])?);
         for holder in &holders {
+            if let Some(content) = holder.first_object(&["content", "modelTurn", "model_turn"])? {
+                let parts = content.get("parts").and_then(Value::as_array).into_iter().flatten();
+                self.code |= parts.clone().any(|part| CODE.iter().any(|f| part.get(f).is_some()));
+            }
             if let Some(pages) =
                 holder.first_object(&["urlContextMetadata", "url_context_metadata"])?
             {
@@ -508,6 +520,20 @@ impl<'a> Grounding<'a> {
         Ok(())
     }
 
+    /// Whether what tools brought into the prompt is billed as input: not where all of it is from
+    /// Google Search or Maps. Of a response with others, too, it can't be told apart.
+    fn brings_billed(&self) -> bool {
+        let has = |dimension, lookups: &Lookups<'_>| {
+            lookups.count() > 0 || self.counted.dimensions().any(|counted| counted == dimension)
+        };
+        let is_other = |dimension| dimension != SEARCHES && dimension != MAPS;
+        let others = self.url
+            || self.code
+            || has(DATA, &self.data)
+            || self.counted.dimensions().any(is_other);
+        others || !(has(SEARCHES, &self.web) || has(MAPS, &self.maps))
+    }
+
     /// What the API counted itself goes before the queries.
     fn add_to(self, read: &mut ResponseUsage) {
         self.counted.add_to(read);
@@ -529,6 +555,9 @@ impl<'a> Grounding<'a> {
         }
     }
 }
+
+/// Parts of an answer that show that code was run.
+const CODE: [&str; 2] = ["executableCode", "executable_code"];
 
 const SEARCHES: &str = "web_searches";
 const MAPS: &str = "maps_searches";
@@ -655,7 +684,7 @@ mod tests {
                 fixture(include_str!("../../../../events/responses/google-gemini.json")),
                 Expected::Usage(
                     "gemini-2.5-pro: cache_read_tokens 1024, input_image_tokens 258, \
-                     input_tokens 16, input_tool_tokens 64, output_reasoning_tokens 512, \
+                     input_tokens 16, output_reasoning_tokens 512, \
                      output_tokens 210, web_searches 2 grounding=search",
                 ),
             ),
@@ -1042,7 +1071,7 @@ mod tests {
                 SEARCH,
                 grounded(json!({"groundingMetadata": {"webSearchQueries": ["a", "", "b", "a"]}})),
                 Expected::Usage(
-                    "-: input_tokens 9, input_tool_tokens 90, output_tokens 5, web_searches 2 \
+                    "-: input_tokens 9, output_tokens 5, web_searches 2 \
                      grounding=search",
                 ),
             ),
@@ -1052,7 +1081,7 @@ mod tests {
                     "webSearchQueries": ["a"], "imageSearchQueries": ["a", "b"]
                 }})),
                 Expected::Usage(
-                    "-: input_tokens 9, input_tool_tokens 90, output_tokens 5, web_searches 2 \
+                    "-: input_tokens 9, output_tokens 5, web_searches 2 \
                      grounding=search",
                 ),
             ),
@@ -1063,7 +1092,7 @@ mod tests {
                     "groundingChunks": [{"web": {"uri": "u"}}, {"web": {"uri": "v"}}]
                 }})),
                 Expected::Usage(
-                    "-: input_tokens 9, input_tool_tokens 90, output_tokens 5, web_searches 1 \
+                    "-: input_tokens 9, output_tokens 5, web_searches 1 \
                      grounding=search",
                 ),
             ),
@@ -1094,7 +1123,7 @@ mod tests {
                     "groundingChunks": [{"maps": {"placeId": "p"}}]
                 }})),
                 Expected::Usage(
-                    "-: input_tokens 9, input_tool_tokens 90, maps_searches 1, output_tokens 5 \
+                    "-: input_tokens 9, maps_searches 1, output_tokens 5 \
                      grounding=maps",
                 ),
             ),
@@ -1104,7 +1133,7 @@ mod tests {
                     "webSearchQueries": ["a", "b"], "groundingChunks": [{"maps": {}}]
                 }})),
                 Expected::Usage(
-                    "-: input_tokens 9, input_tool_tokens 90, maps_searches 2, output_tokens 5 \
+                    "-: input_tokens 9, maps_searches 2, output_tokens 5 \
                      grounding=maps",
                 ),
             ),
@@ -1126,6 +1155,16 @@ mod tests {
                 grounded(json!({"urlContextMetadata": {"urlMetadata": [{"retrievedUrl": "u"}]}})),
                 Expected::Usage(
                     "-: input_tokens 9, input_tool_tokens 90, output_tokens 5 grounding=url",
+                ),
+            ),
+            // What code that was run brought is billed.
+            case(
+                SEARCH,
+                grounded(json!({"groundingMetadata": {"webSearchQueries": ["a"]},
+                    "content": {"parts": [{"executableCode": {"code": "1"}}]}})),
+                Expected::Usage(
+                    "-: input_tokens 9, input_tool_tokens 90, output_tokens 5, web_searches 1 \
+                     grounding=search",
                 ),
             ),
             case(

@@ -9,15 +9,16 @@
 //! | `executed_tools`: code | `code_executions` |
 //! | `executed_tools`: pages opened | `page_fetches` |
 //! | `executed_tools`: another tool | `<tool>_calls` |
-//! | `duration` of a transcription | `audio_seconds` |
+//! | `duration` of a transcription, at least 10 seconds, which are billed of a shorter one | `audio_seconds` |
 //!
 //! Cached tokens are within `prompt_tokens`, reasoning within `completion_tokens`. Times (`queue_time`
 //! ...) are not billed. The tools that the server ran are billed outside the tokens. Compound is
 //! billed by the prices of the models behind it: where the body names them, each is a step of its
-//! own, and Compound itself has the tools; together they used no less than `usage` says. `service_tier` `on_demand` is the standard. A short
-//! transcription may be billed as 10 seconds: that is a minimum, not a quantity.
+//! own, and Compound itself has the tools; together they used no less than `usage` says. `service_tier` `on_demand` is the standard.
 
 use std::collections::BTreeSet;
+
+use crate::Quantity;
 
 use super::body::Body;
 use super::chat::Chat;
@@ -40,6 +41,9 @@ const CHAT: Chat = Chat {
     ..Chat::OPENAI
 };
 
+/// What is billed of a shorter recording. Groq, "Speech to Text".
+const LEAST_AUDIO: Quantity = Quantity::from_whole(10).expect("10 is within the limit");
+
 fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
     read_with_tools(body, std::slice::from_ref(body))
 }
@@ -54,6 +58,9 @@ fn read_with_tools(body: &Body<'_>, all: &[Body<'_>]) -> Result<ResponseUsage, P
         Some(breakdown) if !breakdown.list("models")?.is_empty() => compound(body, &breakdown)?,
         _ => compatible::read_media_or_chat(&CHAT, body)?,
     };
+    if let Some(seconds) = read.usage.get_mut("audio_seconds") {
+        *seconds = (*seconds).max(LEAST_AUDIO);
+    }
     executed_tools(all)?.add_to(&mut read);
     Ok(read)
 }
@@ -293,9 +300,14 @@ mod tests {
         vec![
             case(
                 SPEECH,
-                json!({"task": "transcribe", "language": "English", "duration": 8.4705,
+                json!({"task": "transcribe", "language": "English", "duration": 18.4705,
                     "text": "a", "segments": [], "x_groq": {"id": "req_1"}}),
-                Expected::Usage("-: audio_seconds 8.471"),
+                Expected::Usage("-: audio_seconds 18.471"),
+            ),
+            case(
+                SPEECH,
+                json!({"duration": 2.0, "text": "a", "x_groq": {"id": "req_1"}}),
+                Expected::Usage("-: audio_seconds 10"),
             ),
             case(
                 SPEECH,

@@ -221,6 +221,24 @@ struct Message {
     /// Not read.
     #[schema(value_type = Option<Value>)]
     phase: Option<IgnoredAny>,
+    /// Not read: it is in the content, too.
+    #[schema(value_type = Option<Value>)]
+    parsed: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    citations: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    extra_content: Option<IgnoredAny>,
+    /// What Cohere's models plan to do.
+    #[schema(value_type = Option<String>)]
+    tool_plan: Option<Text>,
+    /// What Groq's tools did.
+    #[schema(value_type = Option<Value>)]
+    executed_tools: Option<Json>,
+    /// Pictures that the model made, as `OpenRouter` gives them.
+    #[schema(max_items = 500)]
+    images: Option<Vec<Part>>,
     /// Not read.
     #[serde(rename = "type")]
     #[schema(value_type = Option<Value>)]
@@ -269,6 +287,9 @@ struct ToolCall {
     /// Not read.
     #[schema(value_type = Option<Value>)]
     index: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    extra_content: Option<IgnoredAny>,
     /// The function that is called.
     function: Option<Called>,
     /// A tool of one's own that is called.
@@ -279,6 +300,7 @@ struct ToolCall {
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = DescribedCall)]
+#[expect(dead_code, reason = "some fields are taken so that messages can be sent as they are")]
 struct Called {
     #[schema(value_type = Option<String>)]
     name: Option<Text>,
@@ -286,6 +308,9 @@ struct Called {
     arguments: Option<Json>,
     #[schema(value_type = Option<Value>)]
     input: Option<Json>,
+    /// Not read: the arguments, once more.
+    #[schema(value_type = Option<Value>)]
+    parsed_arguments: Option<IgnoredAny>,
 }
 
 /// Whose message it is; all count alike.
@@ -413,7 +438,11 @@ struct Part {
     name: Option<Text>,
     /// Of a tool that is named.
     #[schema(value_type = Option<String>)]
+    #[serde(alias = "tool")]
     tool_name: Option<Text>,
+    /// Of a document as Cohere takes it: a text, or an object of texts.
+    #[schema(value_type = Option<Value>)]
+    document: Option<Json>,
     /// Of the call of a tool: with what.
     #[schema(value_type = Option<Value>)]
     input: Option<Json>,
@@ -474,6 +503,18 @@ struct Part {
     /// Not read.
     #[schema(value_type = Option<Value>)]
     video_url: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    document_url: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    document_name: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    reference_ids: Option<IgnoredAny>,
+    /// Not read.
+    #[schema(value_type = Option<Value>)]
+    index: Option<IgnoredAny>,
     /// Not read.
     #[schema(value_type = Option<Value>)]
     file: Option<IgnoredAny>,
@@ -551,6 +592,7 @@ enum PartKind {
     ToolReference,
     ContainerUpload,
     Fallback,
+    Reference,
     Image,
     ImageUrl,
     InputImage,
@@ -560,6 +602,7 @@ enum PartKind {
     VideoUrl,
     InputVideo,
     Document,
+    DocumentUrl,
     File,
     InputFile,
 }
@@ -601,11 +644,11 @@ impl PartKind {
             | Self::ToolSearchToolResult
             | Self::AdvisorToolResult => Counted::Result,
             Self::WebSearchResult => Counted::Found,
-            Self::Fallback => Counted::Mark,
+            Self::Fallback | Self::Reference => Counted::Mark,
             Self::Image | Self::ImageUrl | Self::InputImage => Counted::Image,
             Self::Audio | Self::InputAudio => Counted::Audio,
             Self::Video | Self::VideoUrl | Self::InputVideo => Counted::Video,
-            Self::Document | Self::File | Self::InputFile => Counted::Document,
+            Self::Document | Self::DocumentUrl | Self::File | Self::InputFile => Counted::Document,
         }
     }
 }
@@ -860,8 +903,12 @@ fn add_messages(
 fn add_message(asked: &mut Description, message: Message, at: &str) -> Result<(), Problem> {
     let Message { name, content, tool_calls, function_call, refusal, audio, .. } = message;
     let calls = tool_calls.unwrap_or_default();
+    let images = message.images.unwrap_or_default();
+    let thoughts = [message.reasoning_content, message.reasoning].into_iter().flatten();
+    let thoughts: Vec<Profile> = thoughts.map(|text| text.0).collect();
     let is_called = !calls.is_empty() || function_call.is_some();
-    if !is_called && content.is_none() && refusal.is_none() && audio.is_none() {
+    let is_said = content.is_some() || refusal.is_some() || audio.is_some();
+    if !is_called && !is_said && thoughts.is_empty() && images.is_empty() {
         return Err(Problem::invalid_field(at, "A message has content or calls."));
     }
     if calls.len() > MAX_CALLS {
@@ -875,15 +922,19 @@ fn add_message(asked: &mut Description, message: Message, at: &str) -> Result<()
         let at = format!("{at}/audio");
         add_data(asked, Counted::Audio, None, Detail::Auto, seconds, None, &at)?;
     }
-    asked.texts.extend(name.into_iter().chain(refusal).map(|text| text.0));
-    let thoughts = [message.reasoning_content, message.reasoning].into_iter().flatten();
-    asked.thoughts.extend(thoughts.map(|text| text.0));
+    let texts = [name, refusal, message.tool_plan].into_iter().flatten();
+    asked.texts.extend(texts.map(|text| text.0));
+    asked.thoughts.extend(thoughts);
     asked.thoughts.extend(message.reasoning_details.map(|json| json.0));
+    asked.echoes.extend(message.executed_tools.map(|json| json.0));
+    if !images.is_empty() {
+        add_content(asked, Content::Parts(images), &format!("{at}/images"))?;
+    }
     if let Some(content) = content {
         add_content(asked, content, &format!("{at}/content"))?;
     }
     let called = calls.into_iter().flat_map(|call| [call.function, call.custom]);
-    for Called { name, arguments, input } in called.chain([function_call]).flatten() {
+    for Called { name, arguments, input, .. } in called.chain([function_call]).flatten() {
         asked.calls += 1;
         asked.texts.extend(name.map(|name| name.0));
         asked.texts.extend(arguments.into_iter().chain(input).map(|json| json.0));
@@ -982,6 +1033,9 @@ fn add_part(asked: &mut Description, part: Part, pointer: &str) -> Result<(), Pr
         Counted::Found => {
             let found = [part.title, part.url, part.page_age, part.encrypted_content];
             asked.echoes.extend(found.into_iter().flatten().map(|text| text.0));
+        }
+        Counted::Document if part.document.is_some() => {
+            asked.texts.extend(part.document.map(|json| json.0));
         }
         Counted::Document => {
             asked.texts.extend(part.title.into_iter().chain(part.context).map(|text| text.0));
@@ -1130,6 +1184,25 @@ mod tests {
                 json!({"content": [{"type": "document", "title": "A", "source": {
                     "type": "content", "content": [{"type": "text", "text": "B"}]}}]}),
                 2,
+                0,
+            ),
+            // As Mistral, Cohere, Groq, OpenRouter and the SDKs have them.
+            (json!({"content": null, "reasoning_content": "B"}), 0, 1),
+            (
+                json!({"content": [{"type": "document_url", "pages": 1,
+                    "document_url": "https://example.com/a.pdf"},
+                    {"type": "reference", "reference_ids": [1]},
+                    {"type": "document", "document": {"id": "a", "data": "A"}}]}),
+                1,
+                0,
+            ),
+            (
+                json!({"tool_plan": "A", "citations": [], "executed_tools": [{"index": 0}],
+                    "images": [{"type": "image_url", "image_url": {"url": "data:a"}, "index": 0}],
+                    "parsed": null, "tool_calls": [{"id": "a", "type": "function",
+                        "extra_content": {"google": {"thought_signature": "a"}},
+                        "function": {"name": "B", "arguments": "{}", "parsed_arguments": {}}}]}),
+                3,
                 0,
             ),
             (

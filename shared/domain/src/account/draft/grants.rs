@@ -31,8 +31,9 @@ impl Draft {
                 "a rollover has 0 <= min <= max, ends after its grant, and is of no paid or refund one",
             ));
         }
-        let by_hand = matches!(origin, Origin::Client { .. });
-        if by_hand && self.state.settings.status == Status::Closed {
+        // A payment has been made, whatever the account's status.
+        let is_paid = matches!(origin, Origin::Payment { .. });
+        if !is_paid && self.state.settings.status == Status::Closed {
             return Err(Rejection::AccountStatus(Status::Closed));
         }
         let terms = GrantTerms {

@@ -635,7 +635,7 @@ impl World {
                 return Err(Rejection::Invalid(""));
             }
         }
-        if matches!(origin, Origin::Client { .. }) && self.settings.status == Status::Closed {
+        if !matches!(origin, Origin::Payment { .. }) && self.settings.status == Status::Closed {
             return Err(Rejection::AccountStatus(Status::Closed));
         }
         let id = GrantId(self.next);
