@@ -73,9 +73,7 @@ fn line<'a>(body: &Body<'a>) -> Result<Line<'a>, ProviderError> {
     }
     let response = if is_object("modelInput") {
         "modelOutput"
-    } else if body.text("key").is_some() || is_object("request") {
-        "response"
-    } else if is_inline() {
+    } else if body.text("key").is_some() || is_object("request") || is_inline() {
         "response"
     } else {
         return Ok(Line::Other);
