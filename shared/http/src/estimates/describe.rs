@@ -379,7 +379,7 @@ impl<'de> Deserialize<'de> for Content {
     }
 }
 
-/// The system prompt, as OpenAI and Anthropic take it, or as Gemini does.
+/// The system prompt, as `OpenAI` and Anthropic take it, or as Gemini does.
 #[derive(Debug, Clone)]
 enum System {
     Content(Content),
