@@ -425,8 +425,11 @@ fn multipliers<'de, D: Deserializer<'de>>(
     #[derive(Deserialize)]
     struct Text(#[serde(deserialize_with = "text")] Multiplier);
 
-    let read = unique::<D, Text>(deserializer)?;
-    Ok(read.into_iter().map(|(name, Text(multiplier))| (name, multiplier)).collect())
+    let mut multipliers = BTreeMap::new();
+    for (name, Text(multiplier)) in unique::<D, Text>(deserializer)? {
+        multipliers.insert(name, multiplier);
+    }
+    Ok(multipliers)
 }
 
 pub(crate) fn per<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Per, D::Error> {

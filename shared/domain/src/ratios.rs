@@ -164,17 +164,21 @@ impl Head {
 
     /// The table, where everything could be read.
     fn into_table(self, models: Vec<Model>, index: Index) -> Option<RatioTable> {
-        let features = self.features.known?.into_iter();
-        Some(RatioTable {
+        let mut table = RatioTable {
             credit: self.credit?,
             groups: self.groups?,
-            features: features
-                .map(|(name, feature)| Some((name, feature?)))
-                .collect::<Option<_>>()?,
+            features: BTreeMap::new(),
             dimensions: self.dimensions?,
-            models: models.into_iter().map(|model| (model.id().to_owned(), model)).collect(),
+            models: BTreeMap::new(),
             index,
-        })
+        };
+        for (name, feature) in self.features.known? {
+            table.features.insert(name, feature?);
+        }
+        for model in models {
+            table.models.insert(model.id().to_owned(), model);
+        }
+        Some(table)
     }
 }
 
@@ -695,7 +699,7 @@ fn read_groups(
         faults.invalid(at, format_args!("at most {MAX_GROUPS} price groups"));
         return None;
     }
-    let mut groups = Some(Vec::with_capacity(object.len()));
+    let mut groups = Some(BTreeMap::new());
     for (name, multiplier) in object {
         let at = at.key(name);
         if !is_label(name) {
@@ -704,7 +708,7 @@ fn read_groups(
         let multiplier = faults.parse(multiplier, &at);
         model::push(&mut groups, multiplier.map(|multiplier| (name.clone(), multiplier)));
     }
-    groups.map(|groups| groups.into_iter().collect())
+    groups
 }
 
 /// Inside `Some`: the features, those that could not be read as `None`.

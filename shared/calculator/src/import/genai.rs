@@ -424,18 +424,13 @@ impl Prices {
             let variants = self.variants.iter().map(|(_, constraint, set)| (constraint, set));
             self.sets.iter().map(|(constraint, set)| (constraint, set)).chain(variants)
         };
-        let borders: BTreeSet<u64> = all_sets()
-            .flat_map(|(_, set)| set.values())
-            .flat_map(|price| price.tiers.iter().map(|(border, _)| *border))
-            .collect();
-        let borders: Vec<u64> = borders.into_iter().collect();
-        let dates: BTreeSet<String> = all_sets()
-            .filter_map(|(constraint, _)| match constraint {
-                Constraint::From(date) => Some(date.clone()),
-                _ => None,
-            })
-            .collect();
-        let dates: Vec<String> = dates.into_iter().collect();
+        let prices = all_sets().flat_map(|(_, set)| set.values());
+        let borders = prices.flat_map(|price| price.tiers.iter().map(|(border, _)| *border));
+        let borders = grid::ascending(borders);
+        let dates = grid::ascending(all_sets().filter_map(|(constraint, _)| match constraint {
+            Constraint::From(date) => Some(date.clone()),
+            _ => None,
+        }));
         let day = Day::of(all_sets().map(|(constraint, _)| constraint));
         let mut parameters: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for (name, value) in self.variants.iter().flat_map(|(when, ..)| when) {
@@ -496,14 +491,10 @@ impl Day {
     fn of<'a>(constraints: impl Iterator<Item = &'a Constraint>) -> Self {
         let daily: Vec<&Constraint> =
             constraints.filter(|c| matches!(c, Constraint::Daily(..))).collect();
-        let borders: BTreeSet<u16> = daily
-            .iter()
-            .flat_map(|constraint| match constraint {
-                Constraint::Daily(from, until) => vec![*from, *until],
-                _ => Vec::new(),
-            })
-            .collect();
-        let borders: Vec<u16> = borders.into_iter().collect();
+        let borders = grid::ascending(daily.iter().flat_map(|constraint| match constraint {
+            Constraint::Daily(from, until) => vec![*from, *until],
+            _ => Vec::new(),
+        }));
         let mut parts = Vec::new();
         let mut free = None;
         for (n, from) in borders.iter().enumerate() {

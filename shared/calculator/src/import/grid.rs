@@ -19,6 +19,14 @@ const MAX_ROWS: usize = 256;
 /// One value of an axis, as conditions of a row.
 pub(super) type When = Vec<(String, Value)>;
 
+/// What an axis is made of: each value once, ascending.
+pub(super) fn ascending<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut values: Vec<T> = values.collect();
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
 /// What a price may depend on.
 pub(super) struct Axis {
     /// The values but the first, which is none of them and has no conditions.

@@ -1351,12 +1351,10 @@ impl At {
 impl Grid {
     fn of(entry: &Entry<'_>) -> Self {
         let places = || entry.prices.values().flat_map(BTreeMap::keys);
-        let borders: BTreeSet<u64> = places()
-            .filter_map(|(above, _)| *above)
-            // The first tier holds for the shortest prompts.
-            .chain(entry.tiers.iter().skip(1).map(|tier| tier.start))
-            .collect();
-        let borders: Vec<u64> = borders.into_iter().collect();
+        let over = places().filter_map(|(above, _)| *above);
+        // The first tier holds for the shortest prompts.
+        let tiers = entry.tiers.iter().skip(1).map(|tier| tier.start);
+        let borders = grid::ascending(over.chain(tiers));
         let mut suffixes = Vec::new();
         let mut classes = Vec::new();
         for (suffix, names) in CLASSES {

@@ -297,11 +297,13 @@ fn write_inputs<'a>(
         }
     }
     let models = || calculation.models.values();
-    let features = models().map(|model| (model.feature.as_str(), None));
-    let features = features.chain(given(&settings.margins.features)).collect();
+    let mut features = BTreeMap::new();
+    features.extend(models().map(|model| (model.feature.as_str(), None)));
+    features.extend(given(&settings.margins.features));
     next = write_margins(sheet, next + 2, "Margin of a feature", &features, &mut places.features)?;
-    let providers = models().map(|model| (model.provider.as_str(), None));
-    let providers = providers.chain(given(&settings.margins.providers)).collect();
+    let mut providers = BTreeMap::new();
+    providers.extend(models().map(|model| (model.provider.as_str(), None)));
+    providers.extend(given(&settings.margins.providers));
     write_margins(sheet, next + 2, "Margin of a provider", &providers, &mut places.providers)?;
 
     // What follows from the inputs.

@@ -1,6 +1,6 @@
 //! [`Conditions`]: when a row applies, and which of two rows is the more specific.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::ser::SerializeMap as _;
@@ -261,13 +261,13 @@ impl Conditions {
     pub(super) fn some_instant(rows: &[&Self], but: &[&Self]) -> bool {
         const LATEST: i64 = Timestamp::MAX.millis();
         let all = || rows.iter().chain(but);
-        let dates: BTreeSet<i64> = all().flat_map(|row| [row.begin(), row.end()]).collect();
+        let dates = ascending(all().flat_map(|row| [row.begin(), row.end()]));
         let by_weekday = all().any(|row| row.weekdays.is_some());
-        let times_of_day: BTreeSet<u16> = all()
+        let times_of_day = all()
             .filter_map(|row| row.time_of_day)
             .flat_map(|time| [time.from, time.until])
-            .chain(by_weekday.then_some(0))
-            .collect();
+            .chain(by_weekday.then_some(0));
+        let times_of_day = ascending(times_of_day.map(i64::from));
         let days = if by_weekday { 7 } else { 1 };
         let wanted = |at: i64| {
             at <= LATEST
@@ -278,7 +278,7 @@ impl Conditions {
             wanted(date)
                 || times_of_day.iter().any(|minute| {
                     let day = i64::from(DAY) * MINUTE;
-                    let first = date + (i64::from(*minute) * MINUTE - date).rem_euclid(day);
+                    let first = date + (minute * MINUTE - date).rem_euclid(day);
                     (0..days).any(|later| wanted(first + later * day))
                 })
         })
@@ -411,6 +411,14 @@ fn read_threshold(value: &Value, at: &Path<'_>, faults: &mut Faults) -> Option<T
         return None;
     }
     Some(threshold)
+}
+
+/// Each once.
+fn ascending(values: impl Iterator<Item = i64>) -> Vec<i64> {
+    let mut values: Vec<i64> = values.collect();
+    values.sort_unstable();
+    values.dedup();
+    values
 }
 
 fn read_time_of_day(value: &Value, at: &Path<'_>, faults: &mut Faults) -> Option<TimeOfDay> {

@@ -82,7 +82,7 @@ impl Dimensions {
             faults.invalid(at, format_args!("at most {MAX_DIMENSIONS} dimensions"));
             return None;
         }
-        let mut dimensions = Some(Vec::with_capacity(object.len()));
+        let mut dimensions = Some(BTreeMap::new());
         for (name, body) in object {
             let at = at.key(name);
             let name = read_dimension(&Value::String(name.clone()), &at, faults);
@@ -92,7 +92,7 @@ impl Dimensions {
                 name.zip(part_of).map(|(name, part_of)| (name, Dimension { part_of })),
             );
         }
-        let dimensions = Self(dimensions?.into_iter().collect());
+        let dimensions = Self(dimensions?);
         if let Some(name) = dimensions.cyclic() {
             faults.invalid(&at.key(name), "this dimension is a part of itself");
             return None;

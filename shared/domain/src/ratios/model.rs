@@ -495,10 +495,10 @@ fn read_cost(value: &Value, at: &Path<'_>, faults: &mut Faults) -> Option<Cost> 
     Cost::new(amount, sound_currency?)
 }
 
-/// Adds an item; one that could not be read spoils the list.
-pub(super) fn push<T>(list: &mut Option<Vec<T>>, item: Option<T>) {
-    match (list.as_mut(), item) {
-        (Some(items), Some(item)) => items.push(item),
-        _ => *list = None,
+/// Adds an item; one that could not be read spoils them all.
+pub(super) fn push<T>(items: &mut Option<impl Extend<T>>, item: Option<T>) {
+    match (items.as_mut(), item) {
+        (Some(items), Some(item)) => items.extend([item]),
+        _ => *items = None,
     }
 }
