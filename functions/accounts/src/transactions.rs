@@ -10,7 +10,7 @@ use uc_http::scope::Read;
 use uc_http::views::OperationView;
 use uc_http::{
     AccountAccess, Caller, Code, IdempotencyKey, Limit, Page, PathParams, Problem, StrictQuery,
-    decode_cursor, encode_cursor, openapi, problems,
+    openapi, operation_cursor, operation_of_cursor, problems,
 };
 use uc_ledger::{Filter, Happened, rated_items};
 use uc_ratios::ReadError;
@@ -46,7 +46,8 @@ struct TransactionsQuery {
     #[param(value_type = Option<openapi::Instant>)]
     to: Option<Timestamp>,
     /// The one operation that happened under this key, if it did: what became of a request whose
-    /// answer was lost.
+    /// answer was lost. Where its usage was kept as unrated, and so nothing has happened yet, the
+    /// answer names that as `unrated`.
     #[param(value_type = Option<String>)]
     idempotency_key: Option<IdempotencyKey>,
 }
@@ -70,6 +71,18 @@ impl TransactionsQuery {
         let (kind, actor, model) = (self.kind.clone(), self.actor.clone(), self.model.clone());
         Ok(Filter { kind, actor, model, from: self.from, to: self.to })
     }
+}
+
+/// A page of movements.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TransactionsPage)]
+struct TransactionsView {
+    #[serde(flatten)]
+    page: Page<OperationView>,
+    /// What waits to be priced under the `idempotency_key` that was asked for: it is accepted, and
+    /// charged once it is rated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unrated: Option<String>,
 }
 
 /// The name of a list for its cursors: account and filter. A cursor of one is refused by every
@@ -96,17 +109,18 @@ fn list_of(account: &AccountId, filter: &Filter) -> String {
     tag = "accounts",
     params(("account" = openapi::AccountId, Path), TransactionsQuery),
     security(("bearer" = ["read"])),
-    responses((status = 200, description = "A page", body = Page<OperationView>), AccountProblems)
+    responses((status = 200, description = "A page", body = TransactionsView), AccountProblems)
 )]
 async fn list_transactions(
     access: AccountAccess<Read>,
     State(deps): State<Deps>,
     StrictQuery(query): StrictQuery<TransactionsQuery>,
-) -> Result<Json<Page<OperationView>>, Problem> {
+) -> Result<Json<TransactionsView>, Problem> {
     let account = &access.account;
     let filter = query.filter()?;
     let list = list_of(account, &filter);
-    let before = query.cursor.as_deref().map(|cursor| position(&list, cursor)).transpose()?;
+    let before = query.cursor.as_deref();
+    let before = before.map(|cursor| operation_of_cursor(&list, cursor)).transpose()?;
     if let Some(key) = query.idempotency_key {
         if before.is_some() || !filter.is_empty() {
             let detail = "idempotency_key names one operation: send no cursor or filter with it.";
@@ -114,23 +128,21 @@ async fn list_transactions(
         }
         let origin = Origin::Client { key: key.as_str().to_owned() };
         let happened = deps.ledger.operation_of(account, &origin).await?;
+        let mut unrated = None;
         if happened.is_none() {
             existing(&deps, account).await?;
+            unrated = deps.ledger.parked_for(account, &origin).await?;
         }
         let items = view(&deps, &access.caller, account, happened.into_iter().collect()).await?;
-        return Ok(Json(Page { items, next_cursor: None }));
+        return Ok(Json(TransactionsView { page: Page { items, next_cursor: None }, unrated }));
     }
     let page = deps.ledger.filtered(account, &filter, before, limit(query.limit)).await?;
     if page.items.is_empty() && page.next.is_none() {
         existing(&deps, account).await?;
     }
-    let next_cursor = page.next.map(|next| {
-        let mut position = next.seq.to_be_bytes().to_vec();
-        position.push(next.position);
-        encode_cursor(&list, &position)
-    });
+    let next_cursor = page.next.map(|next| operation_cursor(&list, next));
     let items = view(&deps, &access.caller, account, page.items).await?;
-    Ok(Json(Page { items, next_cursor }))
+    Ok(Json(TransactionsView { page: Page { items, next_cursor }, unrated: None }))
 }
 
 /// How one item of a charge came to its credits.
@@ -352,15 +364,6 @@ async fn view(
     let with_metadata = caller.token_account().is_none()
         || existing(deps, account).await?.settings().metadata_visible;
     Ok(items.into_iter().map(|item| OperationView::new(item, with_metadata)).collect())
-}
-
-fn position(list: &str, cursor: &str) -> Result<OperationId, Problem> {
-    let bytes = decode_cursor(list, cursor)?;
-    let (position, seq) = bytes
-        .split_last()
-        .and_then(|(position, seq)| Some((*position, seq.try_into().ok()?)))
-        .ok_or_else(|| Problem::invalid_request("The cursor is not one of this list."))?;
-    Ok(OperationId { seq: u64::from_be_bytes(seq), position })
 }
 
 uc_http::operations!(Deps; list_transactions, get_transaction);

@@ -354,7 +354,8 @@ impl PartialSchema for CaptureRequest {
     }
 }
 
-/// Charges for work that a hold was opened for, with the prices that the hold promised. What is
+/// Charges for work that a hold was opened for, by the hold's version of the ratios and the price
+/// group that the account has by now. What is
 /// below the hold is given back, what is above is charged as any other usage. Several captures may
 /// be made; `final` ends the hold. A hold that expired is captured late, for seven days. Usage that
 /// no ratio prices is kept as unrated where `on_unpriced` does not say otherwise.

@@ -109,7 +109,7 @@ struct CalculationSchema {
     costs: CostsRequest,
     /// What the operator decides.
     settings: SettingsSchema,
-    /// A table to compare with: a version's number, `current` or `draft`.
+    /// A table to compare with: a version's number, `current` or `draft`; for answers in JSON.
     compare_to: Option<String>,
     /// What the answer is; as `Accept` says where not given.
     format: Option<Format>,
@@ -231,12 +231,17 @@ async fn calculate_ratios(
         .map_err(|problem| within(&problem, "/settings"))?
         .body;
     let costs = read(object("/costs", costs.get().as_bytes())?)?;
+    let format = format.unwrap_or_else(|| accepted(&headers));
+    if compare_to.is_some() && format != Format::Json {
+        let detail = "only an answer in JSON has the diff: ask for the format json, or for no diff";
+        return Err(Problem::invalid_field("/compare_to", detail));
+    }
     let compared = match compare_to {
         Some(wanted) => Some(complete(&deps, wanted).await?),
         None => None,
     };
     let calculation = calculate(&costs, &settings).map_err(refused)?;
-    match format.unwrap_or_else(|| accepted(&headers)) {
+    match format {
         Format::Json => answer(&headers, &calculation, compared.as_ref()),
         Format::Csv => {
             let csv = output::csv(&calculation).into_bytes();
@@ -355,16 +360,23 @@ fn refused(error: CalculatorError) -> Problem {
     }
 }
 
-/// The first format in `Accept` that there is.
+/// The format that `Accept` wants most; of several the first (RFC 9110, 12.5.1).
 fn accepted(headers: &HeaderMap) -> Format {
-    let named = |kind: &str| match kind.split(';').next().map(str::trim) {
-        Some("application/json" | "application/*" | "*/*") => Some(Format::Json),
-        Some("text/csv" | "text/*") => Some(Format::Csv),
-        Some(XLSX) => Some(Format::Xlsx),
-        _ => None,
+    let named = |kind: &str| {
+        let mut parts = kind.split(';').map(str::trim);
+        let format = match parts.next()? {
+            "application/json" | "application/*" | "*/*" => Format::Json,
+            "text/csv" | "text/*" => Format::Csv,
+            XLSX => Format::Xlsx,
+            _ => return None,
+        };
+        let weight = parts.find_map(|part| part.strip_prefix("q=")).map_or(Ok(1.0), str::parse);
+        Some((format, weight.unwrap_or(0.0_f32)))
     };
     let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).find_map(named).unwrap_or(Format::Json)
+    let formats = values.flat_map(|value| value.split(',')).filter_map(named).rev();
+    let wanted = formats.max_by(|(_, a), (_, b)| a.total_cmp(b));
+    wanted.map_or(Format::Json, |(format, _)| format)
 }
 
 /// An answer that is a file.

@@ -1,5 +1,6 @@
 //! What changed between two tables: versions, or a version and the draft.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
@@ -8,8 +9,9 @@ use axum::Json;
 use axum::extract::State;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use uc_domain::ratios::{Counts, Fault, RatioTable, TableDiff};
+use uc_http::items::UsageOf;
 use uc_http::scope::RatiosAdmin;
 use uc_http::{
     Access, Code, FieldError, Limit, Page, Problem, StrictQuery, decode_cursor, encode_cursor,
@@ -98,19 +100,30 @@ pub(crate) struct LeftOut {
     models: BTreeSet<String>,
     /// What is missing or wrong in them.
     pub(crate) faults: Vec<FieldError>,
+    /// The draft with these models, though not with their prices: what is called by their names is
+    /// theirs, whatever shorter prefix another one has.
+    names: Option<RatioTable>,
 }
 
 impl LeftOut {
     /// The other table without these models: they neither came nor went.
-    pub(crate) fn without(&self, table: RatioTable) -> Result<RatioTable, Problem> {
+    pub(crate) fn without<'a>(
+        &self,
+        table: &'a RatioTable,
+    ) -> Result<Cow<'a, RatioTable>, Problem> {
         if !self.models.iter().any(|id| table.model(id).is_some()) {
-            return Ok(table);
+            return Ok(Cow::Borrowed(table));
         }
         let mut json = table.to_json();
         if let Some(models) = json["models"].as_object_mut() {
             models.retain(|id, _| !self.models.contains(id));
         }
-        RatioTable::from_json(&json).map_err(|error| Problem::internal(&error))
+        RatioTable::from_json(&json).map(Cow::Owned).map_err(|error| Problem::internal(&error))
+    }
+
+    /// The one of these models that usage is of, if it is.
+    pub(crate) fn model_of<'a>(&'a self, usage: &'a UsageOf) -> Option<&'a str> {
+        usage.models(self.names.as_ref()?).find(|id| self.models.contains(*id))
     }
 }
 
@@ -152,9 +165,13 @@ pub(crate) async fn complete(
 /// A draft without the models that have faults.
 fn complete_models(mut draft: Value) -> Result<(RatioTable, LeftOut), Problem> {
     let mut left_out = LeftOut::default();
+    let mut incomplete = Map::new();
     for round in 0..=MAX_ROUNDS {
         let findings = match RatioTable::examine(&draft) {
-            Ok(table) => return Ok((table, left_out)),
+            Ok(table) => {
+                left_out.names = with_names(&table, incomplete);
+                return Ok((table, left_out));
+            }
             Err(findings) => findings,
         };
         let found: Vec<_> = findings.missing.iter().chain(&findings.invalid).cloned().collect();
@@ -164,12 +181,51 @@ fn complete_models(mut draft: Value) -> Result<(RatioTable, LeftOut), Problem> {
         else {
             return Err(faults(&findings.into()));
         };
-        models.retain(|id, _| !ids.contains(id));
+        for id in &ids {
+            incomplete.extend(models.remove_entry(id));
+        }
         left_out.models.extend(ids);
         left_out.faults.extend(field_errors(&found));
         left_out.faults.truncate(MAX_FAULTS);
     }
     unreachable!("the last round returns")
+}
+
+/// The table with the names of further models, as far as they have sound ones: what else is in their
+/// bodies does not count.
+fn with_names(table: &RatioTable, incomplete: Map<String, Value>) -> Option<RatioTable> {
+    const NAMES: [&str; 2] = ["aliases", "match"];
+    if incomplete.is_empty() {
+        return None;
+    }
+    let mut json = table.to_json();
+    let (feature, dimensions) = table.features().find(|(_, required)| !required.is_empty())?;
+    let row = |dimension: &String| json!({"dimension": dimension, "credits": "0", "per": 1});
+    let rows: Vec<Value> = dimensions.iter().map(row).collect();
+    for (id, mut body) in incomplete {
+        let mut named = json!({"feature": feature, "ratios": rows});
+        for names in NAMES {
+            if let Some(value) = body.get_mut(names).map(Value::take) {
+                named[names] = value;
+            }
+        }
+        json["models"][id] = named;
+    }
+    // Names that are at fault themselves go first, then the models whose ids are.
+    for whole in [false, true] {
+        let findings = match RatioTable::examine(&json) {
+            Ok(table) => return Some(table),
+            Err(findings) => findings,
+        };
+        let models = json["models"].as_object_mut()?;
+        for id in findings.missing.iter().chain(&findings.invalid).filter_map(model_of) {
+            match models.get_mut(&id).and_then(Value::as_object_mut) {
+                Some(body) if !whole => NAMES.iter().for_each(|names| drop(body.remove(*names))),
+                _ => drop(models.remove(&id)),
+            }
+        }
+    }
+    RatioTable::from_json(&json).ok()
 }
 
 /// The model that a fault is about, if it is about one.
@@ -291,7 +347,7 @@ async fn diff_ratios(
 ) -> Result<Json<DiffView>, Problem> {
     let (from_name, from, not_from) = table(&deps, query.from.unwrap_or(Wanted::Current)).await?;
     let (to_name, to, not_to) = table(&deps, query.to.unwrap_or(Wanted::Draft)).await?;
-    let (from, to) = (not_to.without(from)?, not_from.without(to)?);
+    let (from, to) = (not_to.without(&from)?, not_from.without(&to)?);
     let list = format!("ratio-diff/{from_name}/{to_name}");
     let diff = TableDiff::between(&from, &to);
     let page =
@@ -331,8 +387,6 @@ uc_http::operations!(Deps; diff_ratios);
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     /// The models that are complete, and where the others have faults; or the refusal's code.

@@ -18,7 +18,7 @@ use uc_http::items::{self, Item, UsageOf};
 use uc_http::scope::RatiosAdmin;
 use uc_http::{
     Access, Code, FieldError, LargeJson, Limit, Page, Problem, RequestLog, Scope, openapi,
-    parse_strict, parse_typed, problems, refusals,
+    operation_cursor, operation_of_cursor, parse_strict, parse_typed, problems, refusals,
 };
 use utoipa::ToSchema;
 
@@ -99,6 +99,9 @@ pub struct PreviewRequest {
     /// How many of the account's charges at most: 1 to 1,000, 1,000 where not given.
     #[schema(minimum = 1, maximum = 1000)]
     charges: Option<u16>,
+    /// Of the account's charges, those that another answer did not come to: it said where as
+    /// `next_cursor` of its `charges`.
+    charges_cursor: Option<String>,
 }
 
 /// One item of usage: as in a charge, with the time of its own.
@@ -277,7 +280,8 @@ struct ChargesView {
     /// What was taken for those: less, where a charge was capped or part of it was forgiven.
     #[schema(value_type = openapi::Decimal)]
     taken: Credits,
-    /// How much of that was given back since.
+    /// How much of that was given back since, by refunds after those that an answer before this one
+    /// looked at.
     #[schema(value_type = openapi::Decimal)]
     refunded: Credits,
     /// How many of them were of fixed credits: no table prices those.
@@ -286,8 +290,12 @@ struct ChargesView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<openapi::Instant>)]
     oldest: Option<Timestamp>,
-    /// Whether these are all of the time that was asked for. Else ask again with `until`.
+    /// Whether these are all of the time that was asked for.
     complete: bool,
+    /// Where to go on, as `charges_cursor`, where these are not all. There may be none on the way:
+    /// 5,000 operations are looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
 }
 
 /// What usage would have cost and earned.
@@ -383,8 +391,8 @@ pub struct PreviewView {
     price_group: String,
     /// How many models change.
     counts: DiffCounts,
-    /// What is missing or wrong in models of a draft: they are left out of all of this. At most
-    /// 1,000.
+    /// What is missing or wrong in models of a draft: they are left out of the models here, and
+    /// usage of them is `unpriced`. At most 1,000.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     incomplete: Vec<FieldError>,
     /// Where credits earn least, of all models.
@@ -444,7 +452,6 @@ async fn preview_ratios(
         Some(table) => (TableName::default(), of_body(table)?, LeftOut::default()),
         None => table(&deps, request.to.unwrap_or(Wanted::Draft)).await?,
     };
-    let (from, to) = (not_to.without(from)?, not_from.without(to)?);
     let (group, charged) = match &request.account {
         None => (None, None),
         Some(account) => {
@@ -455,16 +462,24 @@ async fn preview_ratios(
         }
     };
     let group = request.price_group.or(group).unwrap_or_else(|| Settings::DEFAULT_GROUP.to_owned());
-    let comparison = Comparison {
-        from: side(&from, &group, from_name)?,
-        to: side(&to, &group, to_name)?,
-        price: price.as_ref(),
+    let comparison = |from, to| -> Result<Comparison<'_>, Problem> {
+        Ok(Comparison {
+            from: side(from, &group, from_name)?,
+            to: side(to, &group, to_name)?,
+            price: price.as_ref(),
+        })
     };
+    // Usage has the prices of whole tables: what is called by the name of a model that is left out of
+    // one must not have the price of another there.
+    let whole = comparison(&from, &to)?;
+    let left_out = [&not_from, &not_to];
     let usage = match (given, charged) {
-        (Some(used), _) => Some(compare(&comparison, used, None)?),
-        (None, Some((used, charges))) => Some(compare(&comparison, used, Some(charges))?),
+        (Some(used), _) => Some(compare(&whole, left_out, used, None)?),
+        (None, Some((used, charges))) => Some(compare(&whole, left_out, used, Some(charges))?),
         (None, None) => None,
     };
+    let (from, to) = (not_to.without(&from)?, not_from.without(&to)?);
+    let comparison = comparison(&from, &to)?;
 
     let wanted = |model: &ModelPreview<'_>| request.models == ModelsWanted::All || model.changed;
     let models = comparison.models().filter(wanted);
@@ -495,6 +510,7 @@ fn check(request: &PreviewRequest) -> Result<(), Problem> {
         ("/since", request.since.is_some()),
         ("/until", request.until.is_some()),
         ("/charges", request.charges.is_some()),
+        ("/charges_cursor", request.charges_cursor.is_some()),
     ];
     for (pointer, there) in of_account {
         if there && request.account.is_none() {
@@ -602,7 +618,14 @@ async fn charged(
     let mut view = ChargesView::default();
     // The newest come first, so a charge's refunds before it.
     let mut refunds: HashMap<OperationId, Credits> = HashMap::new();
-    let mut before = None;
+    let list = format!("ratio-preview-charges/{account}");
+    let position = |cursor: &String| {
+        operation_of_cursor(&list, cursor)
+            .map_err(|problem| Problem::invalid_field("/charges_cursor", problem.detail()))
+    };
+    let mut before = request.charges_cursor.as_ref().map(position).transpose()?;
+    let next = |last| operation_cursor(&list, last);
+    let mut last = before;
     for _ in 0..MAX_PAGES {
         let operations = deps.ledger.transactions(account, before, PAGE).await?;
         for happened in operations.items {
@@ -625,7 +648,7 @@ async fn charged(
                 return Ok((used, ChargesView { complete: true, ..view }));
             }
             if view.charges == most {
-                return Ok((used, view));
+                return Ok((used, ChargesView { next_cursor: last.map(next), ..view }));
             }
             view.charges += 1;
             view.oldest = Some(at);
@@ -642,18 +665,20 @@ async fn charged(
                 let at = occurred_at.unwrap_or(at);
                 used.push(Used { operation: Some(id), item, usage, at });
             }
+            last = Some(id);
         }
         match operations.next {
-            Some(next) => before = Some(next),
+            Some(position) => before = Some(position),
             None => return Ok((used, ChargesView { complete: true, ..view })),
         }
     }
-    Ok((used, view))
+    Ok((used, ChargesView { next_cursor: before.map(next), ..view }))
 }
 
 /// Prices usage by both tables.
 fn compare(
     comparison: &Comparison<'_>,
+    [not_from, not_to]: [&LeftOut; 2],
     used: Vec<Used>,
     charges: Option<ChargesView>,
 ) -> Result<UsageView, Problem> {
@@ -661,10 +686,17 @@ fn compare(
     let mut unpriced = Vec::new();
     let mut approximate = Vec::new();
     for Used { operation, item, usage, at } in used {
-        let rate = |side: &Side<'_>| {
-            usage.as_ref().map_err(Problem::clone)?.rate(side.table, side.multiplier, at)
+        let rate = |side: &Side<'_>, left_out: &LeftOut| {
+            let usage = usage.as_ref().map_err(Problem::clone)?;
+            match left_out.model_of(usage) {
+                Some(model) => {
+                    let detail = format!("The draft's {model:?} is not complete.");
+                    Err(Problem::new(Code::RatiosIncomplete, detail))
+                }
+                None => usage.rate(side.table, side.multiplier, at),
+            }
         };
-        match (rate(&comparison.from), rate(&comparison.to)) {
+        match (rate(&comparison.from, not_from), rate(&comparison.to, not_to)) {
             (Ok(from), Ok(to)) => {
                 totals.add(comparison, &from, &to).map_err(|_| over_limit())?;
                 let sides = [(&comparison.from, &from), (&comparison.to, &to)];

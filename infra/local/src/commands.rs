@@ -70,19 +70,18 @@ const MESSAGES_AT_ONCE: usize = 10;
 /// Sends lines of JSON to the stack's queue, each as a message, and says how many.
 ///
 /// # Errors
-/// [`CommandError`]; the lines before the one that is at fault were sent.
+/// [`CommandError`]; where a line is at fault, none was sent.
 pub async fn send_messages(port: u16, lines: &str) -> Result<String, CommandError> {
     let url = RunFile::read(port)?.queue.ok_or(CommandError::NoQueue)?;
     let sqs = url.split('/').nth(2).and_then(|host| host.rsplit(':').next()?.parse().ok());
     let sqs: u16 = sqs.ok_or(CommandError::NoQueue)?;
     let lines: Vec<&str> = lines.lines().filter(|line| !line.trim().is_empty()).collect();
-    for (at, chunk) in lines.chunks(MESSAGES_AT_ONCE).enumerate() {
-        for (index, line) in chunk.iter().enumerate() {
-            if let Err(source) = serde_json::from_str::<serde::de::IgnoredAny>(line) {
-                let number = at * MESSAGES_AT_ONCE + index + 1;
-                return Err(CommandError::Line { number, source });
-            }
+    for (number, line) in (1..).zip(&lines) {
+        if let Err(source) = serde_json::from_str::<serde::de::IgnoredAny>(line) {
+            return Err(CommandError::Line { number, source });
         }
+    }
+    for chunk in lines.chunks(MESSAGES_AT_ONCE) {
         let entries: Vec<_> = chunk
             .iter()
             .enumerate()

@@ -15,7 +15,6 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use serde_json::{Value, json};
-use uc_calculator::calculation::Warning;
 use uc_calculator::costs::{Omitted, ProviderCosts};
 use uc_calculator::{Calculation, CalculatorSettings, calculate, import, output};
 use uc_domain::ratios::{RatioTable, TableDiff};
@@ -273,36 +272,7 @@ fn report(calculation: &Calculation) {
         }
     }
     for warning in &calculation.warnings {
-        tell(format_args!("warning: {}", said_of(warning)));
-    }
-}
-
-fn said_of(warning: &Warning) -> String {
-    let few = |models: &[String]| {
-        let shown = models.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
-        let more = models.len().saturating_sub(3);
-        if more == 0 { shown } else { format!("{shown} and {more} more") }
-    };
-    match warning {
-        Warning::PlanOverCost { plan, model, credits, affordable } => format!(
-            "plan {plan} gives {credits} credits and can afford {affordable} where all are spent \
-             on {model}"
-        ),
-        Warning::UnderCost { group, multiplier, models } => {
-            format!(
-                "group {group} pays {multiplier} of the price, under the cost of {}",
-                few(models)
-            )
-        }
-        Warning::FreeGroup { group, models } => {
-            format!("group {group} pays nothing for {}", few(models))
-        }
-        Warning::RoundedSums { rounding } => {
-            format!("sums are rounded {rounding:?}: small requests can cost less than their lines")
-        }
-        Warning::UnusedSetting { pointer } => {
-            format!("the costs have nothing that {pointer} of the settings is about")
-        }
+        tell(format_args!("warning: {warning}"));
     }
 }
 

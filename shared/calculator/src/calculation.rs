@@ -178,6 +178,38 @@ pub enum Warning {
     },
 }
 
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let few = |models: &[String]| {
+            let shown = models.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+            let more = models.len().saturating_sub(3);
+            if more == 0 { shown } else { format!("{shown} and {more} more") }
+        };
+        match self {
+            Self::PlanOverCost { plan, model, credits, affordable } => write!(
+                f,
+                "plan {plan} gives {credits} credits and can afford {affordable} where all are \
+                 spent on {model}"
+            ),
+            Self::UnderCost { group, multiplier, models } => write!(
+                f,
+                "group {group} pays {multiplier} of the price, under the cost of {}",
+                few(models)
+            ),
+            Self::FreeGroup { group, models } => {
+                write!(f, "group {group} pays nothing for {}", few(models))
+            }
+            Self::RoundedSums { rounding } => write!(
+                f,
+                "sums are rounded {rounding:?}: small requests can cost less than their lines"
+            ),
+            Self::UnusedSetting { pointer } => {
+                write!(f, "the costs have nothing that {pointer} of the settings is about")
+            }
+        }
+    }
+}
+
 /// An amount of money in the currency of the costs; in JSON a decimal string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Amount(Decimal);

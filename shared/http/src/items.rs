@@ -234,6 +234,12 @@ impl UsageOf {
         table.rate_together(&requests).map_err(|error| refusals::rating(&error, &self.pointer))
     }
 
+    /// The ids of the models that a table has for it.
+    pub fn models<'a>(&'a self, table: &'a RatioTable) -> impl Iterator<Item = &'a str> {
+        let named = self.requests.iter().filter_map(|request| self.named(request, table));
+        named.filter_map(|(model, ..)| Some(table.resolve(model)?.model.id()))
+    }
+
     /// The name by which the table knows a request's model, what was used of it, and by which
     /// parameters. `None` where the request used nothing, its model has no price, and others go
     /// with it: those who answered for it are charged.

@@ -55,7 +55,7 @@ pub use json::{
 };
 pub use lambda::{invoke, run};
 pub use observe::{Metric, Metrics, RequestLog, init_tracing};
-pub use paging::page_of;
+pub use paging::{operation_cursor, operation_of_cursor, page_of};
 pub use problem::{Code, FieldError, PROBLEM_JSON, Problem};
 pub use scope::{Scope, ScopeError, Scopes};
 pub use token::{

@@ -1,4 +1,6 @@
-//! Pages of lists that are short enough to be read whole.
+//! Pages of lists that are short enough to be read whole, and places in a journal.
+
+use uc_domain::account::OperationId;
 
 use crate::extract::{Page, PageQuery, decode_cursor, encode_cursor};
 use crate::problem::Problem;
@@ -25,4 +27,24 @@ pub fn page_of<T>(
         .filter(|_| rest.peek().is_some())
         .map(|last| encode_cursor(list, id(last).as_bytes()));
     Ok(Page { items, next_cursor })
+}
+
+/// The cursor of what comes after an operation in a list of operations.
+pub fn operation_cursor(list: &str, last: OperationId) -> String {
+    let mut position = last.seq.to_be_bytes().to_vec();
+    position.push(last.position);
+    encode_cursor(list, &position)
+}
+
+/// The operation that a cursor of [`operation_cursor`] stands after.
+///
+/// # Errors
+/// `invalid_request` for a cursor of another list.
+pub fn operation_of_cursor(list: &str, cursor: &str) -> Result<OperationId, Problem> {
+    let bytes = decode_cursor(list, cursor)?;
+    let (position, seq) = bytes
+        .split_last()
+        .and_then(|(position, seq)| Some((*position, seq.try_into().ok()?)))
+        .ok_or_else(|| Problem::invalid_request("The cursor is not one of this list."))?;
+    Ok(OperationId { seq: u64::from_be_bytes(seq), position })
 }

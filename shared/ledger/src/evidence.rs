@@ -6,12 +6,12 @@
 
 use aws_sdk_dynamodb::primitives::Blob;
 use uc_domain::account::{
-    AccountState, GrantId, GrantTerms, HoldId, Money, Operation, OperationId, Target,
+    AccountState, Detail, GrantId, GrantTerms, HoldId, Money, Operation, OperationId, Target,
 };
 use uc_domain::payments::{Payment, Reversals};
 use uc_domain::{AccountId, Credits};
 
-use crate::journal::{Happened, Ledger, LedgerError};
+use crate::journal::{Happened, Ledger, LedgerError, operation_id};
 use crate::keys;
 use crate::store::{AttributeValue, Condition, Item, Key, Put, Query, SK, bytes, text};
 use crate::write::{OPERATION_POSITION, OPERATION_SEQ};
@@ -77,9 +77,21 @@ impl Ledger {
         let (refunded, number) = match self.newest(keys::refunds(account, charge)).await? {
             None => (Credits::ZERO, 1),
             Some((number, item)) => {
-                let refunded = text(&item, REFUNDED).and_then(|text| text.parse().ok());
-                let corrupt = || LedgerError::Corrupt(format!("refund {number} of {charge}"));
-                (refunded.ok_or_else(corrupt)?, next(number)?)
+                let said = text(&item, REFUNDED).and_then(|text| text.parse().ok());
+                // The item can be changed and no hash would tell: its refund can't.
+                let by = self.operation(account, operation_id(&item)?).await?;
+                let by = by.map(|happened| happened.operation.detail);
+                match by {
+                    Some(Detail::Refund { charge: of, refunded, .. })
+                        if of == charge && said == Some(refunded) =>
+                    {
+                        (refunded, next(number)?)
+                    }
+                    _ => {
+                        let what = format!("refund {number} of {charge} is not what its item says");
+                        return Err(LedgerError::Corrupt(what));
+                    }
+                }
             }
         };
         let seen = self.seen(account).await?;
@@ -162,6 +174,12 @@ impl Ledger {
         let (account, operation, brought) = read_payment(&item).ok_or_else(corrupt)?;
         let opening = self.operation(&account, operation).await?.ok_or_else(corrupt)?.operation;
         let terms = GrantTerms::opened_by(&opening).ok_or_else(corrupt)?;
+        let is_it = matches!(&opening.detail, Detail::Grant { amount, paid, .. }
+            if *amount == brought.credits && *paid == brought.paid);
+        if !is_it {
+            let what = format!("payment {payment} of {provider} is not what its item says");
+            return Err(LedgerError::Corrupt(what));
+        }
         let (reversals, number) = match self.newest_change(&key.pk).await? {
             None => (Reversals::default(), 1),
             Some((number, item)) => {

@@ -400,6 +400,20 @@ impl Ledger {
         Ok(Some(happened))
     }
 
+    /// The usage that was parked for who asked, and waits to be priced.
+    ///
+    /// # Errors
+    /// The store is unavailable.
+    pub async fn parked_for(
+        &self,
+        account: &AccountId,
+        origin: &Origin,
+    ) -> Result<Option<String>, LedgerError> {
+        let Some(key) = keys::operation(account, origin) else { return Ok(None) };
+        let item = self.store.get(&key).await?;
+        Ok(item.and_then(|item| Some(text(&item, UNRATED)?.to_owned())))
+    }
+
     /// Checks that entries that were read from `before` on downwards begin there.
     pub(crate) async fn begins_at(
         &self,

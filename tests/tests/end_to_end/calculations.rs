@@ -126,7 +126,9 @@ async fn sources_and_formats() {
         (with("csv"), "text/csv"),
         (plain().header("accept", "text/csv"), "text/csv"),
         (with("xlsx").header("accept", "application/json"), XLSX),
-        (plain().header("accept", &format!("{XLSX};q=0.9, */*")), XLSX),
+        (plain().header("accept", &format!("{XLSX}, */*")), XLSX),
+        (plain().header("accept", &format!("*/*;q=0.5, text/csv;q=0.1, {XLSX};q=0.9")), XLSX),
+        (plain().header("accept", "text/csv;q=0.1, application/json"), "application/json"),
         (plain().header("accept", "image/png"), "application/json"),
     ] {
         let answer = call.send().await;
@@ -142,6 +144,28 @@ async fn sources_and_formats() {
         };
         assert!(answer.body.starts_with(begins), "{kind}");
     }
+}
+
+/// A file has what was left out, too, and refuses what it has no place for.
+#[tokio::test]
+async fn files_leave_nothing_out() {
+    let api = shared().api();
+    let body = |rows: &Value, more: Value| {
+        let mut body = json!({"costs": {"rows": rows}, "settings": settings(), "format": "csv"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        api.post(CALCULATIONS).json(&body)
+    };
+    let mut all = rows("1");
+    for _ in 0..2 {
+        all.as_array_mut().unwrap().push(row("=left/out", "input_tokens", "1"));
+    }
+    let answer = body(&all, json!({})).send().await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let text = answer.text();
+    let has = |begin: &str| text.lines().any(|line| line.starts_with(begin));
+    assert!(has("'=left/out,,,,,,,,,,,,") && has(",,,,,,,,,,,,plan Pro gives 5000"), "{text}");
+    let refused = body(&rows("1"), json!({"compare_to": "current"})).send().await.expect(400);
+    assert_eq!(refused["errors"][0]["pointer"], "/compare_to");
 }
 
 #[tokio::test]

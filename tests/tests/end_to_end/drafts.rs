@@ -321,6 +321,9 @@ async fn a_preview_tells_what_usage_would_have_cost_and_earned() {
     table["models"]["e2e/kept"] = costed("1000", "5");
     table["models"]["e2e/gone"] = costed("1000", "5");
     table["models"]["e2e/kept"]["aliases"] = json!(["e2e-alias"]);
+    // Whose prices nothing called `e2e/kept` must have, however incomplete that is.
+    table["models"]["e2e/short"] = costed("1", "0");
+    table["models"]["e2e/short"]["match"] = json!([{"starts_with": "e2e/ke"}]);
     let mut batch = table["models"]["e2e/kept"]["ratios"][0].clone();
     batch["when"] = json!({"service_class": "batch"});
     batch["credits"] = json!("500");
@@ -427,7 +430,15 @@ async fn a_preview_tells_what_usage_would_have_cost_and_earned() {
         let counts = &view["counts"];
         assert_eq!((&counts["changed"], &counts["removed"]), (&json!(0), &json!(1)));
     }
-    assert_eq!(preview["usage"]["unpriced"].as_array().unwrap().len(), 3);
+    let unpriced = preview["usage"]["unpriced"].as_array().unwrap();
+    assert_eq!(unpriced.len(), 3);
+    let of_kept = |side: &str, field: &str| -> Vec<&Value> {
+        let kept = unpriced.iter().filter(|one| one["to"]["code"] != "unknown_model");
+        kept.map(|one| &one[side][field]).collect()
+    };
+    assert_eq!(of_kept("from", "credits"), ["1000", "1000"]);
+    assert_eq!(of_kept("to", "code"), ["ratios_incomplete", "ratios_incomplete"]);
+    assert_eq!(preview["usage"]["items"], 0);
     put(&api, "\"2\"", &table).send().await.expect(200);
 
     // A window of time, and fewer of the charges.
@@ -442,6 +453,24 @@ async fn a_preview_tells_what_usage_would_have_cost_and_earned() {
         let seen = &view["usage"]["charges"];
         assert_eq!((&seen["charges"], &seen["complete"]), (&json!(charges), &json!(complete)));
     }
+
+    // All of them, one by one.
+    let mut ask_next = ask.clone();
+    ask_next["charges"] = json!(1);
+    let mut fixed = Vec::new();
+    loop {
+        let view = api.post(PREVIEW).json(&ask_next).send().await.expect(200);
+        let seen = &view["usage"]["charges"];
+        if seen["charges"] == 1 {
+            fixed.push(seen["fixed"].as_u64().unwrap());
+        }
+        if seen["complete"] == true {
+            assert!(seen.get("next_cursor").is_none());
+            break;
+        }
+        ask_next["charges_cursor"] = seen["next_cursor"].clone();
+    }
+    assert_eq!(fixed, [1, 0, 0]);
 
     // The same usage, given: a list, and JSON lines; as the table in the body says.
     let response = json!({"provider": "openai", "provider_response": {"model": "x"}});

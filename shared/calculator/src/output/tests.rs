@@ -55,10 +55,13 @@ fn texts_that_are_no_formulas() {
 #[test]
 fn csv_is_quoted_and_has_no_formulas() {
     let calculation = calculation("@cf/a-1", "=1+1", "=cmd|' /C calc'!A1", Decimal::new(25, 3));
-    let expected = "model,provider,feature,dimension,conditions,per,currency,cost,margin,ratio,\
-        price,effective_margin\n\
+    let mut expected = "model,provider,feature,dimension,conditions,per,currency,cost,margin,ratio,\
+        price,effective_margin,note\n\
         '@cf/a-1,'=cmd|' /C calc'!A1,'-tool,requests,\
-        \"{\"\"quality\"\":\"\"=1+1\"\",\"\"size\"\":\"\"a\\\"\",b\"\"}\",1,USD,0.025,0.5,50,0.05,0.5\n";
+        \"{\"\"quality\"\":\"\"=1+1\"\",\"\"size\"\":\"\"a\\\"\",b\"\"}\",1,USD,0.025,0.5,50,0.05,0.5,\n\
+        \"'=HYPERLINK(\"\"http://example.com\"\")\",,,,,,,,,,,,"
+        .to_owned();
+    expected.extend([&" ".repeat(2_000), "\n"]);
     assert_eq!(csv(&calculation), expected);
 }
 

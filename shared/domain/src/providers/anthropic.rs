@@ -16,7 +16,10 @@
 //!
 //! `service_tier` becomes `service_class`, `speed` and `inference_geo` keep their names. Fetching
 //! pages (`web_fetch_requests`) and looking for tools (`tool_search_requests`) cost the tokens that
-//! they become, and nothing else.
+//! they become, and nothing else. So does running code where pages were searched or fetched: with
+//! the tools of today, which filter by code, Anthropic doesn't bill it. (Of those before
+//! `web_search_20260209` and `web_fetch_20260209` it does, and the counts don't tell which it was:
+//! charge `code_executions` as usage.)
 //!
 //! Subsets: the kinds of input stand beside each other; the lifetimes are within
 //! `cache_creation_input_tokens`, thinking is within `output_tokens`. `input_tokens` and
@@ -204,12 +207,16 @@ impl Messages {
 /// The calls of the tools that run at Anthropic.
 fn server_tools(counted: &Body<'_>) -> Result<Tools, ProviderError> {
     let mut calls = Tools::default();
+    let mut on_the_web = 0;
+    for field in ["web_search_requests", "web_fetch_requests"] {
+        on_the_web += counted.count_or_zero(field)?;
+    }
     for field in counted.names() {
         let tool = field.strip_suffix("_requests").unwrap_or(field);
         let dimension = match tool {
             "web_search" => Some("web_searches"),
-            "code_execution" => Some("code_executions"),
-            "web_fetch" | "tool_search" => continue,
+            "code_execution" if on_the_web == 0 => Some("code_executions"),
+            "code_execution" | "web_fetch" | "tool_search" => continue,
             _ => None,
         };
         calls.add(tool, dimension, counted.count_or_zero(field)?, &counted.at(field))?;
@@ -549,7 +556,7 @@ mod tests {
                 }),
                 Usage("claude-opus-4-8: input_tokens 1551, output_tokens 71"),
             ),
-            // Fetching pages is free but for its tokens.
+            // Fetching pages is free but for its tokens, as is the code that goes through them.
             case(
                 WEB_SEARCH,
                 json!({"model": "m", "usage": {
@@ -561,8 +568,8 @@ mod tests {
                     }
                 }}),
                 Usage(
-                    "m: cache_read_tokens 7123, cache_write_tokens 7345, code_executions 1, \
-                     input_tokens 105, output_tokens 6039, web_searches 2",
+                    "m: cache_read_tokens 7123, cache_write_tokens 7345, input_tokens 105, \
+                     output_tokens 6039, web_searches 2",
                 ),
             ),
             // What was written and whose lifetime is not told.
@@ -611,7 +618,7 @@ mod tests {
                 json!({"usage": {
                     "input_tokens": 1024, "output_tokens": 256,
                     "server_tool_use": {
-                        "tool_search_requests": 2, "web_fetch_requests": 1,
+                        "tool_search_requests": 2, "web_fetch_requests": 0,
                         "code_execution_requests": 3, "telescope_requests": 4
                     }
                 }}),

@@ -9,8 +9,13 @@
 //! | `{"metadata", "response"}` of Gemini, inline; without metadata nothing tells that it is of a batch | `response` |
 //! | `{"recordId", "modelInput", "modelOutput"}` of Bedrock | `modelOutput` |
 //!
+//! A batch itself (`object` is `batch`) is refused, although `OpenAI` sums the usage of all its requests
+//! there: the sum would cross a tier that no prompt reached.
+//!
 //! Only the line tells that a response was a batch's: `service_class` is `batch`, unless the response
 //! names another. A request that failed, was cancelled or expired is not billed.
+
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -35,6 +40,9 @@ enum Line<'a> {
 /// What usage is called that shows an object to be a response.
 const USAGE: [&str; 3] = ["usage", "usageMetadata", "usage_metadata"];
 
+/// By which a batch knows each of its requests.
+const NAMES: [&str; 3] = ["custom_id", "key", "recordId"];
+
 /// All that an inline line of Gemini has.
 const INLINE: [&str; 3] = ["response", "error", "metadata"];
 
@@ -43,6 +51,12 @@ fn has_usage(body: &Body<'_>) -> bool {
 }
 
 fn line<'a>(body: &Body<'a>) -> Result<Line<'a>, ProviderError> {
+    if body.text("object") == Some("batch") {
+        return Err(missing(
+            "this is a whole batch, whose sum can't be priced by the prompt of each request: give \
+             the lines of its output file",
+        ));
+    }
     let is_object = |field| body.get(field).is_some_and(Value::is_object);
     let inner = |field| body.get(field).and_then(Value::as_object);
     // It has nothing else: an error and metadata are in a failed response, too.
@@ -108,6 +122,7 @@ pub(super) fn response<'a>(body: &Body<'a>) -> Result<Option<Body<'a>>, Provider
 /// one; `None` where it is of something else.
 pub(super) fn responses<'a>(lines: &'a [Value]) -> Result<Option<Vec<Body<'a>>>, ProviderError> {
     let mut responses: Vec<Body<'a>> = Vec::new();
+    let mut names = BTreeSet::new();
     let mut are_lines = None;
     for (index, value) in lines.iter().enumerate() {
         let pointer = format!("/{index}");
@@ -118,7 +133,13 @@ pub(super) fn responses<'a>(lines: &'a [Value]) -> Result<Option<Vec<Body<'a>>>,
             return Err(contradictory(pointer, "lines of a batch stand among other things"));
         }
         match line {
-            Line::Response(response) => responses.push(response),
+            Line::Response(response) => {
+                let name = body.as_ref().and_then(|body| NAMES.iter().find_map(|n| body.text(n)));
+                if name.is_some_and(|name| !names.insert(name)) {
+                    return Err(contradictory(pointer, "the batch has this line twice"));
+                }
+                responses.push(response);
+            }
             // What it used would be lost among the others.
             Line::Unclear => return Err(unclear()),
             Line::Failed | Line::Other => {}

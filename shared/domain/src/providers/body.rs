@@ -126,6 +126,26 @@ impl<'a> Body<'a> {
         }
     }
 
+    /// An object that gateways write by two names, the first before the second. What both count they
+    /// must count the same.
+    pub fn either_object(&self, [field, other]: [&str; 2]) -> Result<Option<Self>, ProviderError> {
+        let (Some(own), Some(under)) = (self.object(field)?, self.object(other)?) else {
+            return self.first_object(&[field, other]);
+        };
+        for name in under.names() {
+            let is_count = |body: &Self| body.get(name).is_some_and(Value::is_number);
+            if !is_count(&own) || !is_count(&under) {
+                continue;
+            }
+            let [first, second] = [own.count_or_zero(name)?, under.count_or_zero(name)?];
+            if first != second {
+                let detail = format!("{name} is {second}, but {first} in {field}");
+                return Err(contradictory(under.at(name), detail));
+            }
+        }
+        Ok(Some(own.over(under)))
+    }
+
     /// The objects of a list that may be absent.
     pub fn list(&self, field: &str) -> Result<Vec<Self>, ProviderError> {
         let Some(value) = self.get(field) else { return Ok(Vec::new()) };

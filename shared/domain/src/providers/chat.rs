@@ -144,11 +144,12 @@ impl Chat {
             }
         };
 
-        let details = usage.object("prompt_tokens_details")?;
+        let details = usage.either_object(["prompt_tokens_details", "input_tokens_details"])?;
         let cached = self.cached(usage, details.as_ref(), prompt)?;
         Prompt { total: prompt, of: "prompt_tokens", cached }.add_to(read, details.as_ref())?;
 
-        let details = usage.object("completion_tokens_details")?;
+        let details =
+            usage.either_object(["completion_tokens_details", "output_tokens_details"])?;
         let reasoning = match &details {
             Some(details) => details.count_or_zero("reasoning_tokens")?,
             None => 0,

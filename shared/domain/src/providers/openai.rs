@@ -74,13 +74,16 @@ pub(super) const PROVIDER: Provider = Provider {
 const RESPONSE_ENDS: [&str; 4] =
     ["response.completed", "response.incomplete", "response.failed", "response.done"];
 
+/// The event that has one item of a response's output, before the response ends.
+const ITEM_DONE: &str = "response.output_item.done";
+
 /// The event of a Realtime session that has a transcription's usage.
 const TRANSCRIBED: &str = "conversation.item.input_audio_transcription.completed";
 
 pub(super) fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
     match body.object("response")? {
-        Some(response) => read_response(&response),
-        None => read_response(body),
+        Some(response) => read_response(&response, &[]),
+        None => read_response(body, &[]),
     }
 }
 
@@ -89,11 +92,17 @@ pub(super) fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, Provider
         event.text("type").is_some_and(|kind| kinds.contains(&kind))
     };
     let mut session = None;
+    let mut items = Vec::new();
     let mut sum: Option<(ResponseUsage, bool)> = None;
     let mut ids = BTreeSet::new();
     for event in events.iter() {
         if let Some(update) = event.object("session")? {
             session = Some(update);
+        }
+        if is(event, &[ITEM_DONE])
+            && let Some(item) = event.object("item")?
+        {
+            items.push(item);
         }
         let transcription = is(event, &[TRANSCRIBED]);
         let (told, pointer) = if transcription {
@@ -115,7 +124,8 @@ pub(super) fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, Provider
             Some(session) if !transcription => told.over(session.clone()),
             _ => told,
         };
-        let read = read_response(&told)?;
+        let read = read_response(&told, &items)?;
+        items.clear();
         match &mut sum {
             None => sum = Some((read, transcription)),
             Some((_, of_transcriptions)) if *of_transcriptions != transcription => {
@@ -164,7 +174,9 @@ pub(super) fn cites_pages(body: &Body<'_>) -> Result<bool, ProviderError> {
     Ok(false)
 }
 
-fn read_response(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
+/// `items` were told before the response itself, which has its `output` only where it was not cut
+/// away.
+fn read_response(body: &Body<'_>, items: &[Body<'_>]) -> Result<ResponseUsage, ProviderError> {
     let mut read = ResponseUsage::of(body);
     read.set(SERVICE_CLASS, body.parameter("service_tier", Chat::OPENAI.standard_tiers)?);
     let Some(usage) = body.object("usage")? else {
@@ -182,7 +194,7 @@ fn read_response(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
     } else if is_images(body, &usage)? {
         images(&mut read, body, &usage)?;
     } else {
-        response(&mut read, body, &usage)?;
+        response(&mut read, body, &usage, items)?;
     }
     Ok(read)
 }
@@ -207,6 +219,7 @@ fn response(
     read: &mut ResponseUsage,
     body: &Body<'_>,
     usage: &Body<'_>,
+    items: &[Body<'_>],
 ) -> Result<(), ProviderError> {
     let (input, output) = input_and_output(usage)?;
     prompt(read, usage, input)?;
@@ -217,7 +230,8 @@ fn response(
         Completion { total: output, of: "output_tokens", reasoning_inside: true }
             .add_to(read, details.as_ref())?;
     }
-    tools(read, body)
+    let output = body.list("output")?;
+    tools(read, body, if output.is_empty() { items } else { &output })
 }
 
 fn prompt(read: &mut ResponseUsage, usage: &Body<'_>, input: u64) -> Result<(), ProviderError> {
@@ -229,19 +243,23 @@ fn prompt(read: &mut ResponseUsage, usage: &Body<'_>, input: u64) -> Result<(), 
     Prompt { total: input, of: "input_tokens", cached }.add_to(read, details.as_ref())
 }
 
-/// What `OpenAI`'s own tools did for a response.
-fn tools(read: &mut ResponseUsage, body: &Body<'_>) -> Result<(), ProviderError> {
+/// What `OpenAI`'s own tools did for a response whose output are these `items`.
+fn tools(
+    read: &mut ResponseUsage,
+    body: &Body<'_>,
+    items: &[Body<'_>],
+) -> Result<(), ProviderError> {
     let mut web_searches = 0;
     let mut file_searches = 0;
     let mut images = 0;
     let mut containers = BTreeSet::new();
     let mut unnamed_containers = 0;
     let mut in_containers = BTreeSet::new();
-    for item in body.list("output")? {
+    for item in items {
         match item.text("type") {
-            Some("web_search_call") => web_searches += u64::from(is_search(&item)?),
-            Some("file_search_call") => file_searches += u64::from(!has_failed(&item)),
-            Some("image_generation_call") => images += u64::from(!has_failed(&item)),
+            Some("web_search_call") => web_searches += u64::from(is_search(item)?),
+            Some("file_search_call") => file_searches += u64::from(!has_failed(item)),
+            Some("image_generation_call") => images += u64::from(!has_failed(item)),
             Some("code_interpreter_call") => {
                 in_containers.insert("code_interpreter");
                 match item.text("container_id") {
@@ -666,6 +684,27 @@ mod tests {
             ),
             case(
                 CHAT,
+                json!({"usage": {
+                    "prompt_tokens": 9, "completion_tokens": 5, "input_tokens": 9,
+                    "output_tokens": 5, "input_tokens_details": {"cached_tokens": 4},
+                    "output_tokens_details": {"reasoning_tokens": 3}
+                }}),
+                Usage(
+                    "-: cache_read_tokens 4, input_tokens 5, output_reasoning_tokens 3, \
+                     output_tokens 2",
+                ),
+            ),
+            case(
+                CHAT,
+                json!({"usage": {
+                    "prompt_tokens": 9, "completion_tokens": 5, "input_tokens": 9,
+                    "prompt_tokens_details": {"cached_tokens": 2, "audio_tokens": 0},
+                    "input_tokens_details": {"cached_tokens": 4}
+                }}),
+                Contradictory("/usage/input_tokens_details/cached_tokens"),
+            ),
+            case(
+                CHAT,
                 usage(json!({
                     "prompt_tokens": 5, "completion_tokens": 3, "input_tokens": 500,
                     "output_tokens": 3
@@ -828,6 +867,20 @@ mod tests {
         failed["error"] = json!({"code": "server_error", "message": ""});
         vec![
             case(RESPONSES, response.clone(), read),
+            // The end was trimmed of its output: the items came before it.
+            case(
+                RESPONSES_STREAM,
+                json!([
+                    {"type": "response.output_item.done", "output_index": 0,
+                     "item": {"type": "web_search_call", "status": "completed",
+                              "action": {"type": "search", "query": "q"}}},
+                    {"type": "response.completed", "response": {
+                        "id": "r", "model": "m", "output": [],
+                        "usage": {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
+                    }}
+                ]),
+                Usage("m: input_tokens 3, output_tokens 2, web_searches 1"),
+            ),
             case(RESPONSES_STREAM, event("response.completed", &response), read),
             case(RESPONSES_STREAM, event("response.incomplete", &response), read),
             case(
@@ -1228,6 +1281,18 @@ mod tests {
                     "custom_id": "c", "response": {"status_code": 400, "body": {"error": {}}}
                 }]),
                 Usage("m: input_tokens 7, output_tokens 2 service_class=batch"),
+            ),
+            case(
+                BATCH,
+                json!([line("a", chat(9)), line("b", chat(7)), line("a", chat(9))]),
+                Contradictory("/2"),
+            ),
+            // The batch itself, with a sum that no request was.
+            case(
+                BATCH,
+                json!({"id": "batch_1", "object": "batch", "model": "m", "status": "completed",
+                       "usage": {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}}),
+                Missing("the lines of its output file"),
             ),
             case(BATCH, json!([failed, failed]), Missing("all failed, at no cost")),
             case(BATCH, failed, Missing("its request failed, at no cost")),

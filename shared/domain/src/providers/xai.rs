@@ -16,7 +16,8 @@
 //! | images in `data` | `output_images` |
 //!
 //! Billed outside the tokens are the server's tools, by successful calls, which where nothing counts
-//! them are the items of `output` (`web_search_call` ...); MCP and looking at images
+//! them are the items of `output` (`web_search_call` ..., and for X `custom_tool_call` whose `name` begins with
+//! `x_`); MCP and looking at images
 //! and videos that were found cost only tokens. The SDK's `server_side_tool_usage` (a map) and
 //! `server_side_tools_used` (a list) say the same by other names. The sources that Responses count
 //! are not billed. Voice is billed by its seconds and text messages: its tokens are not.
@@ -117,6 +118,13 @@ fn dimension_of(tool: &str) -> Option<&'static str> {
 const CALLS: [&str; 4] =
     ["web_search_call", "x_search_call", "code_interpreter_call", "file_search_call"];
 
+/// Searches of X, which stand in the output as calls of custom tools with names of their own:
+/// `x_keyword_search`, `x_semantic_search`, `x_user_search`, `x_thread_fetch`.
+fn is_x_search(item: &Body<'_>) -> bool {
+    item.text("type") == Some("custom_tool_call")
+        && item.text("name").is_some_and(|name| name.starts_with("x_"))
+}
+
 /// What the SDK writes before the names of tools.
 const SDK_TOOL: &str = "SERVER_SIDE_TOOL_";
 
@@ -154,6 +162,7 @@ fn add_tools(
         // Nobody counted them: they are among the output of Responses.
         for item in body.list("output")? {
             let kind = item.text("type").unwrap_or_default();
+            let kind = if is_x_search(&item) { "x_search_call" } else { kind };
             if CALLS.contains(&kind) && !has_failed(&item) {
                 add(&format!("{kind}s"), 1, item.pointer())?;
             }
@@ -375,10 +384,13 @@ mod tests {
                 json!({"object": "response", "model": "grok-4.3", "output": [
                     {"type": "web_search_call", "status": "completed"},
                     {"type": "web_search_call", "status": "failed"},
-                    {"type": "x_search_call", "status": "completed"}, {"type": "message"}
+                    {"type": "x_search_call", "status": "completed"}, {"type": "message"},
+                    {"type": "custom_tool_call", "name": "x_keyword_search", "call_id": "xs_1",
+                     "status": "completed"},
+                    {"type": "custom_tool_call", "name": "own", "call_id": "c", "status": "completed"}
                 ], "usage": {"input_tokens": 3, "output_tokens": 2}}),
                 Expected::Usage(
-                    "grok-4.3: input_tokens 3, output_tokens 2, social_searches 1, web_searches 1",
+                    "grok-4.3: input_tokens 3, output_tokens 2, social_searches 2, web_searches 1",
                 ),
             ),
             case(
