@@ -276,6 +276,56 @@ async fn an_audit_says_where_a_journal_was_changed() {
     );
 }
 
+/// A refund and a clawback go by what the journal says, not by an item beside it that was edited.
+#[tokio::test]
+async fn nothing_is_given_back_by_an_item_that_was_changed() {
+    let api = shared().api();
+    let ledger = shared().ledger();
+    let account = open(&api, "edited", "100").await;
+    let paid = unique("pay");
+    let send = async |kind: &str, data: Value| {
+        let mut body = json!({"type": kind, "data": {"payment": paid}});
+        body["data"].as_object_mut().unwrap().extend(data.as_object().unwrap().clone());
+        shared().webhook(super::stack::now(), &body).send().await
+    };
+    let data = json!({"account": account, "credits": "10", "amount": "10", "currency": "EUR"});
+    send("payment.succeeded", data).await.expect(200);
+    let charged = charge(&api, &account, "k", "10").send().await.expect(201);
+    let charged = charged["operation"]["id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/accounts/{account}/charges/{charged}/refunds");
+    let refund = |key: &str| {
+        api.post(&path).key(key).json(&json!({"credits": "4", "reason": "edited"})).send()
+    };
+    refund("r1").await.expect(201);
+
+    let refunds = Key::new(format!("F#{account}#{charged}"), "000001");
+    let payment = Key::new(format!("P#standard#live#{paid}"), "P");
+    let edit = async |key: &Key, name: &str, value: &str| {
+        let intact = ledger.store().get(key).await.unwrap().unwrap();
+        let mut changed = intact.clone();
+        changed.insert(name.to_owned(), AttributeValue::S(value.to_owned()));
+        put(&ledger, changed).await;
+        intact
+    };
+    for given_back in ["0", "-50", "10"] {
+        let intact = edit(&refunds, "refunded", given_back).await;
+        let refused = refund("r2").await;
+        assert_eq!((refused.status, &*refused.code()), (500, "data_unreadable"));
+        put(&ledger, intact).await;
+    }
+    refund("r2").await.expect(201);
+    let back = json!({"amount": "8", "currency": "EUR"});
+    for (name, value) in [("credits", "1000"), ("amount", "1")] {
+        let intact = edit(&payment, name, value).await;
+        let refused = send("payment.refunded", back.clone()).await;
+        assert_eq!((refused.status, &*refused.code()), (500, "data_unreadable"));
+        put(&ledger, intact).await;
+    }
+    assert_eq!(send("payment.refunded", back).await.expect(200)["status"], "taken_back");
+    let audit = api.get(&format!("/v1/accounts/{account}/audit")).send().await.expect(200);
+    assert_eq!(audit["verified"], true, "{audit}");
+}
+
 #[tokio::test]
 async fn personal_data_are_erased_and_the_audit_still_passes() {
     let api = shared().api();

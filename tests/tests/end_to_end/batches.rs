@@ -180,7 +180,9 @@ async fn usage_without_a_price_is_kept_and_rated_once() {
     assert_eq!(listed[0], parked);
     assert!(pages(&api, "/v1/unrated?limit=100").await.contains(&parked));
     let none = api.get(&format!("/v1/accounts/{account}/transactions?idempotency_key=k"));
-    assert_eq!(none.send().await.expect(200)["items"], json!([]), "nothing has happened yet");
+    let none = none.send().await.expect(200);
+    assert_eq!(none["items"], json!([]), "nothing has happened yet");
+    assert_eq!(none["unrated"], parked["id"]);
 
     let id = parked["id"].as_str().unwrap();
     let rate = |body: Value| api.post(&format!("/v1/unrated/{id}/rate")).json(&body);
