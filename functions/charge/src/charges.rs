@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::Value;
 use uc_domain::account::{AccountState, Capture, Charge, Command, HoldId, Origin, RatedItem};
-use uc_domain::ratios::RatioTable;
+use uc_domain::ratios::{Multiplier, RatioTable};
 use uc_domain::{AccountId, Credits, Quantity, Timestamp};
 use uc_http::items::{self, Item, UsageOf};
 use uc_http::scope::Charge as ChargeScope;
@@ -249,7 +249,8 @@ impl Prepared {
             Basis::Usage(_) if !self.may_happen(state) => charge,
             Basis::Usage(usages) => {
                 let table = self.table_of(tables, state)?;
-                priced(usages, table, state, occurred_at.unwrap_or(now), charge)?
+                let newest = tables.get(&None).and_then(|newest| newest.as_deref().ok());
+                priced(usages, (table, newest), state, occurred_at.unwrap_or(now), charge)?
             }
         };
         Ok(match &self.capture {
@@ -327,12 +328,20 @@ impl Prepared {
     }
 }
 
-/// The tables that the charges want.
+/// The tables that the charges want, and the newest, which may have the account's price group where an
+/// older one has not.
 pub(crate) async fn tables_of(deps: &Deps, wanted: Wanted, log: &RequestLog) -> Tables {
+    let earliest = wanted.values().min().copied();
     let loaded = wanted.into_iter().map(|(version, at)| async move {
         (version, tables::for_request(&deps.ratios, version, at, log).await)
     });
-    join_all(loaded).await.into_iter().collect()
+    let mut tables: Tables = join_all(loaded).await.into_iter().collect();
+    if let Some(at) = earliest
+        && !tables.contains_key(&None)
+    {
+        tables.insert(None, tables::for_request(&deps.ratios, None, at, log).await);
+    }
+    tables
 }
 
 /// Charges an account, in the order given. One that is refused holds up none of the others.
@@ -419,15 +428,19 @@ pub(crate) fn count(log: &RequestLog, outcome: &Outcome) {
     }
 }
 
-/// What charges usage by a table, as it is priced at `at`; the rest is `charge`'s.
+/// What charges usage by a table, as it is priced at `at`; the rest is `charge`'s. What the account's
+/// price group pays is of that table, or of the newest one where the group is newer.
 pub(crate) fn priced(
     usages: &[UsageOf],
-    table: &Versioned,
+    (table, newest): (&Versioned, Option<&Versioned>),
     state: &AccountState,
     at: Timestamp,
     charge: Charge,
 ) -> Result<Charge, Problem> {
-    let items = rate(usages, &table.table, state, at)?;
+    let group = &state.settings().price_group;
+    let newer = newest.filter(|_| table.table.group(group).is_none());
+    let multiplier = items::multiplier(&newer.unwrap_or(table).table, group)?;
+    let items = rate(usages, &table.table, multiplier, at)?;
     let micros = items.iter().map(|item| item.credits.micros()).sum();
     let credits = Credits::from_micros(micros).ok_or_else(|| {
         Problem::new(Code::LimitExceeded, "The items cost more than 10^15 credits.")
@@ -505,10 +518,9 @@ async fn create_charge(
 fn rate(
     usages: &[UsageOf],
     table: &RatioTable,
-    state: &AccountState,
+    multiplier: Multiplier,
     at: Timestamp,
 ) -> Result<Vec<RatedItem>, Problem> {
-    let multiplier = items::multiplier(table, &state.settings().price_group)?;
     usages
         .iter()
         .map(|usage| {

@@ -364,7 +364,7 @@ fn refused(error: CalculatorError) -> Problem {
 fn accepted(headers: &HeaderMap) -> Format {
     let named = |kind: &str| {
         let mut parts = kind.split(';').map(str::trim);
-        let format = match parts.next()? {
+        let format = match parts.next()?.to_ascii_lowercase().as_str() {
             "application/json" | "application/*" | "*/*" => Format::Json,
             "text/csv" | "text/*" => Format::Csv,
             XLSX => Format::Xlsx,

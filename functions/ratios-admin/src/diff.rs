@@ -211,21 +211,40 @@ fn with_names(table: &RatioTable, incomplete: Map<String, Value>) -> Option<Rati
         }
         json["models"][id] = named;
     }
-    // Names that are at fault themselves go first, then the models whose ids are.
+    // The names that are at fault themselves go first, then the models whose ids are.
     for whole in [false, true] {
         let findings = match RatioTable::examine(&json) {
             Ok(table) => return Some(table),
             Err(findings) => findings,
         };
+        let faults = findings.missing.iter().chain(&findings.invalid);
+        let mut places: Vec<(String, &str)> = faults
+            .filter_map(|fault| {
+                Some((model_of(fault)?, fault.pointer.splitn(4, '/').nth(3).unwrap_or_default()))
+            })
+            .collect();
+        // Of a list the last first, so that the others stay where they are.
+        places.sort_by(|(a, at), (b, of)| a.cmp(b).then_with(|| place_in(of).cmp(&place_in(at))));
+        places.dedup();
         let models = json["models"].as_object_mut()?;
-        for id in findings.missing.iter().chain(&findings.invalid).filter_map(model_of) {
-            match models.get_mut(&id).and_then(Value::as_object_mut) {
-                Some(body) if !whole => NAMES.iter().for_each(|names| drop(body.remove(*names))),
+        for (id, at) in places {
+            let (field, index) = place_in(at);
+            match models.get_mut(&id).and_then(|body| body.get_mut(field)) {
+                Some(Value::Array(names)) if !whole && index.is_some_and(|n| n < names.len()) => {
+                    names.remove(index.expect("it is one"));
+                }
+                Some(names) if !whole => *names = json!([]),
                 _ => drop(models.remove(&id)),
             }
         }
     }
     RatioTable::from_json(&json).ok()
+}
+
+/// The field of a model that a pointer is into, and the place in its list.
+fn place_in(at: &str) -> (&str, Option<usize>) {
+    let mut parts = at.split('/');
+    (parts.next().unwrap_or_default(), parts.next().and_then(|index| index.parse().ok()))
 }
 
 /// The model that a fault is about, if it is about one.

@@ -280,8 +280,8 @@ struct ChargesView {
     /// What was taken for those: less, where a charge was capped or part of it was forgiven.
     #[schema(value_type = openapi::Decimal)]
     taken: Credits,
-    /// How much of that was given back since, by refunds after those that an answer before this one
-    /// looked at.
+    /// How much of that was given back since, by the refunds that were looked at for this answer: of
+    /// one that goes on by a cursor those that are newer than where it begins are missing.
     #[schema(value_type = openapi::Decimal)]
     refunded: Credits,
     /// How many of them were of fixed credits: no table prices those.

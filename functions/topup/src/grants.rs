@@ -6,7 +6,8 @@ use axum::extract::{Extension, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use uc_domain::account::{
-    AccountState, Command, Detail, GrantId, GrantRequest, Operation, Origin, Rejection, Source,
+    AccountState, Command, Detail, Grant as Held, GrantId, GrantRequest, Operation, Origin,
+    Rejection, Source,
 };
 use uc_domain::{Credits, Timestamp};
 use uc_http::scope::Grant;
@@ -239,7 +240,22 @@ async fn void_grant(
         extra: &mark,
     };
     let voided = || Problem::new(Code::GrantVoided, "The grant was voided before.");
-    let outcome = match deps.ledger.execute(&ask, |_| Ok(Command::VoidGrant(grant))).await {
+    let brought = deps.ledger.granted(account, grant).await?;
+    // Refunds and disputes that were won may have given back to bought credits what came of another
+    // payment: what a void forfeits must be of one payment, whose refund counts it.
+    let decide = |state: &AccountState| {
+        let held = state.grants().iter().find(|held| held.id == grant);
+        let is_over = |held: &Held| {
+            held.source == Source::Paid && brought.is_some_and(|brought| held.remaining > brought)
+        };
+        if held.is_some_and(is_over) {
+            let detail = "The grant can't be voided: it holds more than its payment brought. Refund \
+                          the payments, or charge the credits.";
+            return Err(Problem::new(Code::Conflict, detail));
+        }
+        Ok(Command::VoidGrant(grant))
+    };
+    let outcome = match deps.ledger.execute(&ask, decide).await {
         Ok(outcome) => outcome,
         // Somebody voided it meanwhile.
         Err(Asked::Prevented(..)) => return Err(voided()),

@@ -6,7 +6,8 @@
 
 use aws_sdk_dynamodb::primitives::Blob;
 use uc_domain::account::{
-    AccountState, Detail, GrantId, GrantTerms, HoldId, Money, Operation, OperationId, Target,
+    AccountState, Detail, GrantId, GrantTerms, HoldId, Money, Operation, OperationId, Origin,
+    Target,
 };
 use uc_domain::payments::{Payment, Reversals};
 use uc_domain::{AccountId, Credits};
@@ -74,25 +75,9 @@ impl Ledger {
         let Some(Happened { operation, .. }) = self.operation(account, charge).await? else {
             return Ok(None);
         };
-        let (refunded, number) = match self.newest(keys::refunds(account, charge)).await? {
+        let (refunded, number) = match self.refunds_so_far(account, charge).await? {
             None => (Credits::ZERO, 1),
-            Some((number, item)) => {
-                let said = text(&item, REFUNDED).and_then(|text| text.parse().ok());
-                // The item can be changed and no hash would tell: its refund can't.
-                let by = self.operation(account, operation_id(&item)?).await?;
-                let by = by.map(|happened| happened.operation.detail);
-                match by {
-                    Some(Detail::Refund { charge: of, refunded, .. })
-                        if of == charge && said == Some(refunded) =>
-                    {
-                        (refunded, next(number)?)
-                    }
-                    _ => {
-                        let what = format!("refund {number} of {charge} is not what its item says");
-                        return Err(LedgerError::Corrupt(what));
-                    }
-                }
-            }
+            Some((number, refunded)) => (refunded, next(number)?),
         };
         let seen = self.seen(account).await?;
         let mut terms = Vec::new();
@@ -106,6 +91,41 @@ impl Ledger {
         Ok(Some(RefundEvidence { charge: operation, refunded, number, terms, seen }))
     }
 
+    /// The number of the last refund of a charge, and what was refunded with it in all. An item can be
+    /// changed and no hash would tell: so it has to say what its refund does, which began where the
+    /// item before it ends.
+    async fn refunds_so_far(
+        &self,
+        account: &AccountId,
+        charge: OperationId,
+    ) -> Result<Option<(u32, Credits)>, LedgerError> {
+        let pk = keys::refunds(account, charge);
+        let (from, to) = ("000000".to_owned(), "999999".to_owned());
+        let query = Query { pk, from, to, descending: true, limit: 2 };
+        let items = self.store().query(&query).await?;
+        let Some(item) = items.first() else { return Ok(None) };
+        let number = text(item, SK).and_then(|sk| sk.parse::<u32>().ok()).unwrap_or_default();
+        let corrupt = || {
+            LedgerError::Corrupt(format!("refund {number} of {charge} is not what its item says"))
+        };
+        let said = |item: &Item| text(item, REFUNDED).and_then(|text| text.parse().ok());
+        let before = match items.get(1) {
+            None => Some(Credits::ZERO),
+            Some(item) => said(item),
+        };
+        let by = self.operation(account, operation_id(item)?).await?.ok_or_else(corrupt)?;
+        match by.operation.detail {
+            Detail::Refund { charge: of, credits, refunded, .. }
+                if of == charge
+                    && said(item) == Some(refunded)
+                    && before.and_then(|before| before.checked_add(credits)) == Some(refunded) =>
+            {
+                Ok(Some((number, refunded)))
+            }
+            _ => Err(corrupt()),
+        }
+    }
+
     /// The number of the account's newest entry.
     async fn seen(&self, account: &AccountId) -> Result<u64, LedgerError> {
         Ok(self.head(account).await?.map_or(0, |head| head.seq()))
@@ -116,6 +136,22 @@ impl Ledger {
         let corrupt = || LedgerError::Corrupt(format!("{id} of {account} has no opening"));
         let opening = self.operation(account, id.0).await?.ok_or_else(corrupt)?.operation;
         GrantTerms::opened_by(&opening).ok_or_else(corrupt)
+    }
+
+    /// How many credits a grant was opened with; `None` where there was no such grant.
+    ///
+    /// # Errors
+    /// The store is unavailable, or what it holds is corrupt.
+    pub async fn granted(
+        &self,
+        account: &AccountId,
+        id: GrantId,
+    ) -> Result<Option<Credits>, LedgerError> {
+        let opening = self.operation(account, id.0).await?;
+        Ok(opening.and_then(|opening| match opening.operation.detail {
+            Detail::Grant { amount, .. } => Some(amount),
+            _ => None,
+        }))
     }
 
     /// Whether a grant was ever opened under this name.
@@ -175,7 +211,9 @@ impl Ledger {
         let opening = self.operation(&account, operation).await?.ok_or_else(corrupt)?.operation;
         let terms = GrantTerms::opened_by(&opening).ok_or_else(corrupt)?;
         let is_it = matches!(&opening.detail, Detail::Grant { amount, paid, .. }
-            if *amount == brought.credits && *paid == brought.paid);
+            if *amount == brought.credits && *paid == brought.paid)
+            && opening.origin
+                == Origin::Payment { provider: provider.to_owned(), payment: payment.to_owned() };
         if !is_it {
             let what = format!("payment {payment} of {provider} is not what its item says");
             return Err(LedgerError::Corrupt(what));
@@ -204,27 +242,14 @@ impl Ledger {
         }
     }
 
-    async fn newest(&self, pk: String) -> Result<Option<(u32, Item)>, LedgerError> {
-        let (from, to) = ("000000".to_owned(), "999999".to_owned());
-        self.highest(Query { pk, from, to, descending: true, limit: 1 }, "").await
-    }
-
     async fn newest_change(&self, pk: &str) -> Result<Option<(u32, Item)>, LedgerError> {
         let (from, to) = ("C#000000".to_owned(), "C#999999".to_owned());
         let query = Query { pk: pk.to_owned(), from, to, descending: true, limit: 1 };
-        self.highest(query, "C#").await
-    }
-
-    async fn highest(
-        &self,
-        query: Query,
-        prefix: &str,
-    ) -> Result<Option<(u32, Item)>, LedgerError> {
         let Some(item) = self.store().query(&query).await?.into_iter().next() else {
             return Ok(None);
         };
-        let number = text(&item, SK).and_then(|sk| sk.strip_prefix(prefix)?.parse().ok());
-        let corrupt = || LedgerError::Corrupt(format!("an item of {}", query.pk));
+        let number = text(&item, SK).and_then(|sk| sk.strip_prefix("C#")?.parse().ok());
+        let corrupt = || LedgerError::Corrupt(format!("an item of {pk}"));
         Ok(Some((number.ok_or_else(corrupt)?, item)))
     }
 }

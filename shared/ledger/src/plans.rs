@@ -268,6 +268,8 @@ impl Plans {
                         Ok(()) | Err(StoreError::ConditionFailed) => {}
                         Err(error) => return Err(LedgerError::from(error).into()),
                     }
+                    // No grant settles what the period before has left.
+                    self.ledger.settle(&account).await?;
                 }
                 Err(error) => return Err(error),
             }

@@ -314,6 +314,14 @@ async fn nothing_is_given_back_by_an_item_that_was_changed() {
         put(&ledger, intact).await;
     }
     refund("r2").await.expect(201);
+    // The second says what the first does.
+    let second = Key::new(format!("F#{account}#{charged}"), "000002");
+    let intact = ledger.store().get(&second).await.unwrap().unwrap();
+    let mut copied = ledger.store().get(&refunds).await.unwrap().unwrap();
+    copied.insert("sk".to_owned(), intact["sk"].clone());
+    put(&ledger, copied).await;
+    assert_eq!(refund("r3").await.code(), "data_unreadable");
+    put(&ledger, intact).await;
     let back = json!({"amount": "8", "currency": "EUR"});
     for (name, value) in [("credits", "1000"), ("amount", "1")] {
         let intact = edit(&payment, name, value).await;

@@ -242,3 +242,56 @@ async fn what_an_estimate_showed_counts_for_a_quarter_of_an_hour() {
     assert_eq!(charges(None).await, "-3");
     own.stop().await;
 }
+
+/// No further period settles a closed account: its last one ends in the journal all the same.
+#[tokio::test]
+async fn a_closed_account_is_settled_by_the_schedule() {
+    let own = Own::start().await;
+    let api = own.stack.api();
+    let plan = unique("closing");
+    let terms = json!({"name": "Closing", "interval": "month", "credits_interval": "month",
+                       "credits": "1000"});
+    api.put(&format!("/v1/plans/{plan}")).json(&terms).send().await.expect(200);
+    let account = unique("closed");
+    let path = format!("/v1/accounts/{account}");
+    let subscribe = api.post(&format!("{path}/subscriptions")).key("s");
+    subscribe.json(&json!({"plan": plan})).send().await.expect(201);
+    let close = json!({"status": "closed", "reason": "left"});
+    api.put(&path).json(&close).send().await.expect(200);
+    for _ in 0..2 {
+        own.advance(32 * 86_400).await;
+    }
+    let journal = super::stack::journal(&api, &account).await;
+    let last = journal.last().unwrap();
+    assert_eq!((&last["kind"], &last["balance_after"]["posted"]), (&json!("expiry"), &json!("0")));
+    own.stop().await;
+}
+
+/// A hold keeps its version of the ratios, which may be older than the account's price group.
+#[tokio::test]
+async fn a_hold_is_captured_in_a_group_that_is_newer_than_its_ratios() {
+    let own = Own::start().await;
+    let api = own.stack.api();
+    let account = open(&api, "newer-group", "100").await;
+    publish(&api, |models| models["e2e/held"] = text_model("1", "1")).await;
+    let items = json!([{"model": "e2e/held", "usage": {"input_tokens": 10_000_000}}]);
+    let path = format!("/v1/accounts/{account}");
+    let hold = api.post(&format!("{path}/holds")).key("h").json(&json!({"items": items}));
+    let hold = hold.send().await.expect(201)["hold"]["id"].clone();
+
+    own.advance(2).await;
+    let table = api.get("/v1/ratios").send().await;
+    let etag = table.header("etag").unwrap().to_owned();
+    let mut table = table.expect(200);
+    table["groups"]["half"] = json!("0.5");
+    table["models"]["e2e/held"] = text_model("7", "7");
+    api.put("/v1/ratios").header("if-match", &etag).json(&table).send().await.expect(200);
+    own.advance(31).await;
+    api.put(&path).json(&json!({"price_group": "half"})).send().await.expect(200);
+
+    let capture = format!("{path}/holds/{}/capture", hold.as_str().unwrap());
+    let capture = api.post(&capture).key("c").json(&json!({"items": items, "final": true}));
+    let captured = capture.send().await.expect(201);
+    assert_eq!(captured["operation"]["credits"], "-5");
+    own.stop().await;
+}

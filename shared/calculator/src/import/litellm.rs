@@ -824,13 +824,15 @@ impl<'a> Entry<'a> {
         };
         let results = items.iter().any(|item| item.get("max_results_range").is_some());
         let range = if results { "max_results_range" } else { "range" };
-        let mut tiers = Vec::new();
+        let (mut tiers, mut ranges) = (Vec::new(), Vec::new());
         for item in &items {
-            let start = item.get(range).and_then(json::array).and_then(|range| {
-                let [start, _] = range.as_slice() else { return None };
-                start.get().strip_suffix(".0").unwrap_or(start.get()).parse::<u64>().ok()
+            let ends = item.get(range).and_then(json::array).and_then(|range| {
+                let [start, end] = range.as_slice() else { return None };
+                let whole =
+                    |raw: &RawValue| raw.get().strip_suffix(".0").unwrap_or(raw.get()).parse().ok();
+                Some((whole(start)?, whole(end)))
             });
-            let Some(start) = start else {
+            let Some((start, end)) = ends else {
                 self.fault(FIELD, format!("a tier without a {range}"));
                 return;
             };
@@ -850,8 +852,18 @@ impl<'a> Entry<'a> {
                 }
             }
             tiers.push(Tier { start, prices });
+            ranges.push((start, end));
         }
         tiers.sort_by_key(|tier| tier.start);
+        ranges.sort_unstable();
+        // Whether both ends are in a range or one of them, the next one begins where it ends.
+        let meet = |pair: &[(u64, Option<u64>)]| {
+            pair[0].1.is_some_and(|end| (end..=end.saturating_add(1)).contains(&pair[1].0))
+        };
+        if ranges[0].0 > 1 || !ranges.windows(2).all(meet) {
+            self.fault(FIELD, "the ranges leave a gap, or overlap");
+            return;
+        }
         if results {
             self.read_tiers_of_results(&tiers);
         } else if tiers.iter().all(|tier| tier.prices.contains_key(INPUT)) {

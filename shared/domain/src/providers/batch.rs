@@ -43,6 +43,12 @@ const USAGE: [&str; 3] = ["usage", "usageMetadata", "usage_metadata"];
 /// By which a batch knows each of its requests.
 const NAMES: [&str; 3] = ["custom_id", "key", "recordId"];
 
+/// By which a response is known, where the line has no name.
+const IDS: [&str; 2] = ["id", "responseId"];
+
+/// All that a line of Gemini with a key has.
+const KEYED: [&str; 4] = ["key", "response", "error", "metadata"];
+
 /// All that an inline line of Gemini has.
 const INLINE: [&str; 3] = ["response", "error", "metadata"];
 
@@ -51,7 +57,10 @@ fn has_usage(body: &Body<'_>) -> bool {
 }
 
 fn line<'a>(body: &Body<'a>) -> Result<Line<'a>, ProviderError> {
-    if body.text("object") == Some("batch") {
+    let whole = |body: &Body<'_>| body.text("object") == Some("batch");
+    let within = body.get("response").and_then(Value::as_object);
+    let within = within.map(|fields| Body::new(fields, body.at("response")));
+    if whole(body) || within.as_ref().is_some_and(whole) {
         return Err(missing(
             "this is a whole batch, whose sum can't be priced by the prompt of each request: give \
              the lines of its output file",
@@ -87,7 +96,10 @@ fn line<'a>(body: &Body<'a>) -> Result<Line<'a>, ProviderError> {
     }
     let response = if is_object("modelInput") {
         "modelOutput"
-    } else if body.text("key").is_some() || is_object("request") || is_inline() {
+    } else if body.text("key").is_some() && body.names().all(|name| KEYED.contains(&name))
+        || is_object("request") && body.has_own("status")
+        || is_inline()
+    {
         "response"
     } else {
         return Ok(Line::Other);
@@ -135,6 +147,7 @@ pub(super) fn responses<'a>(lines: &'a [Value]) -> Result<Option<Vec<Body<'a>>>,
         match line {
             Line::Response(response) => {
                 let name = body.as_ref().and_then(|body| NAMES.iter().find_map(|n| body.text(n)));
+                let name = name.or_else(|| IDS.iter().find_map(|id| response.text(id)));
                 if name.is_some_and(|name| !names.insert(name)) {
                     return Err(contradictory(pointer, "the batch has this line twice"));
                 }

@@ -126,12 +126,18 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// An object that gateways write by two names, the first before the second. What both count they
-    /// must count the same.
+    /// An object that gateways write by two names, of two APIs. Where all that one counts is zero, it
+    /// was filled in and tells nothing; else what both count they must count the same.
     pub fn either_object(&self, [field, other]: [&str; 2]) -> Result<Option<Self>, ProviderError> {
         let (Some(own), Some(under)) = (self.object(field)?, self.object(other)?) else {
             return self.first_object(&[field, other]);
         };
+        if !under.counts_something() {
+            return Ok(Some(own));
+        }
+        if !own.counts_something() {
+            return Ok(Some(under));
+        }
         for name in under.names() {
             let is_count = |body: &Self| body.get(name).is_some_and(Value::is_number);
             if !is_count(&own) || !is_count(&under) {
@@ -144,6 +150,12 @@ impl<'a> Body<'a> {
             }
         }
         Ok(Some(own.over(under)))
+    }
+
+    /// Whether a number here is not zero.
+    fn counts_something(&self) -> bool {
+        let is_zero = |number: &Number| number.as_u64() == Some(0);
+        self.fields.values().filter_map(Value::as_number).any(|number| !is_zero(number))
     }
 
     /// The objects of a list that may be absent.

@@ -144,12 +144,11 @@ impl Chat {
             }
         };
 
-        let details = usage.either_object(["prompt_tokens_details", "input_tokens_details"])?;
+        let details = usage.either_object([CHAT_DETAILS[0], RESPONSES_DETAILS[0]])?;
         let cached = self.cached(usage, details.as_ref(), prompt)?;
         Prompt { total: prompt, of: "prompt_tokens", cached }.add_to(read, details.as_ref())?;
 
-        let details =
-            usage.either_object(["completion_tokens_details", "output_tokens_details"])?;
+        let details = usage.either_object([CHAT_DETAILS[1], RESPONSES_DETAILS[1]])?;
         let reasoning = match &details {
             Some(details) => details.count_or_zero("reasoning_tokens")?,
             None => 0,
@@ -215,6 +214,11 @@ impl Chat {
         Ok(cached)
     }
 }
+
+/// Where Chat Completions divide their counts: the prompt's, and the completion's.
+pub(super) const CHAT_DETAILS: [&str; 2] = ["prompt_tokens_details", "completion_tokens_details"];
+/// The same of Responses.
+pub(super) const RESPONSES_DETAILS: [&str; 2] = ["input_tokens_details", "output_tokens_details"];
 
 const REASONING: &str = "output_reasoning_tokens";
 

@@ -11,7 +11,7 @@
 
 use super::anthropic::is_messages;
 use super::body::Body;
-use super::chat::{Chat, Completion, Prompt};
+use super::chat::{CHAT_DETAILS, Chat, Completion, Prompt, RESPONSES_DETAILS};
 use super::stream::Events;
 use super::{ProviderError, ResponseUsage, SERVICE_CLASS, anthropic, missing};
 
@@ -76,14 +76,14 @@ fn responses(read: &mut ResponseUsage, usage: &Body<'_>) -> Result<(), ProviderE
     let input = usage.required_count("input_tokens")?;
     let output = usage.required_count("output_tokens")?;
     usage.check_total("total_tokens", input + output)?;
-    let details = usage.object("input_tokens_details")?;
+    let details = usage.either_object([RESPONSES_DETAILS[0], CHAT_DETAILS[0]])?;
     let cached = match &details {
         Some(details) => details.count_or_zero("cached_tokens")?,
         None => 0,
     };
     Prompt { total: input, of: "input_tokens", cached }.add_to(read, details.as_ref())?;
     Completion { total: output, of: "output_tokens", reasoning_inside: true }
-        .add_to(read, usage.object("output_tokens_details")?.as_ref())
+        .add_to(read, usage.either_object([RESPONSES_DETAILS[1], CHAT_DETAILS[1]])?.as_ref())
 }
 
 /// Reads the answer of an image API without token counts: the images in `data`, each an object

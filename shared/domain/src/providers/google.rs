@@ -8,7 +8,7 @@
 //! | `toolUsePromptTokenCount` (outside the prompt) | `input_tool_tokens`; what `toolUsePromptTokensDetails` says is no text counts as that input |
 //! | `candidatesTokenCount`, by `candidatesTokensDetails` | `output_tokens`, `output_image_tokens`, `output_video_tokens`, `output_audio_tokens` |
 //! | `thoughtsTokenCount` (outside the candidates) | `output_reasoning_tokens` |
-//! | the different queries of `groundingMetadata.webSearchQueries`, `.imageSearchQueries` that are not empty, at least one where there are `web` chunks; in Interactions `grounding_tool_count` | `web_searches` |
+//! | the different queries of `groundingMetadata.webSearchQueries`, `.imageSearchQueries` that are not empty, at least one where there are `web` chunks; in Interactions `grounding_tool_count`, else the queries of `google_search_call` steps | `web_searches` |
 //! | grounding in Google Maps: its queries, at least one | `maps_searches` |
 //! | grounding in data of one's own (`retrievalQueries`, `retrievedContext` chunks): its queries, at least one | `file_searches` |
 //! | `grounding_tool_count` of `retrieval`; of another tool | `file_searches`; `<tool>_calls` |
@@ -464,9 +464,10 @@ impl<'a> Grounding<'a> {
     fn gather(&mut self, part: &Body<'a>) -> Result<(), ProviderError> {
         // Of an interaction.
         let steps = ["steps", "outputs"].map(|field| part.get(field).and_then(Value::as_array));
-        let kinds = steps.into_iter().flatten().flatten().map(|step| step.get("type"));
-        let is_url = |kind: &Value| kind.as_str().is_some_and(|k| k.starts_with("url_context"));
-        self.url |= kinds.flatten().any(is_url);
+        let streamed = ["step", "content", "delta"].map(|field| part.get(field));
+        for step in steps.into_iter().flatten().flatten().chain(streamed.into_iter().flatten()) {
+            self.gather_step(step);
+        }
         let mut holders = part.list("candidates")?;
         holders.extend(part.first_object(&["serverContent", "server_content"])?);
         for holder in &holders {
@@ -504,6 +505,25 @@ impl<'a> Grounding<'a> {
             self.data.found |= has("retrievedContext") || has("retrieved_context");
         }
         Ok(())
+    }
+
+    /// Adds what a step of an interaction looked up.
+    fn gather_step(&mut self, step: &'a Value) {
+        let kind = step.get("type").and_then(Value::as_str).unwrap_or_default();
+        let lookups = match kind {
+            "google_search_call" => &mut self.web,
+            "google_maps_call" => &mut self.maps,
+            "file_search_call" => &mut self.data,
+            _ => {
+                self.url |= kind.starts_with("url_context");
+                self.code |= kind.starts_with("code_execution");
+                return;
+            }
+        };
+        let queries = step.pointer("/arguments/queries").and_then(Value::as_array);
+        let texts = queries.into_iter().flatten().filter_map(Value::as_str);
+        lookups.queries.extend(texts.filter(|query| !query.is_empty()));
+        lookups.found = true;
     }
 
     fn count_tools(&mut self, usage: &Body<'_>) -> Result<(), ProviderError> {
@@ -838,6 +858,20 @@ mod tests {
                 ]}}),
                 Expected::Usage(
                     "-: input_tokens 1, maps_searches 1, new_tool_calls 2 grounding=maps+url",
+                ),
+            ),
+            // Nobody counted the searches: the steps tell them.
+            case(
+                INTERACTIONS,
+                json!({"object": "interaction", "steps": [
+                    {"type": "google_search_call", "arguments": {"queries": ["a", "b"]}},
+                    {"type": "google_search_result"}
+                ], "usage": {
+                    "total_input_tokens": 100, "total_output_tokens": 50,
+                    "total_tool_use_tokens": 5000, "total_tokens": 5150
+                }}),
+                Expected::Usage(
+                    "-: input_tokens 100, output_tokens 50, web_searches 2 grounding=search",
                 ),
             ),
         ]

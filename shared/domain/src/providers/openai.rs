@@ -55,7 +55,7 @@ use serde_json::Value;
 use crate::Quantity;
 
 use super::body::{Body, Told};
-use super::chat::{Chat, Completion, Prompt};
+use super::chat::{CHAT_DETAILS, Chat, Completion, Prompt};
 use super::stream::Events;
 use super::{
     Provider, ProviderError, ResponseUsage, SERVICE_CLASS, compatible, contradictory, missing,
@@ -92,18 +92,14 @@ pub(super) fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, Provider
         event.text("type").is_some_and(|kind| kinds.contains(&kind))
     };
     let mut session = None;
-    let mut items = Vec::new();
+    let (mut items, mut item_ids) = (Vec::new(), BTreeSet::new());
     let mut sum: Option<(ResponseUsage, bool)> = None;
     let mut ids = BTreeSet::new();
     for event in events.iter() {
         if let Some(update) = event.object("session")? {
             session = Some(update);
         }
-        if is(event, &[ITEM_DONE])
-            && let Some(item) = event.object("item")?
-        {
-            items.push(item);
-        }
+        items.extend(item_done(event, &mut item_ids)?);
         let transcription = is(event, &[TRANSCRIBED]);
         let (told, pointer) = if transcription {
             (event.object("usage")?.map(|_| event.clone()), event.pointer().to_owned())
@@ -113,7 +109,10 @@ pub(super) fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, Provider
         } else {
             continue;
         };
-        let Some(told) = told else { continue };
+        let Some(told) = told else {
+            items.clear();
+            continue;
+        };
         if let Some(id) = told.text("id")
             && !ids.insert(id)
         {
@@ -142,6 +141,26 @@ pub(super) fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, Provider
         Some((sum, _)) => Ok(sum),
         None => read_chat_stream(events),
     }
+}
+
+/// The item of a response's output that an event of a stream tells to be done, the first time that it
+/// does: a stream that was resumed may have it twice.
+pub(super) fn item_done<'a>(
+    event: &Body<'a>,
+    ids: &mut BTreeSet<&'a str>,
+) -> Result<Option<Body<'a>>, ProviderError> {
+    if event.text("type") != Some(ITEM_DONE) {
+        return Ok(None);
+    }
+    let item = event.object("item")?;
+    Ok(item.filter(|item| item.text("id").is_none_or(|id| ids.insert(id))))
+}
+
+/// All of them in a stream.
+pub(super) fn items_done<'a>(events: &[Body<'a>]) -> Result<Vec<Body<'a>>, ProviderError> {
+    let mut ids = BTreeSet::new();
+    let items = events.iter().map(|event| item_done(event, &mut ids));
+    items.filter_map(Result::transpose).collect()
 }
 
 fn read_chat_stream(events: &Events<'_>) -> Result<ResponseUsage, ProviderError> {
@@ -226,7 +245,7 @@ fn response(
     if body.text("type") == Some("speech.audio.done") {
         read.add("output_audio_tokens", output);
     } else {
-        let details = usage.first_object(&["output_tokens_details", "output_token_details"])?;
+        let details = details_of(usage, ["output_tokens_details", "output_token_details"])?;
         Completion { total: output, of: "output_tokens", reasoning_inside: true }
             .add_to(read, details.as_ref())?;
     }
@@ -234,8 +253,18 @@ fn response(
     tools(read, body, if output.is_empty() { items } else { &output })
 }
 
+/// The details of one side, also where a gateway wrote them as Chat Completions do.
+fn details_of<'a>(
+    usage: &Body<'a>,
+    [one, other]: [&str; 2],
+) -> Result<Option<Body<'a>>, ProviderError> {
+    let own = if usage.get(one).is_some() { one } else { other };
+    let chat = if one.starts_with("input") { CHAT_DETAILS[0] } else { CHAT_DETAILS[1] };
+    usage.either_object([own, chat])
+}
+
 fn prompt(read: &mut ResponseUsage, usage: &Body<'_>, input: u64) -> Result<(), ProviderError> {
-    let details = usage.first_object(&["input_tokens_details", "input_token_details"])?;
+    let details = details_of(usage, ["input_tokens_details", "input_token_details"])?;
     let [cached] = match &details {
         Some(details) => details.parts(["cached_tokens"], input, "input_tokens")?,
         None => [0],

@@ -16,8 +16,8 @@
 //! | images in `data` | `output_images` |
 //!
 //! Billed outside the tokens are the server's tools, by successful calls, which where nothing counts
-//! them are the items of `output` (`web_search_call` ..., and for X `custom_tool_call` whose `name` begins with
-//! `x_`); MCP and looking at images
+//! them are the items of `output` (`web_search_call` ..., and for X `custom_tool_call` with
+//! the name of a search there); MCP and looking at images
 //! and videos that were found cost only tokens. The SDK's `server_side_tool_usage` (a map) and
 //! `server_side_tools_used` (a list) say the same by other names. The sources that Responses count
 //! are not billed. Voice is billed by its seconds and text messages: its tokens are not.
@@ -27,7 +27,8 @@ use serde_json::Value;
 
 use super::body::Body;
 use super::chat::{Beside, Chat, Reasoning};
-use super::openai::has_failed;
+use super::openai::{has_failed, items_done};
+use super::stream::Events;
 use super::tools::Tools;
 use super::{Provider, ProviderError, ResponseUsage, compatible, missing};
 
@@ -35,7 +36,7 @@ pub(super) const PROVIDER: Provider = Provider {
     name: "xai",
     aliases: &["x-ai"],
     read,
-    read_stream: |events| compatible::read_stream(&CHAT, events, read),
+    read_stream,
     #[cfg(test)]
     cases: tests::cases,
 };
@@ -55,6 +56,17 @@ const SDK: Chat = Chat {
 };
 
 fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
+    read_with_items(body, &[])
+}
+
+fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, ProviderError> {
+    let all: Vec<_> = events.iter().cloned().collect();
+    let items = items_done(&all)?;
+    compatible::read_stream(&CHAT, events, |last| read_with_items(last, &items))
+}
+
+/// `items` were told before the response itself, as `OpenAI`'s are.
+fn read_with_items(body: &Body<'_>, items: &[Body<'_>]) -> Result<ResponseUsage, ProviderError> {
     let inner = body.object("response")?;
     let body = inner.as_ref().unwrap_or(body);
     if let Some(video) = body.object("video")?
@@ -84,7 +96,7 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
     } else {
         compatible::read(chat_of(&usage)?, body)?
     };
-    add_tools(&mut read, body, &usage)?;
+    add_tools(&mut read, body, &usage, items)?;
     Ok(read)
 }
 
@@ -118,11 +130,13 @@ fn dimension_of(tool: &str) -> Option<&'static str> {
 const CALLS: [&str; 4] =
     ["web_search_call", "x_search_call", "code_interpreter_call", "file_search_call"];
 
-/// Searches of X, which stand in the output as calls of custom tools with names of their own:
-/// `x_keyword_search`, `x_semantic_search`, `x_user_search`, `x_thread_fetch`.
+/// Searches of X, which stand in the output as calls of custom tools with these names.
+const X_SEARCHES: [&str; 4] =
+    ["x_keyword_search", "x_semantic_search", "x_user_search", "x_thread_fetch"];
+
 fn is_x_search(item: &Body<'_>) -> bool {
     item.text("type") == Some("custom_tool_call")
-        && item.text("name").is_some_and(|name| name.starts_with("x_"))
+        && item.text("name").is_some_and(|name| X_SEARCHES.contains(&name))
 }
 
 /// What the SDK writes before the names of tools.
@@ -132,6 +146,7 @@ fn add_tools(
     read: &mut ResponseUsage,
     body: &Body<'_>,
     usage: &Body<'_>,
+    items: &[Body<'_>],
 ) -> Result<(), ProviderError> {
     let mut calls = Tools::default();
     let mut add = |tool: &str, count, pointer: &str| match dimension_of(tool) {
@@ -152,18 +167,25 @@ fn add_tools(
         for tool in listed {
             add(tool.as_str().unwrap_or_default(), 1, &usage.at("server_side_tools_used"))?;
         }
-    } else if body.get("output").is_none() && usage.count_or_zero("num_server_side_tools_used")? > 0
-    {
-        return Err(missing(
-            "the usage tells that tools of the server were used, not which: give its \
-             server_side_tool_usage_details, or the output",
-        ));
     } else {
         // Nobody counted them: they are among the output of Responses.
-        for item in body.list("output")? {
+        let output = body.list("output")?;
+        let items = if output.is_empty() { items } else { &output };
+        let is_call = |item: &&Body<'_>| {
             let kind = item.text("type").unwrap_or_default();
-            let kind = if is_x_search(&item) { "x_search_call" } else { kind };
-            if CALLS.contains(&kind) && !has_failed(&item) {
+            kind.ends_with("_call") && kind != "function_call"
+        };
+        let shown = u64::try_from(items.iter().filter(is_call).count()).expect("it is limited");
+        if usage.count_or_zero("num_server_side_tools_used")? > shown {
+            return Err(missing(
+                "the usage tells that tools of the server were used, not all of them which: give \
+                 its server_side_tool_usage_details, or the output",
+            ));
+        }
+        for item in items {
+            let kind = item.text("type").unwrap_or_default();
+            let kind = if is_x_search(item) { "x_search_call" } else { kind };
+            if CALLS.contains(&kind) && !has_failed(item) {
                 add(&format!("{kind}s"), 1, item.pointer())?;
             }
         }

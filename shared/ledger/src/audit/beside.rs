@@ -335,6 +335,15 @@ impl Ledger {
         if let Err(what) = payment.names(account, &opening.operation) {
             return Ok(Err(what));
         }
+        let of = match &operation.origin {
+            Origin::PaymentChange { provider, payment, .. } => {
+                Some(Origin::Payment { provider: provider.clone(), payment: payment.clone() })
+            }
+            _ => None,
+        };
+        if of.is_some_and(|of| of != opening.operation.origin) {
+            return Ok(Err(format!("{id} is of another payment than {}", opening.operation.id)));
+        }
         let counted = self.changes(pk).await?.and_then(|changes| {
             changes.count_in(operation, payment.credits)?;
             changes.follow(&payment)?;
