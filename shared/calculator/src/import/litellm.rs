@@ -856,6 +856,12 @@ impl<'a> Entry<'a> {
         }
         tiers.sort_by_key(|tier| tier.start);
         ranges.sort_unstable();
+        if !results {
+            // Where a range begins behind the end of the one before, the border is that end.
+            for (tier, (_, end)) in tiers.iter_mut().skip(1).zip(&ranges) {
+                tier.start = end.map_or(tier.start, |end| tier.start.min(end));
+            }
+        }
         // Whether both ends are in a range or one of them, the next one begins where it ends.
         let meet = |pair: &[(u64, Option<u64>)]| {
             pair[0].1.is_some_and(|end| (end..=end.saturating_add(1)).contains(&pair[1].0))

@@ -148,6 +148,7 @@ pub(super) fn responses<'a>(lines: &'a [Value]) -> Result<Option<Vec<Body<'a>>>,
             Line::Response(response) => {
                 let name = body.as_ref().and_then(|body| NAMES.iter().find_map(|n| body.text(n)));
                 let name = name.or_else(|| IDS.iter().find_map(|id| response.text(id)));
+                let name = name.filter(|name| !name.is_empty());
                 if name.is_some_and(|name| !names.insert(name)) {
                     return Err(contradictory(pointer, "the batch has this line twice"));
                 }

@@ -443,6 +443,8 @@ struct Grounding<'a> {
     code: bool,
     /// Of the Interactions API, which counts itself.
     counted: Tools,
+    /// What it counted, also where that is nothing.
+    told: BTreeSet<&'static str>,
 }
 
 /// What was looked up in one place.
@@ -535,6 +537,7 @@ impl<'a> Grounding<'a> {
                 "retrieval" | "file_search" => Some(DATA),
                 _ => None,
             };
+            self.told.extend(dimension);
             self.counted.add(kind, dimension, tool.count_or_zero("count")?, tool.pointer())?;
         }
         Ok(())
@@ -558,7 +561,7 @@ impl<'a> Grounding<'a> {
     fn add_to(self, read: &mut ResponseUsage) {
         self.counted.add_to(read);
         for (dimension, lookups) in [(SEARCHES, self.web), (MAPS, self.maps), (DATA, self.data)] {
-            if !read.usage.contains_key(dimension) {
+            if !self.told.contains(dimension) {
                 read.add(dimension, lookups.count());
             }
         }

@@ -153,7 +153,9 @@ pub(super) fn item_done<'a>(
         return Ok(None);
     }
     let item = event.object("item")?;
-    Ok(item.filter(|item| item.text("id").is_none_or(|id| ids.insert(id))))
+    // An empty id tells nothing.
+    let is_new = |item: &Body<'a>| item.text("id").is_none_or(|id| id.is_empty() || ids.insert(id));
+    Ok(item.filter(is_new))
 }
 
 /// All of them in a stream.
