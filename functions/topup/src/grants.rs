@@ -19,6 +19,7 @@ use uc_http::{
 use uc_ledger::{Ask, Asked, Outcome, evidence};
 use utoipa::ToSchema;
 
+use crate::payments::MODE;
 use crate::{Deps, Paid, check_credits};
 
 /// Credits to add.
@@ -240,7 +241,7 @@ async fn void_grant(
         extra: &mark,
     };
     let voided = || Problem::new(Code::GrantVoided, "The grant was voided before.");
-    let brought = deps.ledger.granted(account, grant).await?;
+    let brought = deps.ledger.brought(account, grant, MODE).await?;
     // Refunds and disputes that were won may have given back to bought credits what came of another
     // payment: what a void forfeits must be of one payment, whose refund counts it.
     let decide = |state: &AccountState| {
@@ -249,7 +250,7 @@ async fn void_grant(
             held.source == Source::Paid && brought.is_some_and(|brought| held.remaining > brought)
         };
         if held.is_some_and(is_over) {
-            let detail = "The grant can't be voided: it holds more than its payment brought. Refund \
+            let detail = "The grant can't be voided: it holds more than its payment still brings. Refund \
                           the payments, or charge the credits.";
             return Err(Problem::new(Code::Conflict, detail));
         }

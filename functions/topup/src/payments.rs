@@ -30,7 +30,7 @@ const WINDOW_SECONDS: u64 = 300;
 const MAX_SIGNATURES: usize = 8;
 /// Who processed the payments of the Standard Webhooks route, and in which mode.
 const PROVIDER: &str = "standard";
-const MODE: &str = "live";
+pub(crate) const MODE: &str = "live";
 /// How often others may be faster with changes of the same payment.
 const TRIES: usize = 16;
 /// What `Retry-After` says then, in seconds.

@@ -138,20 +138,25 @@ impl Ledger {
         GrantTerms::opened_by(&opening).ok_or_else(corrupt)
     }
 
-    /// How many credits a grant was opened with; `None` where there was no such grant.
+    /// How many credits a grant was opened with, less what was taken back of its payment, in `mode`
+    /// of the provider; `None` where there was no such grant.
     ///
     /// # Errors
     /// The store is unavailable, or what it holds is corrupt.
-    pub async fn granted(
+    pub async fn brought(
         &self,
         account: &AccountId,
         id: GrantId,
+        mode: &str,
     ) -> Result<Option<Credits>, LedgerError> {
-        let opening = self.operation(account, id.0).await?;
-        Ok(opening.and_then(|opening| match opening.operation.detail {
-            Detail::Grant { amount, .. } => Some(amount),
-            _ => None,
-        }))
+        let Some(opening) = self.operation(account, id.0).await? else { return Ok(None) };
+        let Detail::Grant { amount, .. } = opening.operation.detail else { return Ok(None) };
+        let Origin::Payment { provider, payment } = &opening.operation.origin else {
+            return Ok(Some(amount));
+        };
+        let evidence = self.payment_evidence(provider, mode, payment).await?;
+        let taken = evidence.map_or(Credits::ZERO, |evidence| evidence.reversals.taken);
+        Ok(amount.checked_sub(taken))
     }
 
     /// Whether a grant was ever opened under this name.
