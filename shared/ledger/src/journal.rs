@@ -384,8 +384,7 @@ impl Ledger {
         account: &AccountId,
         origin: &Origin,
     ) -> Result<Option<Happened>, LedgerError> {
-        let Some(key) = keys::operation(account, origin) else { return Ok(None) };
-        let Some(item) = self.store.get(&key).await? else { return Ok(None) };
+        let Some(item) = self.item_of(account, origin).await? else { return Ok(None) };
         if item.contains_key(UNRATED) {
             return Ok(None);
         }
@@ -409,9 +408,18 @@ impl Ledger {
         account: &AccountId,
         origin: &Origin,
     ) -> Result<Option<String>, LedgerError> {
-        let Some(key) = keys::operation(account, origin) else { return Ok(None) };
-        let item = self.store.get(&key).await?;
+        let item = self.item_of(account, origin).await?;
         Ok(item.and_then(|item| Some(text(&item, UNRATED)?.to_owned())))
+    }
+
+    /// What makes a request happen once, where it was accepted.
+    async fn item_of(
+        &self,
+        account: &AccountId,
+        origin: &Origin,
+    ) -> Result<Option<Item>, LedgerError> {
+        let Some(key) = keys::operation(account, origin) else { return Ok(None) };
+        Ok(self.store.get(&key).await?)
     }
 
     /// Checks that entries that were read from `before` on downwards begin there.

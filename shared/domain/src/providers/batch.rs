@@ -57,22 +57,20 @@ fn has_usage(body: &Body<'_>) -> bool {
 }
 
 fn line<'a>(body: &Body<'a>) -> Result<Line<'a>, ProviderError> {
-    let whole = |body: &Body<'_>| body.text("object") == Some("batch");
-    let within = body.get("response").and_then(Value::as_object);
-    let within = within.map(|fields| Body::new(fields, body.at("response")));
-    if whole(body) || within.as_ref().is_some_and(whole) {
+    let inner = |field| body.get(field).and_then(Value::as_object);
+    let response = inner("response").map(|fields| Body::new(fields, body.at("response")));
+    let is_whole = |body: &Body<'_>| body.text("object") == Some("batch");
+    if is_whole(body) || response.as_ref().is_some_and(is_whole) {
         return Err(missing(
             "this is a whole batch, whose sum can't be priced by the prompt of each request: give \
              the lines of its output file",
         ));
     }
-    let is_object = |field| body.get(field).is_some_and(Value::is_object);
-    let inner = |field| body.get(field).and_then(Value::as_object);
+    let is_object = |field| inner(field).is_some();
     // It has nothing else: an error and metadata are in a failed response, too.
     let is_inline = || {
         let has = |field: &str| body.has_own(field);
-        let response = inner("response").map(|fields| Body::new(fields, body.at("response")));
-        let is_one = response.map_or(has("error"), |response| has_usage(&response));
+        let is_one = response.as_ref().map_or(has("error"), has_usage);
         is_one && has("metadata") && body.names().all(|name| INLINE.contains(&name))
     };
     if body.text("custom_id").is_some() {

@@ -247,7 +247,8 @@ fn response(
     if body.text("type") == Some("speech.audio.done") {
         read.add("output_audio_tokens", output);
     } else {
-        let details = details_of(usage, ["output_tokens_details", "output_token_details"])?;
+        let details =
+            details_of(usage, ["output_tokens_details", "output_token_details", CHAT_DETAILS[1]])?;
         Completion { total: output, of: "output_tokens", reasoning_inside: true }
             .add_to(read, details.as_ref())?;
     }
@@ -258,15 +259,15 @@ fn response(
 /// The details of one side, also where a gateway wrote them as Chat Completions do.
 fn details_of<'a>(
     usage: &Body<'a>,
-    [one, other]: [&str; 2],
+    [one, other, chat]: [&str; 3],
 ) -> Result<Option<Body<'a>>, ProviderError> {
     let own = if usage.get(one).is_some() { one } else { other };
-    let chat = if one.starts_with("input") { CHAT_DETAILS[0] } else { CHAT_DETAILS[1] };
     usage.either_object([own, chat])
 }
 
 fn prompt(read: &mut ResponseUsage, usage: &Body<'_>, input: u64) -> Result<(), ProviderError> {
-    let details = details_of(usage, ["input_tokens_details", "input_token_details"])?;
+    let details =
+        details_of(usage, ["input_tokens_details", "input_token_details", CHAT_DETAILS[0]])?;
     let [cached] = match &details {
         Some(details) => details.parts(["cached_tokens"], input, "input_tokens")?,
         None => [0],
