@@ -263,13 +263,13 @@ impl Plans {
                 Ok(_) => {}
                 Err(SubscriptionError::Grant(error)) if matches!(*error, Asked::Prevented(..)) => {}
                 Err(SubscriptionError::Grant(error)) if is_closed(&error) => {
+                    // No grant settles what the period before has left, and the next one is far.
+                    self.ledger.settle(&account).await?;
                     let [put] = moved;
                     match store.put(put).await {
                         Ok(()) | Err(StoreError::ConditionFailed) => {}
                         Err(error) => return Err(LedgerError::from(error).into()),
                     }
-                    // No grant settles what the period before has left.
-                    self.ledger.settle(&account).await?;
                 }
                 Err(error) => return Err(error),
             }

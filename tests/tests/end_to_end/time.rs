@@ -259,7 +259,7 @@ async fn a_closed_account_is_settled_by_the_schedule() {
     let close = json!({"status": "closed", "reason": "left"});
     api.put(&path).json(&close).send().await.expect(200);
     for _ in 0..2 {
-        own.advance(32 * 86_400).await;
+        own.advance(32 * DAY).await;
     }
     let journal = super::stack::journal(&api, &account).await;
     let last = journal.last().unwrap();
