@@ -251,7 +251,8 @@ pub(crate) struct Observer {
     pub(crate) clock: Clock,
 }
 
-/// The outermost layer: names the request, turns a panic into a 500, logs and counts.
+/// The outermost layer: names the request, logs and counts; and turns a panic into a 500 where panics
+/// unwind, which they don't in what is deployed.
 pub(crate) async fn observe(
     State(observer): State<Observer>,
     mut request: Request,
