@@ -12,7 +12,7 @@ use uc_domain::account::{
     Source, Status,
 };
 use uc_domain::journal::Entry;
-use uc_domain::payments::{Payment, Reversals};
+use uc_domain::payments::{Payment, PaymentEvent, Reversals};
 use uc_domain::plans::{Interval, Plan, PlanRollover};
 use uc_domain::ratios::{Conditions, Line, Multiplier, Per, Rate, Ratio};
 use uc_domain::{AccountId, Credits, Quantity, Timestamp};
@@ -209,6 +209,49 @@ async fn only_a_void_makes_what_decides_a_refund_stale() {
     }
     does("void", Command::VoidGrant(GrantId(other))).await;
     assert!(is_stale().await);
+    fixture.stop().await;
+}
+
+/// What a payment still brings decides whether its grant can be voided: a void writes nothing where
+/// more became of the payment since that was asked.
+#[tokio::test]
+async fn a_dispute_meanwhile_prevents_a_void() {
+    let fixture = Fixture::start().await;
+    let ledger = fixture.ledger();
+    let acme = account("acme");
+    let origin = Origin::Payment { provider: "standard".into(), payment: "pay_1".into() };
+    let brought = Payment { credits: credits("10"), paid: None };
+    let item = keys::payment("standard", "live", "pay_1");
+    let put =
+        |operation: &Operation| vec![evidence::payment_put(&item, &acme, operation.id, &brought)];
+    let paid = execute(&ledger, &Ask { extra: &put, ..ask(&acme, origin) }, &grant("10", 1)).await;
+    let paid = GrantId(paid.unwrap().happened.operation.id);
+    let void = async |key: &str, seen: evidence::Brought| {
+        let puts = |_: &Operation| {
+            let mark = evidence::voided_grant_put(&acme, paid);
+            std::iter::once(mark).chain(seen.unchanged.clone()).collect()
+        };
+        let asked = Ask { extra: &puts, ..ask(&acme, client(key)) };
+        execute(&ledger, &asked, &Command::VoidGrant(paid)).await
+    };
+
+    let seen = ledger.brought(&acme, paid, "live").await.unwrap().unwrap();
+    assert_eq!(seen.credits, credits("10"));
+    let dispute = PaymentEvent::Disputed { dispute: "dp_1".into(), amount: None };
+    let reversals = Reversals::default().after(&brought, &dispute).unwrap();
+    let change = keys::payment_change("standard", "live", "pay_1", 1);
+    let noted = evidence::payment_change_put(&change, &acme, &reversals);
+    assert!(ledger.note_payment_change(noted).await.unwrap());
+    match void("too late", seen).await {
+        Err(Asked::Prevented(1, _)) => {}
+        answer => panic!("{answer:?}"),
+    }
+
+    let seen = ledger.brought(&acme, paid, "live").await.unwrap().unwrap();
+    assert_eq!(seen.credits, Credits::ZERO);
+    void("void", seen).await.unwrap();
+    let evidence = ledger.payment_evidence("standard", "live", "pay_1").await.unwrap().unwrap();
+    assert_eq!((evidence.number, evidence.reversals), (3, reversals), "the dispute stands");
     fixture.stop().await;
 }
 

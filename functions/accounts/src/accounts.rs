@@ -186,8 +186,12 @@ async fn put_account(
     }
     if let Some(group) = price_group.as_deref().filter(|group| *group != Settings::DEFAULT_GROUP) {
         // A typo would stop every charge of this account.
-        let table = tables::for_request(&deps.ratios, None, deps.ledger.now(), &log).await?;
-        items::multiplier(&table.table, group)?;
+        let mut table = tables::for_request(&deps.ratios, None, deps.ledger.now(), &log).await?;
+        if table.table.group(group).is_none() {
+            // Whoever gives an account a new group has just published it.
+            table = tables::newer_than(&deps.ratios, table.version, &log).await?;
+        }
+        items::multiplier(&table.table, None, group)?;
     }
     let ask = Ask {
         account: &access.account,

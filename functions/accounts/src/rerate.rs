@@ -13,7 +13,7 @@ use uc_http::items::UsageOf;
 use uc_http::scope::Read;
 use uc_http::views::{LineSchema, OperationView};
 use uc_http::{
-    AccountAccess, Code, PathParams, Problem, Scope, StrictJson, items, openapi, problems,
+    AccountAccess, Code, PathParams, Problem, Scope, StrictJson, items, openapi, problems, tables,
 };
 use utoipa::ToSchema;
 
@@ -73,7 +73,7 @@ pub struct Rerated {
     /// The version that prices it here.
     ratio_version: u64,
     /// The account's price group at the time of the charge, whose multiplier in this version
-    /// counts.
+    /// counts, or in the newest one where the group is newer.
     price_group: String,
     /// Its items, in their order.
     items: Vec<RatedAgain>,
@@ -125,7 +125,9 @@ async fn rerate_transaction(
         Some(version) => deps.ratios.version(version).await?,
     };
     let price_group = price_group(&deps, &access.account, operation.id).await?;
-    let multiplier = items::multiplier(&table.table, &price_group)?;
+    let newest = tables::beside(&deps.ratios, ratio_version).await;
+    let newest = newest.as_ref().map(|newest| &newest.table);
+    let multiplier = items::multiplier(&table.table, newest, &price_group)?;
     let view =
         OperationView::new(uc_ledger::Happened { operation: operation.clone(), ..happened }, false);
     let again =

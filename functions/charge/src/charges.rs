@@ -428,8 +428,7 @@ pub(crate) fn count(log: &RequestLog, outcome: &Outcome) {
     }
 }
 
-/// What charges usage by a table, as it is priced at `at`; the rest is `charge`'s. What the account's
-/// price group pays is of that table, or of the newest one where the group is newer.
+/// What charges usage by a table, as it is priced at `at`; the rest is `charge`'s.
 pub(crate) fn priced(
     usages: &[UsageOf],
     (table, newest): (&Versioned, Option<&Versioned>),
@@ -438,8 +437,7 @@ pub(crate) fn priced(
     charge: Charge,
 ) -> Result<Charge, Problem> {
     let group = &state.settings().price_group;
-    let newer = newest.filter(|_| table.table.group(group).is_none());
-    let multiplier = items::multiplier(&newer.unwrap_or(table).table, group)?;
+    let multiplier = items::multiplier(&table.table, newest.map(|newest| &newest.table), group)?;
     let items = rate(usages, &table.table, multiplier, at)?;
     let micros = items.iter().map(|item| item.credits.micros()).sum();
     let credits = Credits::from_micros(micros).ok_or_else(|| {

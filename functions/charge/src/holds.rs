@@ -177,6 +177,7 @@ async fn create_hold(
         (Basis::Fixed(_), None) => None,
         _ => Some(tables::for_request(&deps.ratios, ratio_version, now, &log).await),
     };
+    let newest = tables::beside(&deps.ratios, ratio_version).await;
     let decide = |state: &AccountState| {
         let table =
             table.as_ref().map(|table| table.as_ref().map_err(Problem::clone)).transpose()?;
@@ -184,7 +185,8 @@ async fn create_hold(
             Basis::Fixed(credits) => *credits,
             Basis::Items(asked, reserve) => {
                 let table = table.expect("loaded for items");
-                estimated(asked, *reserve, table, state, deps.ledger.now())?
+                let tables = (&**table, newest.as_deref());
+                estimated(asked, *reserve, tables, state, deps.ledger.now())?
             }
         };
         if credits.is_zero() {
@@ -255,11 +257,12 @@ fn millis(seconds: u32) -> Result<i64, Problem> {
 fn estimated(
     asked: &[AskedItem],
     reserve: Reserve,
-    table: &Versioned,
+    (table, newest): (&Versioned, Option<&Versioned>),
     state: &AccountState,
     now: uc_domain::Timestamp,
 ) -> Result<Credits, Problem> {
-    let multiplier = items::multiplier(&table.table, &state.settings().price_group)?;
+    let newest = newest.map(|newest| &newest.table);
+    let multiplier = items::multiplier(&table.table, newest, &state.settings().price_group)?;
     let prices = Prices { table: &table.table, multiplier, now };
     let mut sum = 0;
     for item in asked {

@@ -224,6 +224,7 @@ async fn rate_unrated(
         }
         Some(version) => deps.ratios.version(version).await?,
     };
+    let newest = tables::beside(&deps.ratios, named).await;
     log.ratio_version(table.version);
     let usages: Vec<_> = unrated
         .items
@@ -241,7 +242,7 @@ async fn rate_unrated(
             max_credits: unrated.max_credits,
             occurred_at: Some(at),
         };
-        let charge = priced(&usages, (table, None), state, at, charge)?;
+        let charge = priced(&usages, (table, newest.as_deref()), state, at, charge)?;
         // Where the hold is gone meanwhile, the usage is charged as any other.
         Ok(match unrated.capture.filter(|(hold, _)| state.may_capture(*hold)) {
             Some((hold, last)) => Command::Capture(Capture { hold, charge, last }),

@@ -181,7 +181,8 @@ async fn create_estimate(
     let now = deps.ledger.now();
     let table = tables::for_request(&deps.ratios, ratio_version, now, &log).await?;
     let group = state.as_ref().map_or(Settings::DEFAULT_GROUP, |s| &s.settings().price_group);
-    let multiplier = items::multiplier(&table.table, group)?;
+    let newest = tables::beside(&deps.ratios, ratio_version).await;
+    let multiplier = items::multiplier(&table.table, newest.as_ref().map(|t| &t.table), group)?;
     let prices = Prices { table: &table.table, multiplier, now };
     if let Some(compared) = compared {
         let mut estimate = compared.estimate(&asked, &prices, table.version)?;
@@ -450,7 +451,7 @@ async fn list_rates(
     };
     let group = state.as_ref().map_or(Settings::DEFAULT_GROUP, |s| &s.settings().price_group);
     let table = tables::for_request(&deps.ratios, None, deps.ledger.now(), &log).await?;
-    let multiplier = items::multiplier(&table.table, group)?;
+    let multiplier = items::multiplier(&table.table, None, group)?;
 
     let etag = format!("\"{}-{group}\"", table.version);
     let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|value| {

@@ -19,7 +19,7 @@ use uc_http::{
 use uc_ledger::{Ask, Asked, Outcome, evidence};
 use utoipa::ToSchema;
 
-use crate::payments::MODE;
+use crate::payments::{MODE, RETRY_SECONDS, TRIES};
 use crate::{Deps, Paid, check_credits};
 
 /// Credits to add.
@@ -172,6 +172,9 @@ fn grant_id(operation: &Operation) -> String {
     }
 }
 
+/// Which of a void's further items says that the grant was voided.
+const MARK: usize = 0;
+
 /// Why something is corrected.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -231,49 +234,60 @@ async fn void_grant(
     let reason = Some(("/reason", reason.as_str()));
     let actor = access.caller.operator(actor.as_deref());
     let private = labels::private(None, actor, reason, metadata.as_ref())?;
-    let mark = |_: &Operation| vec![evidence::voided_grant_put(account, grant)];
-    let ask = Ask {
-        account,
-        origin: Origin::Client { key: key.as_str().to_owned() },
-        fingerprint,
-        private,
-        opens: false,
-        extra: &mark,
-    };
     let voided = || Problem::new(Code::GrantVoided, "The grant was voided before.");
-    let brought = deps.ledger.brought(account, grant, MODE).await?;
-    // Refunds and disputes that were won may have given back to bought credits what came of another
-    // payment: what a void forfeits must be of one payment, whose refund counts it.
-    let decide = |state: &AccountState| {
-        let held = state.grants().iter().find(|held| held.id == grant);
-        let is_over = |held: &Held| {
-            held.source == Source::Paid && brought.is_some_and(|brought| held.remaining > brought)
+    for _ in 0..TRIES {
+        let brought = deps.ledger.brought(account, grant, MODE).await?;
+        let mark = |_: &Operation| {
+            let unchanged = brought.as_ref().and_then(|brought| brought.unchanged.clone());
+            [evidence::voided_grant_put(account, grant)].into_iter().chain(unchanged).collect()
         };
-        if held.is_some_and(is_over) {
-            let detail = "The grant can't be voided: it holds more than its payment still brings. Refund \
-                          the payments, or charge the credits.";
-            return Err(Problem::new(Code::Conflict, detail));
+        let ask = Ask {
+            account,
+            origin: Origin::Client { key: key.as_str().to_owned() },
+            fingerprint,
+            private: private.clone(),
+            opens: false,
+            extra: &mark,
+        };
+        // Refunds and disputes that were won may have given back to bought credits what came of
+        // another payment: what a void forfeits must be of one payment, whose refund counts it.
+        let decide = |state: &AccountState| {
+            let held = state.grants().iter().find(|held| held.id == grant);
+            let is_over = |held: &Held| {
+                held.source == Source::Paid
+                    && brought.as_ref().is_some_and(|brought| held.remaining > brought.credits)
+            };
+            if held.is_some_and(is_over) {
+                let detail = "The grant can't be voided: it holds more than its payment still brings. \
+                              Refund the payments, or charge the credits.";
+                return Err(Problem::new(Code::Conflict, detail));
+            }
+            Ok(Command::VoidGrant(grant))
+        };
+        match deps.ledger.execute(&ask, decide).await {
+            Ok(outcome) => {
+                log.retries(outcome.retries, outcome.conflicts);
+                let mut response = views::moved(outcome);
+                *response.status_mut() = axum::http::StatusCode::OK;
+                return Ok(response);
+            }
+            // Somebody voided it meanwhile.
+            Err(Asked::Prevented(MARK, _)) => return Err(voided()),
+            // More became of the payment meanwhile.
+            Err(Asked::Prevented(..)) => {}
+            Err(error) => {
+                let is_gone = matches!(error, Asked::Rejected(Rejection::GrantGone));
+                let problem = refusals::asked(error, account);
+                return Err(match is_gone {
+                    true if deps.ledger.grant_was_voided(account, grant).await? => voided(),
+                    true if !deps.ledger.was_granted(account, grant).await? => nothing(),
+                    _ => problem,
+                });
+            }
         }
-        Ok(Command::VoidGrant(grant))
-    };
-    let outcome = match deps.ledger.execute(&ask, decide).await {
-        Ok(outcome) => outcome,
-        // Somebody voided it meanwhile.
-        Err(Asked::Prevented(..)) => return Err(voided()),
-        Err(error) => {
-            let is_gone = matches!(error, Asked::Rejected(Rejection::GrantGone));
-            let problem = refusals::asked(error, account);
-            return Err(match is_gone {
-                true if deps.ledger.grant_was_voided(account, grant).await? => voided(),
-                true if !deps.ledger.was_granted(account, grant).await? => nothing(),
-                _ => problem,
-            });
-        }
-    };
-    log.retries(outcome.retries, outcome.conflicts);
-    let mut response = views::moved(outcome);
-    *response.status_mut() = axum::http::StatusCode::OK;
-    Ok(response)
+    }
+    let detail = "Events of the grant's payment come at the same time; send this again.";
+    Err(Problem::new(Code::Unavailable, detail).with_retry_after(RETRY_SECONDS))
 }
 
 /// Debt to waive.

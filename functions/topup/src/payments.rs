@@ -32,9 +32,9 @@ const MAX_SIGNATURES: usize = 8;
 const PROVIDER: &str = "standard";
 pub(crate) const MODE: &str = "live";
 /// How often others may be faster with changes of the same payment.
-const TRIES: usize = 16;
+pub(crate) const TRIES: usize = 16;
 /// What `Retry-After` says then, in seconds.
-const RETRY_SECONDS: u32 = 1;
+pub(crate) const RETRY_SECONDS: u32 = 1;
 
 /// A payment webhook, as Standard Webhooks describes it.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -298,12 +298,17 @@ pub fn doubt_of_charged(table: &RatioTable, rated: &Rated) -> Option<&'static st
         .then_some("a table has a price of requests, which the charge did not count")
 }
 
-/// The multiplier of an account's price group.
+/// The multiplier of an account's price group: that of the table which prices, or of the newest one
+/// where the group is newer than the table.
 ///
 /// # Errors
-/// `conflict` where the table has no such group: usage is never priced by another one in silence.
-pub fn multiplier(table: &RatioTable, group: &str) -> Result<Multiplier, Problem> {
-    table.group(group).ok_or_else(|| {
+/// `conflict` where neither has such a group: usage is never priced by another one in silence.
+pub fn multiplier(
+    table: &RatioTable,
+    newest: Option<&RatioTable>,
+    group: &str,
+) -> Result<Multiplier, Problem> {
+    table.group(group).or_else(|| newest?.group(group)).ok_or_else(|| {
         let detail = format!(
             "The account's price group {group} is not in the ratio table: publish it, or change \
              the account's settings."

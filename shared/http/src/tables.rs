@@ -52,6 +52,13 @@ pub async fn for_request(
     Ok(table)
 }
 
+/// The newest table beside one that a request names: price groups may be newer than that one. None
+/// where the request names no table, or the newest one is not to be had.
+pub async fn beside(reader: &Reader, named: Option<u64>) -> Option<Arc<Versioned>> {
+    named?;
+    reader.current().await.ok()
+}
+
 /// The newest table, where somebody has just published one: `known` is the version that did not do.
 /// It may take a second, for the register is asked at most once a second.
 ///

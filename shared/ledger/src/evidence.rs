@@ -7,7 +7,7 @@
 use aws_sdk_dynamodb::primitives::Blob;
 use uc_domain::account::{
     AccountState, Detail, GrantId, GrantTerms, HoldId, Money, Operation, OperationId, Origin,
-    Target,
+    Source, Target,
 };
 use uc_domain::payments::{Payment, Reversals};
 use uc_domain::{AccountId, Credits};
@@ -33,7 +33,8 @@ pub struct RefundEvidence {
     pub refunded: Credits,
     /// The number of the next refund of it, from 1.
     pub number: u32,
-    /// The terms of the grants it took from, but for those that were voided.
+    /// The terms of the grants it took from, but for those that were voided: of these, the terms of
+    /// bought ones only, which no refund opens again.
     pub terms: Vec<GrantTerms>,
     /// The account's newest entry before that was asked.
     seen: u64,
@@ -62,6 +63,16 @@ pub struct PaymentEvidence {
     pub number: u32,
 }
 
+/// What a grant still brings.
+#[derive(Debug, Clone)]
+pub struct Brought {
+    /// What it was opened with, less what was taken back of its payment.
+    pub credits: Credits,
+    /// Where it is a payment's: the put that fails where more became of the payment meanwhile. It
+    /// takes the number of the payment's next change and says what the last one said.
+    pub unchanged: Option<Put>,
+}
+
 impl Ledger {
     /// What decides a refund. `None` where there is no such operation.
     ///
@@ -82,10 +93,10 @@ impl Ledger {
         let seen = self.seen(account).await?;
         let mut terms = Vec::new();
         for posting in &operation.postings {
-            if let Target::Grant(grant) = posting.target
-                && !self.is_marked(&keys::voided_grant(account, grant)).await?
-            {
-                terms.push(self.terms(account, grant).await?);
+            let Target::Grant(grant) = posting.target else { continue };
+            let opened = self.terms(account, grant).await?;
+            if opened.source == Source::Paid || !self.grant_was_voided(account, grant).await? {
+                terms.push(opened);
             }
         }
         Ok(Some(RefundEvidence { charge: operation, refunded, number, terms, seen }))
@@ -138,8 +149,8 @@ impl Ledger {
         GrantTerms::opened_by(&opening).ok_or_else(corrupt)
     }
 
-    /// How many credits a grant was opened with, less what was taken back of its payment, in `mode`
-    /// of the provider; `None` where there was no such grant.
+    /// What a grant was opened with, and what its payment, in `mode` of the provider, still brings of
+    /// it; `None` where there was no such grant.
     ///
     /// # Errors
     /// The store is unavailable, or what it holds is corrupt.
@@ -148,15 +159,19 @@ impl Ledger {
         account: &AccountId,
         id: GrantId,
         mode: &str,
-    ) -> Result<Option<Credits>, LedgerError> {
+    ) -> Result<Option<Brought>, LedgerError> {
         let Some(opening) = self.operation(account, id.0).await? else { return Ok(None) };
         let Detail::Grant { amount, .. } = opening.operation.detail else { return Ok(None) };
         let Origin::Payment { provider, payment } = &opening.operation.origin else {
-            return Ok(Some(amount));
+            return Ok(Some(Brought { credits: amount, unchanged: None }));
         };
-        let evidence = self.payment_evidence(provider, mode, payment).await?;
-        let taken = evidence.map_or(Credits::ZERO, |evidence| evidence.reversals.taken);
-        Ok(amount.checked_sub(taken))
+        let corrupt = || LedgerError::Corrupt(format!("payment {payment} of {provider}"));
+        let evidence = self.payment_evidence(provider, mode, payment).await?.ok_or_else(corrupt)?;
+        let PaymentEvidence { reversals, number, .. } = evidence;
+        let credits = amount.checked_sub(reversals.taken).ok_or_else(corrupt)?;
+        let key = keys::payment_change(provider, mode, payment, number);
+        let unchanged = Some(payment_change_put(&key, account, &reversals));
+        Ok(Some(Brought { credits, unchanged }))
     }
 
     /// Whether a grant was ever opened under this name.

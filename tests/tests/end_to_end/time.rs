@@ -267,9 +267,10 @@ async fn a_closed_account_is_settled_by_the_schedule() {
     own.stop().await;
 }
 
-/// A hold keeps its version of the ratios, which may be older than the account's price group.
+/// A version of the ratios that a hold keeps, or a request names, may be older than the account's price
+/// group.
 #[tokio::test]
-async fn a_hold_is_captured_in_a_group_that_is_newer_than_its_ratios() {
+async fn older_ratios_price_for_a_group_that_is_newer() {
     let own = Own::start().await;
     let api = own.stack.api();
     let account = open(&api, "newer-group", "100").await;
@@ -277,7 +278,8 @@ async fn a_hold_is_captured_in_a_group_that_is_newer_than_its_ratios() {
     let items = json!([{"model": "e2e/held", "usage": {"input_tokens": 10_000_000}}]);
     let path = format!("/v1/accounts/{account}");
     let hold = api.post(&format!("{path}/holds")).key("h").json(&json!({"items": items}));
-    let hold = hold.send().await.expect(201)["hold"]["id"].clone();
+    let held = hold.send().await.expect(201);
+    let (hold, version) = (&held["hold"]["id"], &held["hold"]["ratio_version"]);
 
     own.advance(2).await;
     let table = api.get("/v1/ratios").send().await;
@@ -286,12 +288,26 @@ async fn a_hold_is_captured_in_a_group_that_is_newer_than_its_ratios() {
     table["groups"]["half"] = json!("0.5");
     table["models"]["e2e/held"] = text_model("7", "7");
     api.put("/v1/ratios").header("if-match", &etag).json(&table).send().await.expect(200);
-    own.advance(31).await;
+    // Also where the version before is what is known so far.
     api.put(&path).json(&json!({"price_group": "half"})).send().await.expect(200);
 
     let capture = format!("{path}/holds/{}/capture", hold.as_str().unwrap());
     let capture = api.post(&capture).key("c").json(&json!({"items": items, "final": true}));
     let captured = capture.send().await.expect(201);
     assert_eq!(captured["operation"]["credits"], "-5");
+
+    let older = json!({"account": account, "items": items, "ratio_version": version});
+    let estimate = api.post("/v1/estimates").json(&older).send().await.expect(200);
+    assert_eq!(estimate["total"]["max"], "5");
+    let older = json!({"items": items, "ratio_version": version});
+    let hold = api.post(&format!("{path}/holds")).key("older").json(&older);
+    assert_eq!(hold.send().await.expect(201)["hold"]["credits"], "5");
+    let charge = api.post(&format!("{path}/charges")).key("newest");
+    let charge = charge.json(&json!({"items": items})).send().await.expect(201);
+    assert_eq!(charge["operation"]["credits"], "-35");
+    let again =
+        format!("{path}/transactions/{}/rerate", charge["operation"]["id"].as_str().unwrap());
+    let again = api.post(&again).json(&json!({"ratio_version": version}));
+    assert_eq!(again.send().await.expect(200)["credits"], "5");
     own.stop().await;
 }

@@ -127,7 +127,11 @@ pub struct Grant {
     /// Whether others were merged into it: then its terms are not those that it was opened with,
     /// and it stays until its end, also where nothing is left, for what goes back to it.
     #[n(8)]
-    #[cbor(default, skip_if = "is_false", decode_with = "crate::journal::or_default")]
+    #[cbor(
+        default,
+        skip_if = "crate::journal::is_false",
+        decode_with = "crate::journal::or_default"
+    )]
     pub merged: bool,
 }
 
@@ -184,18 +188,19 @@ impl GrantTerms {
                 ..
             } => Some(Self { id, source, priority, effective_at, expires_at, rollover }),
             // For what had no grant to go back to.
-            Detail::Refund { grant, .. } | Detail::ClawbackReversal { grant, .. } => {
-                grant.map(|grant| Self::of_refund(grant, operation.at))
+            Detail::Refund { grant, lasting, .. }
+            | Detail::ClawbackReversal { grant, lasting, .. } => {
+                grant.map(|grant| Self::of_refund(grant, operation.at, lasting))
             }
             _ => None,
         }
     }
 
     /// Those of a grant that is opened at `at` for credits that are given back and have no grant to
-    /// go back to: 30 days.
-    pub fn of_refund(id: GrantId, at: Timestamp) -> Self {
+    /// go back to: 30 days, or for ever where bought credits without end are among them.
+    pub fn of_refund(id: GrantId, at: Timestamp, lasting: bool) -> Self {
         let source = Source::Refund;
-        let expires_at = Some(at.saturating_add_millis(super::REFUND_MILLIS));
+        let expires_at = (!lasting).then(|| at.saturating_add_millis(super::REFUND_MILLIS));
         let priority = source.default_priority();
         Self { id, source, priority, effective_at: at, expires_at, rollover: None }
     }
@@ -284,11 +289,6 @@ pub struct VoidedGrant {
     /// What it forfeited and no clawback has counted.
     #[n(1)]
     pub forfeited: Credits,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as minicbor calls it")]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 fn is_zero(credits: &Credits) -> bool {

@@ -278,21 +278,19 @@ impl World {
             Detail::Release { hold, released, .. } => {
                 write!(text, " {} {released}", self.hold(*hold)).unwrap();
             }
-            Detail::Refund { charge, credits, refunded, grant } => {
+            Detail::Refund { charge, credits, refunded, grant, lasting } => {
                 let number = self.charges.iter().position(|known| known == charge).unwrap() + 1;
                 write!(text, " #{number} {credits}, in all {refunded}").unwrap();
-                text +=
-                    &grant.map(|grant| format!(", to {}", self.grant(grant))).unwrap_or_default();
+                text += &self.went_to(*grant, *lasting);
             }
             Detail::Clawback { payment, credits, forfeited } => {
                 write!(text, " {payment} {credits}").unwrap();
                 text += &forfeited_before(*forfeited);
             }
-            Detail::ClawbackReversal { payment, credits, grant, forfeited } => {
+            Detail::ClawbackReversal { payment, credits, grant, forfeited, lasting } => {
                 write!(text, " {payment} {credits}").unwrap();
                 text += &forfeited_before(*forfeited);
-                text +=
-                    &grant.map(|grant| format!(", to {}", self.grant(grant))).unwrap_or_default();
+                text += &self.went_to(*grant, *lasting);
             }
             Detail::GrantVoid { grant, credits } => {
                 write!(text, " {} {credits}", self.grant(*grant)).unwrap();
@@ -379,6 +377,12 @@ impl World {
     fn was_voided(&self, id: GrantId) -> bool {
         let voids = |operation: &Operation| matches!(operation.detail, Detail::GrantVoid { grant, .. } if grant == id);
         self.operations.iter().any(voids)
+    }
+
+    /// Where credits came back to; `for ever` where that was opened for them and has no end.
+    fn went_to(&self, grant: Option<GrantId>, lasting: bool) -> String {
+        let Some(grant) = grant else { return String::new() };
+        format!(", to {}{}", self.grant(grant), if lasting { " for ever" } else { "" })
     }
 
     /// The terms on which an operation opened a grant.
@@ -471,8 +475,12 @@ impl World {
             _ => None,
         });
         let terms = postings.iter().filter_map(|posting| match posting.target {
-            Target::Grant(id) if !self.was_voided(id) => self.terms(id),
-            _ => None,
+            Target::Grant(id) => {
+                let is_left_out =
+                    |terms: &GrantTerms| terms.source != Source::Paid && self.was_voided(id);
+                self.terms(id).filter(|terms| !is_left_out(terms))
+            }
+            Target::Debt => None,
         });
         let mut request = RefundRequest {
             charge,
