@@ -32,7 +32,7 @@ use crate::cli::Options;
 use crate::findings::Findings;
 use crate::record::{Kind, Place, Read1, Record, read_line};
 use crate::sorted;
-use crate::{Failure, OTHER_KEYS, beside_path, replace};
+use crate::{Failure, OTHER_KEYS, beside_path, load, replace};
 
 /// Bytes of the export for one part, and how many parts there are at least and at most.
 const PART: u64 = 32 << 20;
@@ -88,7 +88,7 @@ pub fn audit(paths: &[PathBuf], options: &Options) -> Result<Findings, Failure> 
     // One that was given twice, as itself and in its directory, holds no item twice.
     let mut seen = HashSet::new();
     files.retain(|(path, _)| fs::canonicalize(path).map_or(true, |path| seen.insert(path)));
-    if files.is_empty() {
+    if files.is_empty() && !options.allow_empty {
         return Err("there is no file that ends in .json, .jsonl or .gz".into());
     }
     let bytes: u64 = files.iter().map(|(path, size)| inflated(path, *size)).sum();
@@ -102,7 +102,7 @@ pub fn audit(paths: &[PathBuf], options: &Options) -> Result<Findings, Failure> 
         keys: HashMap::new(),
         findings: Findings::default(),
     };
-    let kept = options.state.as_deref().map(State::load).transpose()?.flatten();
+    let kept = options.state.as_deref().map(load::<State>).transpose()?.flatten();
     let directory = if let Some(path) = &options.state {
         beside_path(path, ".parts")
     } else {
@@ -204,14 +204,6 @@ impl State {
             }
         }
         Ok(true)
-    }
-
-    fn load(path: &Path) -> Result<Option<Self>, Failure> {
-        match fs::read(path) {
-            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
     }
 
     fn save(&self, path: Option<&Path>) -> Result<(), Failure> {

@@ -25,6 +25,16 @@ fn beside_path(path: &Path, end: &str) -> PathBuf {
     name.into()
 }
 
+/// What a state file keeps; `None` where there is none.
+fn load<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, Failure> {
+    let named = |error: &dyn Error| format!("{}: {error}", path.display()).into();
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| named(&error)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(named(&error)),
+    }
+}
+
 /// Writes a file wholly or not at all, whatever happens to this program.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let new = beside_path(path, ".new");

@@ -18,7 +18,7 @@ use uc_ledger::{
 
 use crate::cli::Options;
 use crate::findings::Findings;
-use crate::{Failure, OTHER_KEYS, replace};
+use crate::{Failure, OTHER_KEYS, load, replace};
 
 /// Accounts between two states that are kept.
 const PAGE: u32 = 100;
@@ -58,12 +58,9 @@ impl State {
             digests: Vec::new(),
             findings: Findings::default(),
         };
-        match path.map(std::fs::read) {
+        match path.map(load::<Self>).transpose()?.flatten() {
             None => Ok(fresh),
-            Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(fresh),
-            Some(Err(error)) => Err(error.into()),
-            Some(Ok(bytes)) => {
-                let kept: Self = serde_json::from_slice(&bytes)?;
+            Some(kept) => {
                 if kept.table != table {
                     let Self { table, .. } = kept;
                     let mend = "remove it to begin anew";

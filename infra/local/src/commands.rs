@@ -43,6 +43,12 @@ pub enum CommandError {
         /// What is wrong.
         source: serde_json::Error,
     },
+    /// A message is longer than the local queue takes.
+    #[error("message {number} is over 256 KB")]
+    LongLine {
+        /// Which, from 1; empty lines don't count.
+        number: usize,
+    },
     /// The stack's answer lacks what every version of it has.
     #[error("the answer has no {0}")]
     Answer(&'static str),
@@ -64,8 +70,10 @@ pub async fn clock(port: u16, by: Option<i64>) -> Result<String, CommandError> {
     })
 }
 
-/// Messages that SQS takes at once.
+/// Messages that SQS takes at once, and the bytes of a message, and of all at once, that the local
+/// queue takes.
 const MESSAGES_AT_ONCE: usize = 10;
+const BYTES_AT_ONCE: usize = 256 << 10;
 
 /// Sends lines of JSON to the stack's queue, each as a message, and says how many.
 ///
@@ -80,8 +88,19 @@ pub async fn send_messages(port: u16, lines: &str) -> Result<String, CommandErro
         if let Err(source) = serde_json::from_str::<serde::de::IgnoredAny>(line) {
             return Err(CommandError::Line { number, source });
         }
+        if line.len() > BYTES_AT_ONCE {
+            return Err(CommandError::LongLine { number });
+        }
     }
-    for chunk in lines.chunks(MESSAGES_AT_ONCE) {
+    let mut left = lines.as_slice();
+    while !left.is_empty() {
+        let mut bytes = 0;
+        let fits = |line: &&&str| {
+            bytes += line.len();
+            bytes <= BYTES_AT_ONCE
+        };
+        let count = left.iter().take(MESSAGES_AT_ONCE).take_while(fits).count();
+        let chunk = left.split_off(..count).expect("counted, and one fits always");
         let entries: Vec<_> = chunk
             .iter()
             .enumerate()

@@ -14,7 +14,7 @@ use crate::problem::{Code, Problem};
 ///
 /// # Errors
 /// As an extractor `idempotency_key_missing` without the header, `invalid_request` where it came
-/// twice or is not as above.
+/// twice or is not as above. Two that a gateway has joined by a comma, as HTTP lets it, are one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 

@@ -862,6 +862,10 @@ impl<'a> Entry<'a> {
                 tier.start = end.map_or(tier.start, |end| tier.start.min(end));
             }
         }
+        if ranges.iter().any(|(start, end)| end.is_some_and(|end| end <= *start)) {
+            self.fault(FIELD, "a range ends before it begins");
+            return;
+        }
         // Whether both ends are in a range or one of them, the next one begins where it ends.
         let meet = |pair: &[(u64, Option<u64>)]| {
             pair[0].1.is_some_and(|end| (end..=end.saturating_add(1)).contains(&pair[1].0))

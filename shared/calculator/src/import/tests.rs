@@ -253,6 +253,12 @@ fn litellm_entries_left_out() {
         ("[]", "not a list of 1 to 64 tiers"),
         (r#"[{"input_cost_per_token": 1e-6}]"#, "a tier without a range"),
         (r#"[{"range": [0, 9], "output_cost_per_token": 1}]"#, "a tier without an input price"),
+        (r#"[{"range": [0, 0], "input_cost_per_token": 1}]"#, "a range ends before it begins"),
+        (
+            r#"[{"range": [0, 9], "input_cost_per_token": 1},
+                {"range": [9, 3], "input_cost_per_token": 2}]"#,
+            "a range ends before it begins",
+        ),
     ] {
         let field = format!(r#""tiered_pricing": {tiers}"#);
         check(&field, Err(&format!("tiered_pricing: {fault}")));

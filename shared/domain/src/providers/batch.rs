@@ -6,6 +6,7 @@
 //! | `{"custom_id", "response"}` of Fireworks, and of Anthropic's models at Vertex AI | `response` |
 //! | `{"custom_id", "result": {"type": "succeeded", "message"}}` of Anthropic | `result.message` |
 //! | `{"key", "response"}` of Gemini, `{"request", "response", "status"}` of Vertex AI | `response` |
+//! | `{"instance", "predictions", "status"}` of Vertex AI | the line |
 //! | `{"metadata", "response"}` of Gemini, inline; without metadata nothing tells that it is of a batch | `response` |
 //! | `{"recordId", "modelInput", "modelOutput"}` of Bedrock | `modelOutput` |
 //!
@@ -73,6 +74,16 @@ fn line<'a>(body: &Body<'a>) -> Result<Line<'a>, ProviderError> {
         let is_one = response.as_ref().map_or(has("error"), has_usage);
         is_one && has("metadata") && body.names().all(|name| INLINE.contains(&name))
     };
+    if is_object("instance") && body.get("status").is_some_and(Value::is_string) {
+        let answered = body.get("predictions").is_some();
+        return Ok(if answered { Line::Response(body.clone()) } else { Line::Failed });
+    }
+    if is_object("request") && response.as_ref().is_some_and(has_usage) && !body.has("status") {
+        return Err(missing(
+            "this has a request and a response, as a line of a batch, but no status: give the line \
+             as it is, or the response alone",
+        ));
+    }
     if body.text("custom_id").is_some() {
         for (holder, response) in [("response", "body"), ("result", "message")] {
             let Some(result) = body.object(holder)? else { continue };
@@ -95,7 +106,7 @@ fn line<'a>(body: &Body<'a>) -> Result<Line<'a>, ProviderError> {
     let response = if is_object("modelInput") {
         "modelOutput"
     } else if body.text("key").is_some() && body.names().all(|name| KEYED.contains(&name))
-        || is_object("request") && body.has_own("status")
+        || is_object("request") && body.has("status")
         || is_inline()
     {
         "response"

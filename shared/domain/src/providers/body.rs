@@ -67,6 +67,11 @@ impl<'a> Body<'a> {
         self.fields.get(field).is_some_and(|value| !value.is_null())
     }
 
+    /// Whether a field is in this object, though it be `null`.
+    pub fn has(&self, field: &str) -> bool {
+        self.fields.contains_key(field)
+    }
+
     /// A text that may be absent; what is no text counts as absent.
     pub fn text(&self, field: &str) -> Option<&'a str> {
         self.get(field).and_then(Value::as_str)
@@ -126,36 +131,42 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// An object that gateways write by two names, of two APIs. Where all that one counts is zero, it
-    /// was filled in and tells nothing; else what both count they must count the same.
-    pub fn either_object(&self, [field, other]: [&str; 2]) -> Result<Option<Self>, ProviderError> {
-        let (Some(own), Some(under)) = (self.object(field)?, self.object(other)?) else {
-            return self.first_object(&[field, other]);
-        };
-        if !under.counts_something() {
-            return Ok(Some(own));
+    /// An object that gateways write by several names, of several APIs. Where all that one counts is
+    /// zero, it was filled in and tells nothing; else what two of them count they must count the same.
+    pub fn one_object(&self, fields: &[&str]) -> Result<Option<Self>, ProviderError> {
+        let mut told: Option<Self> = None;
+        for field in fields {
+            let Some(further) = self.object(field)? else { continue };
+            told = Some(match told {
+                Some(told) if !further.counts_something() => told,
+                Some(told) if told.counts_something() => told.and_also(further)?,
+                _ => further,
+            });
         }
-        if !own.counts_something() {
-            return Ok(Some(under));
-        }
-        for name in under.names() {
+        Ok(told)
+    }
+
+    /// What both say, and count the same.
+    fn and_also(self, further: Self) -> Result<Self, ProviderError> {
+        for name in further.names() {
             let is_count = |body: &Self| body.get(name).is_some_and(Value::is_number);
-            if !is_count(&own) || !is_count(&under) {
+            if !is_count(&self) || !is_count(&further) {
                 continue;
             }
-            let [first, second] = [own.count_or_zero(name)?, under.count_or_zero(name)?];
+            let [first, second] = [self.count_or_zero(name)?, further.count_or_zero(name)?];
             if first != second {
-                let detail = format!("{name} is {second}, but {first} in {field}");
-                return Err(contradictory(under.at(name), detail));
+                let detail = format!("{name} is {second}, but {first} at {}", self.at(name));
+                return Err(contradictory(further.at(name), detail));
             }
         }
-        Ok(Some(own.over(under)))
+        Ok(further.over(self))
     }
 
     /// Whether a number here is not zero.
     fn counts_something(&self) -> bool {
         let is_zero = |number: &Number| number.as_u64() == Some(0);
-        self.fields.values().filter_map(Value::as_number).any(|number| !is_zero(number))
+        let own = self.fields.values().filter_map(Value::as_number).any(|number| !is_zero(number));
+        own || self.under.as_ref().is_some_and(|under| under.counts_something())
     }
 
     /// The objects of a list that may be absent.

@@ -144,11 +144,11 @@ impl Chat {
             }
         };
 
-        let details = usage.either_object([CHAT_DETAILS[0], RESPONSES_DETAILS[0]])?;
+        let details = usage.one_object(&[CHAT_DETAILS[0], RESPONSES_DETAILS[0]])?;
         let cached = self.cached(usage, details.as_ref(), prompt)?;
         Prompt { total: prompt, of: "prompt_tokens", cached }.add_to(read, details.as_ref())?;
 
-        let details = usage.either_object([CHAT_DETAILS[1], RESPONSES_DETAILS[1]])?;
+        let details = usage.one_object(&[CHAT_DETAILS[1], RESPONSES_DETAILS[1]])?;
         let reasoning = match &details {
             Some(details) => details.count_or_zero("reasoning_tokens")?,
             None => 0,

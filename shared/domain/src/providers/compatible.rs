@@ -76,14 +76,14 @@ fn responses(read: &mut ResponseUsage, usage: &Body<'_>) -> Result<(), ProviderE
     let input = usage.required_count("input_tokens")?;
     let output = usage.required_count("output_tokens")?;
     usage.check_total("total_tokens", input + output)?;
-    let details = usage.either_object([RESPONSES_DETAILS[0], CHAT_DETAILS[0]])?;
+    let details = usage.one_object(&[RESPONSES_DETAILS[0], CHAT_DETAILS[0]])?;
     let cached = match &details {
         Some(details) => details.count_or_zero("cached_tokens")?,
         None => 0,
     };
     Prompt { total: input, of: "input_tokens", cached }.add_to(read, details.as_ref())?;
     Completion { total: output, of: "output_tokens", reasoning_inside: true }
-        .add_to(read, usage.either_object([RESPONSES_DETAILS[1], CHAT_DETAILS[1]])?.as_ref())
+        .add_to(read, usage.one_object(&[RESPONSES_DETAILS[1], CHAT_DETAILS[1]])?.as_ref())
 }
 
 /// Reads the answer of an image API without token counts: the images in `data`, each an object

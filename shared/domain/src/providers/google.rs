@@ -35,7 +35,7 @@
 //! are counted in tokens, and in `billableCharacterCount` only where a body has no tokens. Veo's
 //! operations don't tell seconds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -451,14 +451,17 @@ struct Grounding<'a> {
 #[derive(Default)]
 struct Lookups<'a> {
     queries: BTreeSet<&'a str>,
+    /// Steps that looked something up, by their ids, and whether they tell their queries.
+    steps: BTreeMap<&'a str, bool>,
     found: bool,
 }
 
 impl Lookups<'_> {
     /// What was found was looked for, also where the queries are not told.
     fn count(&self) -> u64 {
-        let queries = u64::try_from(self.queries.len()).expect("bodies are limited");
-        queries.max(u64::from(self.found))
+        let silent = self.steps.values().filter(|tells| !**tells).count();
+        let lookups = u64::try_from(self.queries.len() + silent).expect("bodies are limited");
+        lookups.max(u64::from(self.found))
     }
 }
 
@@ -513,9 +516,9 @@ impl<'a> Grounding<'a> {
     fn gather_step(&mut self, step: &'a Value) {
         let kind = step.get("type").and_then(Value::as_str).unwrap_or_default();
         let lookups = match kind {
-            "google_search_call" => &mut self.web,
-            "google_maps_call" => &mut self.maps,
-            "file_search_call" => &mut self.data,
+            "google_search_call" | "google_search_result" => &mut self.web,
+            "google_maps_call" | "google_maps_result" => &mut self.maps,
+            "file_search_call" | "file_search_result" => &mut self.data,
             _ => {
                 self.url |= kind.starts_with("url_context");
                 self.code |= kind.starts_with("code_execution");
@@ -524,7 +527,13 @@ impl<'a> Grounding<'a> {
         };
         let queries = step.pointer("/arguments/queries").and_then(Value::as_array);
         let texts = queries.into_iter().flatten().filter_map(Value::as_str);
-        lookups.queries.extend(texts.filter(|query| !query.is_empty()));
+        let queries: BTreeSet<_> = texts.filter(|query| !query.is_empty()).collect();
+        let id = ["call_id", "id"].iter().find_map(|field| step.get(field)?.as_str());
+        if let Some(id) = id.filter(|id| !id.is_empty()) {
+            // A stream tells of a step several times, and not each time what it asked.
+            *lookups.steps.entry(id).or_default() |= !queries.is_empty();
+        }
+        lookups.queries.extend(queries);
         lookups.found = true;
     }
 
@@ -877,6 +886,33 @@ mod tests {
                     "-: input_tokens 100, output_tokens 50, web_searches 2 grounding=search",
                 ),
             ),
+            // Each looked something up, whatever it was.
+            case(
+                INTERACTIONS,
+                json!({"object": "interaction", "steps": [
+                    {"type": "google_search_call", "id": "a"},
+                    {"type": "google_search_result", "call_id": "a"},
+                    {"type": "google_search_call", "id": "b"},
+                    {"type": "google_maps_call", "id": "c", "arguments": {"queries": ["q"]}},
+                    {"type": "google_maps_result", "call_id": "c"}
+                ], "usage": {"total_input_tokens": 100, "total_output_tokens": 50}}),
+                Expected::Usage(
+                    "-: input_tokens 100, maps_searches 1, output_tokens 50, web_searches 2 \
+                     grounding=maps+search",
+                ),
+            ),
+            case(
+                INTERACTIONS,
+                json!({"object": "interaction", "outputs": [
+                    {"type": "google_search_result", "call_id": "a"}, {"type": "text"}
+                ], "usage": {
+                    "total_input_tokens": 100, "total_output_tokens": 50,
+                    "total_tool_use_tokens": 5000, "total_tokens": 5150
+                }}),
+                Expected::Usage(
+                    "-: input_tokens 100, output_tokens 50, web_searches 1 grounding=search",
+                ),
+            ),
         ]
     }
 
@@ -1039,6 +1075,27 @@ mod tests {
                 VERTEX_BATCH,
                 json!([{"status": "Bad Request: a", "request": {}, "response": {}}]),
                 Expected::Missing("all failed, at no cost"),
+            ),
+            case(
+                VERTEX_BATCH,
+                json!({"status": null, "request": {},
+                       "response": {"usageMetadata": {"promptTokenCount": 2}}}),
+                Expected::Usage("-: input_tokens 2 service_class=batch"),
+            ),
+            case(
+                VERTEX_BATCH,
+                json!({"request": {}, "response": {"usageMetadata": {"promptTokenCount": 2}}}),
+                Expected::Missing("no status"),
+            ),
+            case(
+                VERTEX_BATCH,
+                json!([
+                    {"instance": {"content": "a"}, "status": "", "predictions": [
+                        {"embeddings": {"values": [], "statistics": {"token_count": 8}}}
+                    ]},
+                    {"instance": {"content": "b"}, "status": "Bad Request: a"}
+                ]),
+                Expected::Usage("-: input_tokens 8 service_class=batch"),
             ),
             // The last part may have no counts.
             case(

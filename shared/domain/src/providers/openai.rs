@@ -247,27 +247,40 @@ fn response(
     if body.text("type") == Some("speech.audio.done") {
         read.add("output_audio_tokens", output);
     } else {
-        let details =
-            details_of(usage, ["output_tokens_details", "output_token_details", CHAT_DETAILS[1]])?;
+        let details = usage.one_object(&OUTPUT_DETAILS)?;
         Completion { total: output, of: "output_tokens", reasoning_inside: true }
             .add_to(read, details.as_ref())?;
     }
-    let output = body.list("output")?;
-    tools(read, body, if output.is_empty() { items } else { &output })
+    tools(read, body, &all_items(body, items)?)
 }
 
-/// The details of one side, also where a gateway wrote them as Chat Completions do.
-fn details_of<'a>(
-    usage: &Body<'a>,
-    [one, other, chat]: [&str; 3],
-) -> Result<Option<Body<'a>>, ProviderError> {
-    let own = if usage.get(one).is_some() { one } else { other };
-    usage.either_object([own, chat])
+/// The details of each side, also where a gateway wrote them as another API does.
+const INPUT_DETAILS: [&str; 3] = ["input_tokens_details", "input_token_details", CHAT_DETAILS[0]];
+const OUTPUT_DETAILS: [&str; 3] =
+    ["output_tokens_details", "output_token_details", CHAT_DETAILS[1]];
+
+/// The items of a response's output, and those that were told before it and are not among them: a
+/// gateway may leave out, too, what is no message.
+pub(super) fn all_items<'a>(
+    body: &Body<'a>,
+    told_before: &[Body<'a>],
+) -> Result<Vec<Body<'a>>, ProviderError> {
+    let mut items = body.list("output")?;
+    let id = |item: &Body<'a>| item.text("id").filter(|id| !id.is_empty());
+    let (ids, kinds): (BTreeSet<_>, BTreeSet<_>) =
+        items.iter().map(|item| (id(item), item.text("type"))).unzip();
+    let is_left_out = |item: &&Body<'a>| match id(item) {
+        // One that has no name there may be this one.
+        Some(_) if ids.contains(&None) => !kinds.contains(&item.text("type")),
+        Some(id) => !ids.contains(&Some(id)),
+        None => !kinds.contains(&item.text("type")),
+    };
+    items.extend(told_before.iter().filter(is_left_out).cloned());
+    Ok(items)
 }
 
 fn prompt(read: &mut ResponseUsage, usage: &Body<'_>, input: u64) -> Result<(), ProviderError> {
-    let details =
-        details_of(usage, ["input_tokens_details", "input_token_details", CHAT_DETAILS[0]])?;
+    let details = usage.one_object(&INPUT_DETAILS)?;
     let [cached] = match &details {
         Some(details) => details.parts(["cached_tokens"], input, "input_tokens")?,
         None => [0],
@@ -389,9 +402,12 @@ fn offered_tools(
 /// The tokens of the model that made images for a response; whether it made any.
 fn image_gen(read: &mut ResponseUsage, generated: &Body<'_>) -> Result<bool, ProviderError> {
     let (input, output) = input_and_output(generated)?;
-    let images_in = image_tokens(generated, "input_tokens_details", input, "input_tokens")?;
-    let images_out = match generated.get("output_tokens_details") {
-        Some(_) => image_tokens(generated, "output_tokens_details", output, "output_tokens")?,
+    let images_in = match generated.one_object(&INPUT_DETAILS)? {
+        Some(details) => image_tokens(&details, input, "input_tokens")?,
+        None => 0,
+    };
+    let images_out = match generated.one_object(&OUTPUT_DETAILS)? {
+        Some(details) => image_tokens(&details, output, "output_tokens")?,
         None => output,
     };
     let [cached] = generated.parts(["cached_tokens"], input, "input_tokens")?;
@@ -422,17 +438,14 @@ fn images(
 ) -> Result<(), ProviderError> {
     let (input, output) = input_and_output(usage)?;
     prompt(read, usage, input)?;
-    let images = match usage.get("output_tokens_details") {
-        Some(_) => {
-            let details = usage.object("output_tokens_details")?;
-            match details.filter(|details| details.get("image_tokens").is_none()) {
-                // What is not text is images.
-                Some(details) => {
-                    let [text] = details.parts(["text_tokens"], output, "output_tokens")?;
-                    output - text
-                }
-                None => image_tokens(usage, "output_tokens_details", output, "output_tokens")?,
-            }
+    let images = match usage.one_object(&OUTPUT_DETAILS)? {
+        Some(details) if details.get("image_tokens").is_some() => {
+            image_tokens(&details, output, "output_tokens")?
+        }
+        // What is not text is images.
+        Some(details) => {
+            let [text] = details.parts(["text_tokens"], output, "output_tokens")?;
+            output - text
         }
         None => output,
     };
@@ -500,19 +513,9 @@ fn input_and_output(usage: &Body<'_>) -> Result<(u64, u64), ProviderError> {
 }
 
 /// How many of `total` tokens are images; what the details leave over is text.
-fn image_tokens(
-    usage: &Body<'_>,
-    details: &str,
-    total: u64,
-    of: &str,
-) -> Result<u64, ProviderError> {
-    match usage.object(details)? {
-        Some(details) => {
-            let [images, _] = details.parts(["image_tokens", "text_tokens"], total, of)?;
-            Ok(images)
-        }
-        None => Ok(0),
-    }
+fn image_tokens(details: &Body<'_>, total: u64, of: &str) -> Result<u64, ProviderError> {
+    let [images, _] = details.parts(["image_tokens", "text_tokens"], total, of)?;
+    Ok(images)
 }
 
 /// The number of items of a list, which memory bounds.
@@ -913,6 +916,34 @@ mod tests {
                 ]),
                 Usage("m: input_tokens 3, output_tokens 2, web_searches 1"),
             ),
+            // It lists its message alone; or one of the calls by no name, which may be either.
+            case(
+                RESPONSES_STREAM,
+                json!([
+                    {"type": "response.output_item.done",
+                     "item": {"id": "ws_1", "type": "web_search_call"}},
+                    {"type": "response.output_item.done", "item": {"id": "m", "type": "message"}},
+                    {"type": "response.completed", "response": {
+                        "output": [{"id": "m", "type": "message"}],
+                        "usage": {"input_tokens": 3, "output_tokens": 2}
+                    }}
+                ]),
+                Usage("-: input_tokens 3, output_tokens 2, web_searches 1"),
+            ),
+            case(
+                RESPONSES_STREAM,
+                json!([
+                    {"type": "response.output_item.done",
+                     "item": {"id": "ws_1", "type": "web_search_call"}},
+                    {"type": "response.output_item.done",
+                     "item": {"id": "fs_1", "type": "file_search_call"}},
+                    {"type": "response.completed", "response": {
+                        "output": [{"type": "web_search_call"}],
+                        "usage": {"input_tokens": 3, "output_tokens": 2}
+                    }}
+                ]),
+                Usage("-: file_searches 1, input_tokens 3, output_tokens 2, web_searches 1"),
+            ),
             case(RESPONSES_STREAM, event("response.completed", &response), read),
             case(RESPONSES_STREAM, event("response.incomplete", &response), read),
             case(
@@ -943,6 +974,40 @@ mod tests {
                     "-: cache_read_tokens 204800, cache_write_tokens 71680, input_tokens 5120, \
                      output_tokens 1930",
                 ),
+            ),
+            // A gateway wrote the details by the names of several APIs.
+            case(
+                RESPONSES,
+                json!({"object": "response", "usage": {
+                    "input_tokens": 100, "output_tokens": 50,
+                    "input_tokens_details": {"audio_tokens": 20, "cached_tokens": 40},
+                    "input_token_details": {"image_tokens": 10, "cached_tokens": 40},
+                    "prompt_tokens_details": {"cached_tokens": 0},
+                    "output_tokens_details": {"reasoning_tokens": 0},
+                    "completion_tokens_details": {"reasoning_tokens": 30}
+                }}),
+                Usage(
+                    "-: cache_read_tokens 40, input_audio_tokens 20, input_image_tokens 10, \
+                     input_tokens 30, output_reasoning_tokens 30, output_tokens 20",
+                ),
+            ),
+            case(
+                RESPONSES,
+                json!({"object": "response", "usage": {
+                    "input_tokens": 100, "output_tokens": 50,
+                    "input_tokens_details": {"audio_tokens": 20},
+                    "input_token_details": {"audio_tokens": 10}
+                }}),
+                Contradictory("/usage/input_token_details/audio_tokens"),
+            ),
+            case(
+                IMAGES,
+                json!({"data": [{"b64_json": ""}], "usage": {
+                    "input_tokens": 9, "output_tokens": 1_100,
+                    "input_tokens_details": {"text_tokens": 9, "image_tokens": 0},
+                    "output_token_details": {"image_tokens": 1_000, "text_tokens": 100}
+                }}),
+                Usage("-: input_tokens 9, output_image_tokens 1000, output_tokens 100"),
             ),
             case(
                 RESPONSES,

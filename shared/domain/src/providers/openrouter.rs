@@ -20,7 +20,7 @@ use serde_json::Value;
 use super::anthropic::is_messages;
 use super::body::Body;
 use super::chat::{Chat, Reasoning};
-use super::openai::{cites_pages, is_search, items_done};
+use super::openai::{all_items, cites_pages, is_search, items_done};
 use super::stream::Events;
 use super::{Provider, ProviderError, ResponseUsage, compatible, contradictory};
 
@@ -120,11 +120,7 @@ fn told_searches(usage: &Body<'_>) -> Result<Option<u64>, ProviderError> {
 fn shown_searches(body: &Body<'_>, all: &[Body<'_>]) -> Result<u64, ProviderError> {
     let mut searches = 0;
     let mut cites = false;
-    let mut items = body.list("output")?;
-    if items.is_empty() {
-        items = items_done(all)?;
-    }
-    for item in items {
+    for item in all_items(body, &items_done(all)?)? {
         searches += u64::from(item.text("type") == Some("web_search_call") && is_search(&item)?);
         let parts = item.get("content").and_then(Value::as_array).into_iter().flatten();
         let mut notes = parts.filter_map(|part| part.get("annotations")?.as_array()).flatten();

@@ -16,9 +16,9 @@
 //! | images in `data` | `output_images` |
 //!
 //! Billed outside the tokens are the server's tools, by successful calls, which where nothing counts
-//! them are the items of `output` (`web_search_call` ..., and for X `custom_tool_call` with
-//! the name of a search there); MCP and looking at images
-//! and videos that were found cost only tokens. The SDK's `server_side_tool_usage` (a map) and
+//! them are the items of `output` (`web_search_call` ..., and `custom_tool_call` with the name of a
+//! search of X, or of a tool that nobody offered in `tools`); MCP and looking at images and videos
+//! that were found cost only tokens. The SDK's `server_side_tool_usage` (a map) and
 //! `server_side_tools_used` (a list) say the same by other names. The sources that Responses count
 //! are not billed. Voice is billed by its seconds and text messages: its tokens are not.
 //! `context_details` and `cost_in_usd_ticks` are not read.
@@ -27,7 +27,7 @@ use serde_json::Value;
 
 use super::body::Body;
 use super::chat::{Beside, Chat, Reasoning};
-use super::openai::{has_failed, items_done};
+use super::openai::{all_items, has_failed, items_done};
 use super::stream::Events;
 use super::tools::Tools;
 use super::{Provider, ProviderError, ResponseUsage, compatible, missing};
@@ -120,23 +120,35 @@ fn dimension_of(tool: &str) -> Option<&'static str> {
         "code_interpreter_calls" | "CODE_EXECUTION" => "code_executions",
         "file_search_calls" | "COLLECTIONS_SEARCH" => "file_searches",
         "document_search_calls" | "ATTACHMENT_SEARCH" => "document_searches",
-        "mcp_calls" | "MCP" | "VIEW_IMAGE" | "VIEW_X_VIDEO" => "",
+        "mcp_calls" | "MCP" | "view_image_calls" | "VIEW_IMAGE" | "view_x_video_calls"
+        | "VIEW_X_VIDEO" => "",
         _ => return None,
     })
 }
 
-/// The server's tools as Responses have them in their output: each is counted under its name in the
-/// plural.
-const CALLS: [&str; 4] =
-    ["web_search_call", "x_search_call", "code_interpreter_call", "file_search_call"];
-
-/// Searches of X, which stand in the output as calls of custom tools with these names.
-const X_SEARCHES: [&str; 4] =
-    ["x_keyword_search", "x_semantic_search", "x_user_search", "x_thread_fetch"];
-
-fn is_x_search(item: &Body<'_>) -> bool {
-    item.text("type") == Some("custom_tool_call")
-        && item.text("name").is_some_and(|name| X_SEARCHES.contains(&name))
+/// The server's tool, in the plural, that an item of the output is a call of; `None` where it is none, or the
+/// caller's own. A custom tool is the server's, unless the response says that the caller offered it.
+fn server_tool(item: &Body<'_>, offered: &[Body<'_>]) -> Option<String> {
+    let kind = item.text("type").filter(|kind| kind.ends_with("_call"))?;
+    let name = match (kind, item.text("name")) {
+        ("function_call", _) => return None,
+        ("custom_tool_call", Some(name)) => {
+            if offered.iter().any(|tool| tool.text("name") == Some(name)) {
+                return None;
+            }
+            match name {
+                "x_keyword_search" | "x_semantic_search" | "x_user_search" | "x_thread_fetch" => {
+                    "x_search"
+                }
+                "web_search_with_snippets" | "browse_page" => "web_search",
+                "code_execution" => "code_interpreter",
+                "collections_search" => "file_search",
+                name => name,
+            }
+        }
+        _ => kind.strip_suffix("_call")?,
+    };
+    Some(format!("{name}_calls"))
 }
 
 /// What the SDK writes before the names of tools.
@@ -158,6 +170,8 @@ fn add_tools(
         Some(counted) => Some(counted),
         None => body.object("server_side_tool_usage")?,
     };
+    // An empty one was filled in by somebody who did not know.
+    let counted = counted.filter(|counted| counted.names().next().is_some());
     let listed = usage.get("server_side_tools_used").and_then(Value::as_array);
     if let Some(counted) = &counted {
         for tool in counted.names() {
@@ -169,25 +183,19 @@ fn add_tools(
         }
     } else {
         // Nobody counted them: they are among the output of Responses.
-        let output = body.list("output")?;
-        let items = if output.is_empty() { items } else { &output };
-        let is_call = |item: &&Body<'_>| {
-            let kind = item.text("type").unwrap_or_default();
-            kind.ends_with("_call") && kind != "function_call"
-        };
-        let shown = u64::try_from(items.iter().filter(is_call).count()).expect("it is limited");
+        let offered = body.list("tools")?;
+        let items = all_items(body, items)?;
+        let used: Vec<_> =
+            items.iter().filter_map(|item| Some((server_tool(item, &offered)?, item))).collect();
+        let shown = u64::try_from(used.len()).expect("it is limited");
         if usage.count_or_zero("num_server_side_tools_used")? > shown {
             return Err(missing(
                 "the usage tells that tools of the server were used, not all of them which: give \
                  its server_side_tool_usage_details, or the output",
             ));
         }
-        for item in items {
-            let kind = item.text("type").unwrap_or_default();
-            let kind = if is_x_search(item) { "x_search_call" } else { kind };
-            if CALLS.contains(&kind) && !has_failed(item) {
-                add(&format!("{kind}s"), 1, item.pointer())?;
-            }
+        for (tool, item) in used.iter().filter(|(_, item)| !has_failed(item)) {
+            add(tool, 1, item.pointer())?;
         }
     }
     calls.add_to(read);
@@ -409,11 +417,42 @@ mod tests {
                     {"type": "x_search_call", "status": "completed"}, {"type": "message"},
                     {"type": "custom_tool_call", "name": "x_keyword_search", "call_id": "xs_1",
                      "status": "completed"},
+                    {"type": "function_call", "name": "f", "call_id": "d", "status": "completed"},
                     {"type": "custom_tool_call", "name": "own", "call_id": "c", "status": "completed"}
-                ], "usage": {"input_tokens": 3, "output_tokens": 2}}),
+                ], "tools": [{"type": "web_search"}, {"type": "custom", "name": "own"}],
+                "usage": {"input_tokens": 3, "output_tokens": 2}}),
                 Expected::Usage(
                     "grok-4.3: input_tokens 3, output_tokens 2, social_searches 2, web_searches 1",
                 ),
+            ),
+            // Also those that nobody knows here, and where an empty object says that none was used.
+            case(
+                TOOLS,
+                json!({"object": "response", "model": "grok-4.3", "output": [
+                    {"type": "custom_tool_call", "name": "browse_page"},
+                    {"type": "custom_tool_call", "name": "view_image"},
+                    {"type": "custom_tool_call", "name": "telescope"}, {"type": "mcp_call"},
+                    {"type": "new_call"}, {"type": "new_call", "status": "failed"}
+                ], "usage": {"input_tokens": 3, "output_tokens": 2,
+                             "server_side_tool_usage_details": {}}}),
+                Expected::Usage(
+                    "grok-4.3: input_tokens 3, new_calls 1, output_tokens 2, telescope_calls 1, \
+                     web_searches 1",
+                ),
+            ),
+            // The end lists its message alone.
+            case(
+                TOOLS,
+                json!([
+                    {"type": "response.output_item.done",
+                     "item": {"id": "ws_1", "type": "web_search_call", "status": "completed"}},
+                    {"type": "response.output_item.done", "item": {"id": "m", "type": "message"}},
+                    {"type": "response.completed", "response": {
+                        "output": [{"id": "m", "type": "message"}],
+                        "usage": {"input_tokens": 3, "output_tokens": 2}
+                    }}
+                ]),
+                Expected::Usage("-: input_tokens 3, output_tokens 2, web_searches 1"),
             ),
             case(
                 TOOLS,
