@@ -9,7 +9,7 @@ use uc_http::scope::{Grant, Read};
 use uc_http::views::{BalanceView, GrantView, HoldView, OveruseSchema, SettingsView, StatusSchema};
 use uc_http::{
     Access, AccountAccess, Code, Page, PageQuery, Problem, RequestLog, StrictJson, StrictQuery,
-    decode_cursor, encode_cursor, items, labels, openapi, problems, refusals, tables,
+    decode_cursor, encode_cursor, labels, openapi, problems, refusals, tables,
 };
 use uc_ledger::{Ask, Asked};
 use utoipa::ToSchema;
@@ -144,7 +144,7 @@ pub struct SettingsRequest {
     actor: Option<String>,
 }
 
-problems!(PutAccountProblems = Conflict, PayloadTooLarge, LimitExceeded);
+problems!(PutAccountProblems = Conflict, UnknownPriceGroup, PayloadTooLarge, LimitExceeded);
 
 /// Sets how an account is treated, and opens it where it is new. The same settings again change
 /// nothing.
@@ -186,12 +186,8 @@ async fn put_account(
     }
     if let Some(group) = price_group.as_deref().filter(|group| *group != Settings::DEFAULT_GROUP) {
         // A typo would stop every charge of this account.
-        let mut table = tables::for_request(&deps.ratios, None, deps.ledger.now(), &log).await?;
-        if table.table.group(group).is_none() {
-            // Whoever gives an account a new group has just published it.
-            table = tables::newer_than(&deps.ratios, table.version, &log).await?;
-        }
-        items::multiplier(&table.table, None, group)?;
+        let table = tables::for_request(&deps.ratios, None, deps.ledger.now(), &log).await?;
+        tables::multiplier(&deps.ratios, &table, group, &log).await?;
     }
     let ask = Ask {
         account: &access.account,

@@ -4,7 +4,7 @@
 //! is what the other version prices.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use serde::{Deserialize, Serialize};
 use uc_domain::account::RatedItem;
 use uc_domain::ratios::{Exact, Line, Multiplier, RatioTable};
@@ -13,7 +13,8 @@ use uc_http::items::UsageOf;
 use uc_http::scope::Read;
 use uc_http::views::{LineSchema, OperationView};
 use uc_http::{
-    AccountAccess, Code, PathParams, Problem, Scope, StrictJson, items, openapi, problems, tables,
+    AccountAccess, Code, PathParams, Problem, RequestLog, Scope, StrictJson, items, openapi,
+    problems, tables,
 };
 use utoipa::ToSchema;
 
@@ -92,7 +93,7 @@ pub struct Rerated {
     exact: bool,
 }
 
-problems!(RerateProblems = NotFound, AccountNotFound, Conflict, PayloadTooLarge);
+problems!(RerateProblems = NotFound, AccountNotFound, Conflict, UnknownPriceGroup, PayloadTooLarge);
 
 /// What a charge would cost under another version of the ratio table, line by line. Nothing is
 /// written. Asks for `ratios:admin` too: it tells the prices of any version.
@@ -109,6 +110,7 @@ problems!(RerateProblems = NotFound, AccountNotFound, Conflict, PayloadTooLarge)
 async fn rerate_transaction(
     access: AccountAccess<Read>,
     State(deps): State<Deps>,
+    Extension(log): Extension<RequestLog>,
     path: PathParams,
     request: Result<StrictJson<RerateRequest>, Problem>,
 ) -> Result<Json<Rerated>, Problem> {
@@ -125,9 +127,7 @@ async fn rerate_transaction(
         Some(version) => deps.ratios.version(version).await?,
     };
     let price_group = price_group(&deps, &access.account, operation.id).await?;
-    let newest = tables::beside(&deps.ratios, ratio_version).await;
-    let newest = newest.as_ref().map(|newest| &newest.table);
-    let multiplier = items::multiplier(&table.table, newest, &price_group)?;
+    let multiplier = tables::multiplier(&deps.ratios, &table, &price_group, &log).await?;
     let view =
         OperationView::new(uc_ledger::Happened { operation: operation.clone(), ..happened }, false);
     let again =

@@ -71,7 +71,8 @@ pub(crate) struct ChargeRequest {
     actor: Option<String>,
     /// The caller's labels: at most 20, together at most 512 bytes.
     metadata: Option<BTreeMap<String, String>>,
-    /// What becomes of usage that no ratio prices (`unknown_model`, `unpriced_dimension`): it is
+    /// What becomes of usage that no ratio prices (`unknown_model`,
+    /// `unpriced_dimension`, `unknown_price_group`): it is
     /// refused, or kept and priced later. In a request it is refused where nothing is said, from
     /// the queue it is kept.
     on_unpriced: Option<OnUnpriced>,
@@ -311,7 +312,7 @@ impl Prepared {
     /// to be kept.
     fn unrated(&self, account: &AccountId, reason: &Problem, now: Timestamp) -> Option<Unrated> {
         let Basis::Usage(usages) = &self.basis else { return None };
-        let unpriced = matches!(reason.code(), Code::UnknownModel | Code::UnpricedDimension);
+        let unpriced = is_unpriced(reason);
         (unpriced && self.on_unpriced == OnUnpriced::Park).then(|| Unrated {
             account: account.clone(),
             key: self.key.as_str().to_owned(),
@@ -326,6 +327,11 @@ impl Prepared {
             private: self.private.clone(),
         })
     }
+}
+
+/// Whether usage has no price, for a reason that another table can mend.
+pub(crate) fn is_unpriced(reason: &Problem) -> bool {
+    matches!(reason.code(), Code::UnknownModel | Code::UnpricedDimension | Code::UnknownPriceGroup)
 }
 
 /// The tables that the charges want, and the newest, which may have the account's price group where an
@@ -352,6 +358,42 @@ pub(crate) async fn charge_account(
     tables: &Tables,
     log: &RequestLog,
 ) -> Vec<Result<Answer, Problem>> {
+    let mut asked = ask_all(deps, account, charges, tables).await;
+    // Whoever gives an account a new price group has just published it.
+    let lacks_group = |asked: &Result<_, _>| matches!(asked, Err(Asked::Decided(problem)) if Problem::code(problem) == Code::UnknownPriceGroup);
+    if asked.iter().any(lacks_group)
+        && let Some(newest) = tables::news(&deps.ratios, log).await
+    {
+        let mut tables = tables.clone();
+        tables.insert(None, Ok(newest));
+        let places: Vec<usize> =
+            (0..asked.len()).filter(|place| lacks_group(&asked[*place])).collect();
+        let again: Vec<_> = places.iter().map(|place| charges[*place]).collect();
+        for (place, answer) in places.into_iter().zip(ask_all(deps, account, &again, &tables).await)
+        {
+            asked[place] = answer;
+        }
+    }
+    let mut answers = Vec::with_capacity(charges.len());
+    for (charge, asked) in charges.iter().zip(asked) {
+        answers.push(match asked {
+            Ok(outcome) => {
+                count(log, &outcome);
+                Ok(Answer::Charged(outcome.into()))
+            }
+            Err(asked) => without_charge(deps, account, charge, asked, log).await,
+        });
+    }
+    answers
+}
+
+/// Asks the ledger for all of them at once.
+async fn ask_all(
+    deps: &Deps,
+    account: &AccountId,
+    charges: &[&Prepared],
+    tables: &Tables,
+) -> Vec<Result<Outcome, Asked<Problem>>> {
     let decisions: Vec<_> = charges
         .iter()
         .map(|charge| move |state: &AccountState| charge.decide(tables, deps.ledger.now(), state))
@@ -371,17 +413,7 @@ pub(crate) async fn charge_account(
             decide,
         })
         .collect();
-    let mut answers = Vec::with_capacity(charges.len());
-    for (charge, asked) in charges.iter().zip(deps.ledger.execute_batch(account, &batch).await) {
-        answers.push(match asked {
-            Ok(outcome) => {
-                count(log, &outcome);
-                Ok(Answer::Charged(outcome.into()))
-            }
-            Err(asked) => without_charge(deps, account, charge, asked, log).await,
-        });
-    }
-    answers
+    deps.ledger.execute_batch(account, &batch).await
 }
 
 /// What becomes of a charge that did not happen: kept, or refused.
@@ -461,6 +493,7 @@ problems!(
     PayloadTooLarge,
     IdempotencyKeyReused,
     UnknownModel,
+    UnknownPriceGroup,
     UnpricedDimension,
     ProviderUnknown,
     UsageMissing,

@@ -108,6 +108,7 @@ problems!(
     PayloadTooLarge,
     IdempotencyKeyReused,
     UnknownModel,
+    UnknownPriceGroup,
     UnpricedDimension,
     ProviderUnknown,
     UsageMissing,
@@ -177,27 +178,39 @@ async fn create_hold(
         (Basis::Fixed(_), None) => None,
         _ => Some(tables::for_request(&deps.ratios, ratio_version, now, &log).await),
     };
-    let newest = tables::beside(&deps.ratios, ratio_version).await;
-    let decide = |state: &AccountState| {
-        let table =
-            table.as_ref().map(|table| table.as_ref().map_err(Problem::clone)).transpose()?;
-        let credits = match &basis {
-            Basis::Fixed(credits) => *credits,
-            Basis::Items(asked, reserve) => {
-                let table = table.expect("loaded for items");
-                let tables = (&**table, newest.as_deref());
-                estimated(asked, *reserve, tables, state, deps.ledger.now())?
+    let mut newest = tables::beside(&deps.ratios, ratio_version).await;
+    let mut looked = false;
+    let outcome = loop {
+        let decide = |state: &AccountState| {
+            let table =
+                table.as_ref().map(|table| table.as_ref().map_err(Problem::clone)).transpose()?;
+            let credits = match &basis {
+                Basis::Fixed(credits) => *credits,
+                Basis::Items(asked, reserve) => {
+                    let tables = (&**table.expect("loaded for items"), newest.as_deref());
+                    estimated(asked, *reserve, tables, state, deps.ledger.now())?
+                }
+            };
+            if credits.is_zero() {
+                let detail = "This costs nothing: there is nothing to reserve.";
+                return Err(Problem::invalid_field("/items", detail));
             }
+            let price_group = Some(state.settings().price_group.clone());
+            let ratio_version = table.map(|table| table.version);
+            Ok(Command::Hold(HoldRequest { credits, millis, partial, ratio_version, price_group }))
         };
-        if credits.is_zero() {
-            let detail = "This costs nothing: there is nothing to reserve.";
-            return Err(Problem::invalid_field("/items", detail));
+        let ask = ask(account, &key, fingerprint, private.clone());
+        match deps.ledger.execute(&ask, decide).await {
+            // Whoever gives an account a new group has just published it.
+            Err(Asked::Decided(problem))
+                if problem.code() == Code::UnknownPriceGroup && !looked =>
+            {
+                looked = true;
+                newest = tables::news(&deps.ratios, &log).await.or(newest);
+            }
+            outcome => break outcome,
         }
-        let price_group = Some(state.settings().price_group.clone());
-        let ratio_version = table.map(|table| table.version);
-        Ok(Command::Hold(HoldRequest { credits, millis, partial, ratio_version, price_group }))
     };
-    let outcome = deps.ledger.execute(&ask(account, &key, fingerprint, private), decide).await;
     let outcome = outcome.map_err(|error| refusals::asked(error, account))?;
     log.retries(outcome.retries, outcome.conflicts);
     let hold = opened(&outcome);
@@ -324,6 +337,7 @@ problems!(
     PayloadTooLarge,
     IdempotencyKeyReused,
     UnknownModel,
+    UnknownPriceGroup,
     UnpricedDimension,
     ProviderUnknown,
     UsageMissing,

@@ -60,8 +60,7 @@ problems!(
 
 /// Gives back what a charge or capture took, whole or in parts, never more than it took: debt is
 /// paid first, then the credits go back to the grants they came from, those spent last first. What
-/// came from a grant that has ended becomes a grant of its own for 30 days; bought credits without
-/// end, whose grant was voided, become one without end.
+/// came from a grant that has ended becomes a grant of its own for 30 days.
 #[utoipa::path(
     post,
     path = "/v1/accounts/{account}/charges/{operation}/refunds",

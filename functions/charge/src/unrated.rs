@@ -21,7 +21,7 @@ use uc_ratios::Versioned;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::Deps;
-use crate::charges::{count, priced};
+use crate::charges::{count, is_unpriced, priced};
 
 /// One item of unrated usage.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -182,6 +182,7 @@ problems!(
     Conflict,
     PayloadTooLarge,
     UnknownModel,
+    UnknownPriceGroup,
     UnpricedDimension,
     LimitExceeded
 );
@@ -254,7 +255,7 @@ async fn rate_unrated(
     };
     let mut outcome = rate(Arc::clone(&table)).await;
     if let (None, Err(Asked::Decided(problem))) = (named, &outcome)
-        && matches!(problem.code(), Code::UnknownModel | Code::UnpricedDimension)
+        && is_unpriced(problem)
     {
         let newer = tables::newer_than(&deps.ratios, table.version, &log).await?;
         if newer.version > table.version {

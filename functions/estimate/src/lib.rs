@@ -132,6 +132,7 @@ problems!(
     Conflict,
     PayloadTooLarge,
     UnknownModel,
+    UnknownPriceGroup,
     UnpricedDimension,
     ProviderUnknown,
     UsageMissing,
@@ -181,8 +182,7 @@ async fn create_estimate(
     let now = deps.ledger.now();
     let table = tables::for_request(&deps.ratios, ratio_version, now, &log).await?;
     let group = state.as_ref().map_or(Settings::DEFAULT_GROUP, |s| &s.settings().price_group);
-    let newest = tables::beside(&deps.ratios, ratio_version).await;
-    let multiplier = items::multiplier(&table.table, newest.as_ref().map(|t| &t.table), group)?;
+    let multiplier = tables::multiplier(&deps.ratios, &table, group, &log).await?;
     let prices = Prices { table: &table.table, multiplier, now };
     if let Some(compared) = compared {
         let mut estimate = compared.estimate(&asked, &prices, table.version)?;
@@ -419,7 +419,7 @@ struct RateCard {
     page: Page<Value>,
 }
 
-problems!(RatesProblems = AccountNotFound, Conflict);
+problems!(RatesProblems = AccountNotFound, Conflict, UnknownPriceGroup);
 
 /// The published prices, as a buyer may see them.
 #[utoipa::path(
@@ -451,7 +451,7 @@ async fn list_rates(
     };
     let group = state.as_ref().map_or(Settings::DEFAULT_GROUP, |s| &s.settings().price_group);
     let table = tables::for_request(&deps.ratios, None, deps.ledger.now(), &log).await?;
-    let multiplier = items::multiplier(&table.table, None, group)?;
+    let multiplier = tables::multiplier(&deps.ratios, &table, group, &log).await?;
 
     let etag = format!("\"{}-{group}\"", table.version);
     let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|value| {

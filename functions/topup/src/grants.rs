@@ -277,12 +277,16 @@ async fn void_grant(
             Err(Asked::Prevented(..)) => {}
             Err(error) => {
                 let is_gone = matches!(error, Asked::Rejected(Rejection::GrantGone));
+                // Bought credits that came back to it are not voided again.
+                let is_back = matches!(error, Asked::Rejected(Rejection::GrantNotVoidable(_)));
                 let problem = refusals::asked(error, account);
-                return Err(match is_gone {
-                    true if deps.ledger.grant_was_voided(account, grant).await? => voided(),
-                    true if !deps.ledger.was_granted(account, grant).await? => nothing(),
-                    _ => problem,
-                });
+                if (is_gone || is_back) && deps.ledger.grant_was_voided(account, grant).await? {
+                    return Err(voided());
+                }
+                if is_gone && !deps.ledger.was_granted(account, grant).await? {
+                    return Err(nothing());
+                }
+                return Err(problem);
             }
         }
     }

@@ -206,11 +206,6 @@ fn some_of(credits: Credits) -> Option<Credits> {
     (!credits.is_zero()).then_some(credits)
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as minicbor calls it")]
-pub(crate) fn is_false(flag: &bool) -> bool {
-    !flag
-}
-
 pub(crate) fn or_default<'b, C, T: Decode<'b, C> + Default>(
     d: &mut minicbor::Decoder<'b>,
     ctx: &mut C,
@@ -360,9 +355,6 @@ enum PackedDetail {
         refunded: Credits,
         #[n(3)]
         grant: Option<GrantId>,
-        #[n(4)]
-        #[cbor(default, skip_if = "is_false", decode_with = "or_default")]
-        lasting: bool,
     },
     #[n(10)]
     Clawback(#[n(0)] String, #[n(1)] Credits, #[n(2)] Option<Credits>),
@@ -372,9 +364,6 @@ enum PackedDetail {
         #[n(1)] Credits,
         #[n(2)] Option<GrantId>,
         #[n(3)] Option<Credits>,
-        #[n(4)]
-        #[cbor(default, skip_if = "is_false", decode_with = "or_default")]
-        bool,
     ),
     #[n(12)]
     GrantVoid(#[n(0)] GrantId, #[n(1)] Credits),
@@ -520,19 +509,18 @@ impl PackedOperation {
                 };
                 PackedDetail::Release(*hold, *released, cause)
             }
-            Detail::Refund { charge, credits, refunded, grant, lasting } => PackedDetail::Refund {
+            Detail::Refund { charge, credits, refunded, grant } => PackedDetail::Refund {
                 charge: *charge,
                 credits: *credits,
                 refunded: *refunded,
                 grant: *grant,
-                lasting: *lasting,
             },
             Detail::Clawback { payment, credits, forfeited } => {
                 PackedDetail::Clawback(payment.clone(), *credits, some_of(*forfeited))
             }
-            Detail::ClawbackReversal { payment, credits, grant, forfeited, lasting } => {
-                let (payment, forfeited) = (payment.clone(), some_of(*forfeited));
-                PackedDetail::ClawbackReversal(payment, *credits, *grant, forfeited, *lasting)
+            Detail::ClawbackReversal { payment, credits, grant, forfeited } => {
+                let forfeited = some_of(*forfeited);
+                PackedDetail::ClawbackReversal(payment.clone(), *credits, *grant, forfeited)
             }
             Detail::GrantVoid { grant, credits } => PackedDetail::GrantVoid(*grant, *credits),
             Detail::WriteOff => PackedDetail::WriteOff,
@@ -627,15 +615,15 @@ impl PackedOperation {
                 };
                 Detail::Release { hold, released, cause }
             }
-            PackedDetail::Refund { charge, credits, refunded, grant, lasting } => {
-                Detail::Refund { charge, credits, refunded, grant, lasting }
+            PackedDetail::Refund { charge, credits, refunded, grant } => {
+                Detail::Refund { charge, credits, refunded, grant }
             }
             PackedDetail::Clawback(payment, credits, forfeited) => {
                 Detail::Clawback { payment, credits, forfeited: forfeited.unwrap_or_default() }
             }
-            PackedDetail::ClawbackReversal(payment, credits, grant, forfeited, lasting) => {
+            PackedDetail::ClawbackReversal(payment, credits, grant, forfeited) => {
                 let forfeited = forfeited.unwrap_or_default();
-                Detail::ClawbackReversal { payment, credits, grant, forfeited, lasting }
+                Detail::ClawbackReversal { payment, credits, grant, forfeited }
             }
             PackedDetail::GrantVoid(grant, credits) => Detail::GrantVoid { grant, credits },
             PackedDetail::WriteOff => Detail::WriteOff,

@@ -246,6 +246,26 @@ mod tests {
         }
     }
 
+    /// What a void has forfeited is a part of what was taken back, and changes with it alone.
+    #[test]
+    fn what_was_forfeited_is_a_part_of_what_is_taken() {
+        let payment = Payment { credits: "100".parse().unwrap(), paid: Some(money("10")) };
+        let before = Reversals::default().after(&payment, &event("refund 3")).unwrap();
+        let after = before.after(&payment, &event("refund 5")).unwrap();
+        for (next, forfeited, expected) in [
+            (&before, "0", true),
+            (&before, "1", false),
+            (&after, "0", true),
+            (&after, "20", true),
+            (&after, "50", true),
+            (&after, "50.000001", false),
+            (&after, "-1", false),
+        ] {
+            let next = Reversals { forfeited: forfeited.parse().unwrap(), ..next.clone() };
+            assert_eq!(next.follows(&before, &payment), expected, "{forfeited} of {}", next.taken);
+        }
+    }
+
     #[test]
     fn what_is_taken_follows_from_the_events() {
         let check = |credits: &str, paid: Option<&str>, steps: &[(&str, &str)]| {

@@ -302,7 +302,8 @@ pub fn doubt_of_charged(table: &RatioTable, rated: &Rated) -> Option<&'static st
 /// where the group is newer than the table.
 ///
 /// # Errors
-/// `conflict` where neither has such a group: usage is never priced by another one in silence.
+/// `unknown_price_group` where neither has such a group: usage is never priced by another one in
+/// silence.
 pub fn multiplier(
     table: &RatioTable,
     newest: Option<&RatioTable>,
@@ -313,7 +314,7 @@ pub fn multiplier(
             "The account's price group {group} is not in the ratio table: publish it, or change \
              the account's settings."
         );
-        Problem::new(Code::Conflict, detail)
+        Problem::new(Code::UnknownPriceGroup, detail)
     })
 }
 

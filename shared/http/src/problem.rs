@@ -83,6 +83,8 @@ codes! {
     PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "Somebody changed it meanwhile";
     /// The body is over its limit.
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
+    /// No ratio table has the account's price group.
+    UnknownPriceGroup = "unknown_price_group", CONFLICT, "The price group is not in the ratio table";
     /// The key was used for another request.
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The key was used for another request";
     /// The ratio table lacks fields.

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use uc_domain::Timestamp;
+use uc_domain::ratios::Multiplier;
 use uc_ratios::{ReadError, Reader, Versioned};
 
+use crate::items;
 use crate::observe::{Metric, RequestLog};
 use crate::problem::{Code, Problem};
 
@@ -57,6 +59,38 @@ pub async fn for_request(
 pub async fn beside(reader: &Reader, named: Option<u64>) -> Option<Arc<Versioned>> {
     named?;
     reader.current().await.ok()
+}
+
+/// The newest table, where it is newer than any that was known: somebody has just published it.
+pub async fn news(reader: &Reader, log: &RequestLog) -> Option<Arc<Versioned>> {
+    let known = reader.current().await.ok()?.version;
+    let newest = newer_than(reader, known, log).await.ok()?;
+    (newest.version > known).then_some(newest)
+}
+
+/// The multiplier of an account's price group in the table that prices, or in a newer one where the
+/// group is newer.
+///
+/// # Errors
+/// `unknown_price_group`.
+pub async fn multiplier(
+    reader: &Reader,
+    table: &Versioned,
+    group: &str,
+    log: &RequestLog,
+) -> Result<Multiplier, Problem> {
+    if let Some(multiplier) = table.table.group(group) {
+        return Ok(multiplier);
+    }
+    let newest = reader.current().await.ok();
+    match items::multiplier(&table.table, newest.as_ref().map(|newest| &newest.table), group) {
+        Ok(multiplier) => Ok(multiplier),
+        // Whoever gives an account a new group has just published it.
+        Err(problem) => match news(reader, log).await {
+            Some(newest) => items::multiplier(&newest.table, None, group),
+            None => Err(problem),
+        },
+    }
 }
 
 /// The newest table, where somebody has just published one: `known` is the version that did not do.

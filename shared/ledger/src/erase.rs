@@ -27,14 +27,14 @@ pub struct Erased {
 
 impl Ledger {
     /// Erases who caused an account's operations and what was said about them, entry by entry
-    /// from the one after `after` on, in at most `limit` entries. The bodies of the entries, and
+    /// from the one after `after` on, in at most `limit` entries, of which it keeps the keys. The bodies of the entries, and
     /// with them hashes, amounts and prices, stay.
     ///
     /// Again from the beginning does no harm, and finds what was written since.
     ///
     /// # Errors
-    /// The store is unavailable, or an entry is not what was written, or not there; what was erased
-    /// before stays erased.
+    /// An entry is not what was written, or not there: then nothing was erased. The store is
+    /// unavailable: what was erased before stays erased.
     pub async fn erase_private(
         &self,
         account: &AccountId,
@@ -43,10 +43,12 @@ impl Ledger {
     ) -> Result<Erased, LedgerError> {
         let pk = keys::journal(account);
         let (_, to) = keys::seq_range();
-        let mut erased = Erased::default();
-        let mut is_first = after == 0;
+        let is_first = after == 0;
         let (mut after, mut left) = (after, limit.max(1));
-        loop {
+        let mut written = Vec::new();
+        // What is not as it was written is looked for first, in all of them: erasing would take what
+        // tells it.
+        let next = loop {
             let next = after.saturating_add(1);
             let query = Query {
                 pk: pk.clone(),
@@ -56,33 +58,31 @@ impl Ledger {
                 limit: PAGE.min(u32::try_from(left).unwrap_or(PAGE)),
             };
             let items = self.store().query(&query).await?;
-            // What is not as it was written is looked at first: erasing would take what tells it.
+            if items.is_empty() {
+                break None;
+            }
             for (item, seq) in items.iter().zip(next..) {
                 if StoredEntry::from_item(account, item)?.seq() != seq {
                     return Err(gap(account, seq));
                 }
                 after = seq;
             }
-            if std::mem::take(&mut is_first) {
-                erased.unrated = self.erase_unrated(account).await?;
-            }
-            if items.is_empty() {
-                return Ok(Erased { next: None, ..erased });
-            }
-            let written: Vec<Key> = items
-                .iter()
-                .filter(|item| item.contains_key(PRIVATE))
-                .filter_map(|item| Some(Key::new(&pk, text(item, SK)?)))
-                .collect();
-            for keys in written.chunks(AT_ONCE) {
-                try_join_all(keys.iter().map(|key| self.forget(key))).await?;
-                erased.entries += keys.len() as u64;
-            }
+            let private = items.iter().filter(|item| item.contains_key(PRIVATE));
+            written.extend(private.filter_map(|item| Some(Key::new(&pk, text(item, SK)?))));
             left = left.saturating_sub(items.len() as u64);
             if left == 0 {
-                return Ok(Erased { next: Some(after), ..erased });
+                break Some(after);
             }
+        };
+        let mut erased = Erased { next, ..Erased::default() };
+        if is_first {
+            erased.unrated = self.erase_unrated(account).await?;
         }
+        for keys in written.chunks(AT_ONCE) {
+            try_join_all(keys.iter().map(|key| self.forget(key))).await?;
+            erased.entries += keys.len() as u64;
+        }
+        Ok(erased)
     }
 
     async fn erase_unrated(&self, account: &AccountId) -> Result<u64, LedgerError> {

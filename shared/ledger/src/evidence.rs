@@ -33,8 +33,7 @@ pub struct RefundEvidence {
     pub refunded: Credits,
     /// The number of the next refund of it, from 1.
     pub number: u32,
-    /// The terms of the grants it took from, but for those that were voided: of these, the terms of
-    /// bought ones only, which no refund opens again.
+    /// The terms of the grants it took from, but for those that were voided and not bought.
     pub terms: Vec<GrantTerms>,
     /// The account's newest entry before that was asked.
     seen: u64,

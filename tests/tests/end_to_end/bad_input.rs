@@ -630,7 +630,7 @@ async fn grants_and_settings() {
         (
             "a price group that is not in the table",
             settings(json!({"price_group": "friends"})),
-            (409, "conflict", None),
+            (409, "unknown_price_group", None),
         ),
     ] {
         untouched.check(what, call, expected).await;

@@ -311,3 +311,44 @@ async fn older_ratios_price_for_a_group_that_is_newer() {
     assert_eq!(again.send().await.expect(200)["credits"], "5");
     own.stop().await;
 }
+
+/// Usage of an account whose price group is in no table is kept as any other that has no price.
+#[tokio::test]
+async fn usage_in_a_price_group_that_is_gone_is_parked() {
+    let own = Own::start().await;
+    let api = own.stack.api();
+    let account = open(&api, "gone-group", "100").await;
+    let path = format!("/v1/accounts/{account}");
+    publish(&api, |models| models["e2e/grouped"] = text_model("2", "2")).await;
+    let set_group = async |multiplier: Value| {
+        let table = api.get("/v1/ratios").send().await;
+        let etag = table.header("etag").unwrap().to_owned();
+        let mut table = table.expect(200);
+        table["groups"].as_object_mut().unwrap().remove("half");
+        if !multiplier.is_null() {
+            table["groups"]["half"] = multiplier;
+        }
+        api.put("/v1/ratios").header("if-match", &etag).json(&table).send().await.expect(200);
+    };
+    set_group(json!("0.5")).await;
+    api.put(&path).json(&json!({"price_group": "half"})).send().await.expect(200);
+    set_group(Value::Null).await;
+    own.advance(31).await;
+
+    let usage = json!({"model": "e2e/grouped", "usage": {"input_tokens": 1_000_000}});
+    let charge = |key: &str, body: &Value| api.post(&format!("{path}/charges")).key(key).json(body);
+    let refused = charge("a", &usage).send().await.expect(409);
+    assert_eq!(refused["code"], "unknown_price_group");
+    let mut parked = usage.clone();
+    parked["on_unpriced"] = json!("park");
+    let unrated = charge("b", &parked).send().await.expect(202)["unrated"].clone();
+    assert_eq!(unrated["reason"], "unknown_price_group");
+    let rate = format!("/v1/unrated/{}/rate", unrated["id"].as_str().unwrap());
+    let refused = api.post(&rate).json(&json!({})).send().await.expect(409);
+    assert_eq!(refused["code"], "unknown_price_group");
+
+    set_group(json!("0.5")).await;
+    let rated = api.post(&rate).json(&json!({})).send().await.expect(201);
+    assert_eq!(rated["operation"]["credits"], "-1");
+    own.stop().await;
+}

@@ -127,11 +127,7 @@ pub struct Grant {
     /// Whether others were merged into it: then its terms are not those that it was opened with,
     /// and it stays until its end, also where nothing is left, for what goes back to it.
     #[n(8)]
-    #[cbor(
-        default,
-        skip_if = "crate::journal::is_false",
-        decode_with = "crate::journal::or_default"
-    )]
+    #[cbor(default, skip_if = "is_false", decode_with = "crate::journal::or_default")]
     pub merged: bool,
 }
 
@@ -188,19 +184,24 @@ impl GrantTerms {
                 ..
             } => Some(Self { id, source, priority, effective_at, expires_at, rollover }),
             // For what had no grant to go back to.
-            Detail::Refund { grant, lasting, .. }
-            | Detail::ClawbackReversal { grant, lasting, .. } => {
-                grant.map(|grant| Self::of_refund(grant, operation.at, lasting))
+            Detail::Refund { grant, .. } | Detail::ClawbackReversal { grant, .. } => {
+                grant.map(|grant| Self::of_refund(grant, operation.at))
             }
             _ => None,
         }
     }
 
-    /// Those of a grant that is opened at `at` for credits that are given back and have no grant to
-    /// go back to: 30 days, or for ever where bought credits without end are among them.
-    pub fn of_refund(id: GrantId, at: Timestamp, lasting: bool) -> Self {
+    /// The same for credits that were given back.
+    pub(super) const fn as_refund(self) -> Self {
         let source = Source::Refund;
-        let expires_at = (!lasting).then(|| at.saturating_add_millis(super::REFUND_MILLIS));
+        Self { source, priority: source.default_priority(), ..self }
+    }
+
+    /// Those of a grant that is opened at `at` for credits that are given back and have no grant to
+    /// go back to: 30 days.
+    pub fn of_refund(id: GrantId, at: Timestamp) -> Self {
+        let source = Source::Refund;
+        let expires_at = Some(at.saturating_add_millis(super::REFUND_MILLIS));
         let priority = source.default_priority();
         Self { id, source, priority, effective_at: at, expires_at, rollover: None }
     }
@@ -289,6 +290,11 @@ pub struct VoidedGrant {
     /// What it forfeited and no clawback has counted.
     #[n(1)]
     pub forfeited: Credits,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as minicbor calls it")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn is_zero(credits: &Credits) -> bool {

@@ -261,8 +261,6 @@ pub enum Detail {
         refunded: Credits,
         /// The grant that was opened for what had no place to go back to.
         grant: Option<GrantId>,
-        /// Whether that grant has no end.
-        lasting: bool,
     },
     /// What a payment brought was taken back.
     Clawback {
@@ -283,8 +281,6 @@ pub enum Detail {
         grant: Option<GrantId>,
         /// How many of them a void has forfeited: they were not taken, and don't come back.
         forfeited: Credits,
-        /// Whether that grant was opened for them and has no end.
-        lasting: bool,
     },
     /// What was left of a grant was forfeited.
     GrantVoid {

@@ -75,8 +75,12 @@ fn line<'a>(body: &Body<'a>) -> Result<Line<'a>, ProviderError> {
         is_one && has("metadata") && body.names().all(|name| INLINE.contains(&name))
     };
     if is_object("instance") && body.get("status").is_some_and(Value::is_string) {
-        let answered = body.get("predictions").is_some();
-        return Ok(if answered { Line::Response(body.clone()) } else { Line::Failed });
+        let answered = !body.list("predictions")?.is_empty();
+        return Ok(match answered {
+            true => Line::Response(body.clone()),
+            false if has_failed(body) => Line::Failed,
+            false => Line::Unclear,
+        });
     }
     if is_object("request") && response.as_ref().is_some_and(has_usage) && !body.has("status") {
         return Err(missing(

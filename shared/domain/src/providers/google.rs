@@ -453,6 +453,9 @@ struct Lookups<'a> {
     queries: BTreeSet<&'a str>,
     /// Steps that looked something up, by their ids, and whether they tell their queries.
     steps: BTreeMap<&'a str, bool>,
+    /// Those that tell their queries and no id, by their places: of a stream an event has a step's id,
+    /// and a later one its queries.
+    nameless: BTreeSet<u64>,
     found: bool,
 }
 
@@ -460,6 +463,7 @@ impl Lookups<'_> {
     /// What was found was looked for, also where the queries are not told.
     fn count(&self) -> u64 {
         let silent = self.steps.values().filter(|tells| !**tells).count();
+        let silent = silent.saturating_sub(self.nameless.len());
         let lookups = u64::try_from(self.queries.len() + silent).expect("bodies are limited");
         lookups.max(u64::from(self.found))
     }
@@ -470,8 +474,12 @@ impl<'a> Grounding<'a> {
         // Of an interaction.
         let steps = ["steps", "outputs"].map(|field| part.get(field).and_then(Value::as_array));
         let streamed = ["step", "content", "delta"].map(|field| part.get(field));
-        for step in steps.into_iter().flatten().flatten().chain(streamed.into_iter().flatten()) {
-            self.gather_step(step);
+        let index = part.get("index").and_then(Value::as_u64);
+        for (place, step) in (0..).zip(steps.into_iter().flatten().flatten()) {
+            self.gather_step(step, place);
+        }
+        for step in streamed.into_iter().flatten() {
+            self.gather_step(step, index.unwrap_or_default());
         }
         let mut holders = part.list("candidates")?;
         holders.extend(part.first_object(&["serverContent", "server_content"])?);
@@ -512,8 +520,8 @@ impl<'a> Grounding<'a> {
         Ok(())
     }
 
-    /// Adds what a step of an interaction looked up.
-    fn gather_step(&mut self, step: &'a Value) {
+    /// Adds what a step of an interaction looked up, which is so far down in its list.
+    fn gather_step(&mut self, step: &'a Value, place: u64) {
         let kind = step.get("type").and_then(Value::as_str).unwrap_or_default();
         let lookups = match kind {
             "google_search_call" | "google_search_result" => &mut self.web,
@@ -529,9 +537,13 @@ impl<'a> Grounding<'a> {
         let texts = queries.into_iter().flatten().filter_map(Value::as_str);
         let queries: BTreeSet<_> = texts.filter(|query| !query.is_empty()).collect();
         let id = ["call_id", "id"].iter().find_map(|field| step.get(field)?.as_str());
-        if let Some(id) = id.filter(|id| !id.is_empty()) {
+        match id.filter(|id| !id.is_empty()) {
             // A stream tells of a step several times, and not each time what it asked.
-            *lookups.steps.entry(id).or_default() |= !queries.is_empty();
+            Some(id) => *lookups.steps.entry(id).or_default() |= !queries.is_empty(),
+            None if !queries.is_empty() => {
+                lookups.nameless.insert(place);
+            }
+            None => {}
         }
         lookups.queries.extend(queries);
         lookups.found = true;
@@ -901,6 +913,33 @@ mod tests {
                      grounding=maps+search",
                 ),
             ),
+            // A stream has the id at a step's start, and its queries in what follows.
+            case(
+                INTERACTIONS,
+                json!([
+                    {"event_type": "step.start", "index": 0,
+                     "step": {"type": "google_search_call", "id": "a"}},
+                    {"event_type": "step.delta", "index": 0, "delta": {
+                        "type": "google_search_call", "arguments": {"queries": ["x", "y"]}
+                    }},
+                    {"event_type": "step.start", "index": 1,
+                     "step": {"type": "google_search_result", "call_id": "a"}},
+                    {"event_type": "step.start", "index": 2,
+                     "step": {"type": "google_search_call", "id": "b"}},
+                    {"event_type": "step.start", "index": 3,
+                     "step": {"type": "google_maps_call", "id": "c"}},
+                    {"event_type": "step.delta", "index": 3, "delta": {
+                        "type": "google_maps_call", "arguments": {"queries": ["z"]}
+                    }},
+                    {"event_type": "interaction.completed", "interaction": {
+                        "id": "v1", "usage": {"total_input_tokens": 100, "total_output_tokens": 50}
+                    }}
+                ]),
+                Expected::Usage(
+                    "-: input_tokens 100, maps_searches 1, output_tokens 50, web_searches 3 \
+                     grounding=maps+search",
+                ),
+            ),
             case(
                 INTERACTIONS,
                 json!({"object": "interaction", "outputs": [
@@ -1093,7 +1132,8 @@ mod tests {
                     {"instance": {"content": "a"}, "status": "", "predictions": [
                         {"embeddings": {"values": [], "statistics": {"token_count": 8}}}
                     ]},
-                    {"instance": {"content": "b"}, "status": "Bad Request: a"}
+                    {"instance": {"content": "b"}, "status": "Bad Request: a"},
+                    {"instance": {"content": "c"}, "status": "Bad Request: a", "predictions": []}
                 ]),
                 Expected::Usage("-: input_tokens 8 service_class=batch"),
             ),

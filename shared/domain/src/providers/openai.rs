@@ -260,22 +260,23 @@ const OUTPUT_DETAILS: [&str; 3] =
     ["output_tokens_details", "output_token_details", CHAT_DETAILS[1]];
 
 /// The items of a response's output, and those that were told before it and are not among them: a
-/// gateway may leave out, too, what is no message.
+/// gateway may leave out, too, what is no message. Others give an item another id each time: so none
+/// is added to as many of its kind as were told.
 pub(super) fn all_items<'a>(
     body: &Body<'a>,
     told_before: &[Body<'a>],
 ) -> Result<Vec<Body<'a>>, ProviderError> {
     let mut items = body.list("output")?;
+    let kind = |item: &Body<'a>| item.text("type");
     let id = |item: &Body<'a>| item.text("id").filter(|id| !id.is_empty());
-    let (ids, kinds): (BTreeSet<_>, BTreeSet<_>) =
-        items.iter().map(|item| (id(item), item.text("type"))).unzip();
-    let is_left_out = |item: &&Body<'a>| match id(item) {
-        // One that has no name there may be this one.
-        Some(_) if ids.contains(&None) => !kinds.contains(&item.text("type")),
-        Some(id) => !ids.contains(&Some(id)),
-        None => !kinds.contains(&item.text("type")),
-    };
-    items.extend(told_before.iter().filter(is_left_out).cloned());
+    let ids: BTreeSet<_> = items.iter().filter_map(id).collect();
+    for kind_told in told_before.iter().map(kind).collect::<BTreeSet<_>>() {
+        let told = || told_before.iter().filter(|item| kind(item) == kind_told);
+        let there = items.iter().filter(|item| kind(item) == kind_told).count();
+        let missing = told().count().saturating_sub(there);
+        let is_new = |item: &&Body<'a>| id(item).is_none_or(|id| !ids.contains(id));
+        items.extend(told().filter(is_new).take(missing).cloned());
+    }
     Ok(items)
 }
 
@@ -916,7 +917,7 @@ mod tests {
                 ]),
                 Usage("m: input_tokens 3, output_tokens 2, web_searches 1"),
             ),
-            // It lists its message alone; or one of the calls by no name, which may be either.
+            // It lists its message alone; or one of two calls, by no id or another.
             case(
                 RESPONSES_STREAM,
                 json!([
@@ -936,13 +937,16 @@ mod tests {
                     {"type": "response.output_item.done",
                      "item": {"id": "ws_1", "type": "web_search_call"}},
                     {"type": "response.output_item.done",
+                     "item": {"id": "ws_2", "type": "web_search_call"}},
+                    {"type": "response.output_item.done",
                      "item": {"id": "fs_1", "type": "file_search_call"}},
                     {"type": "response.completed", "response": {
-                        "output": [{"type": "web_search_call"}],
+                        "output": [{"type": "web_search_call"},
+                                   {"id": "fs_9", "type": "file_search_call"}],
                         "usage": {"input_tokens": 3, "output_tokens": 2}
                     }}
                 ]),
-                Usage("-: file_searches 1, input_tokens 3, output_tokens 2, web_searches 1"),
+                Usage("-: file_searches 1, input_tokens 3, output_tokens 2, web_searches 2"),
             ),
             case(RESPONSES_STREAM, event("response.completed", &response), read),
             case(RESPONSES_STREAM, event("response.incomplete", &response), read),

@@ -56,17 +56,27 @@ const SDK: Chat = Chat {
 };
 
 fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
-    read_with_items(body, &[])
+    read_with_items(body, &[], &[])
 }
 
 fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, ProviderError> {
     let all: Vec<_> = events.iter().cloned().collect();
     let items = items_done(&all)?;
-    compatible::read_stream(&CHAT, events, |last| read_with_items(last, &items))
+    // The response says so when it begins, too.
+    let mut offered = Vec::new();
+    for event in &all {
+        let response = event.object("response")?;
+        offered.extend(response.map_or_else(|| Ok(Vec::new()), |begun| begun.list("tools"))?);
+    }
+    compatible::read_stream(&CHAT, events, |last| read_with_items(last, &items, &offered))
 }
 
-/// `items` were told before the response itself, as `OpenAI`'s are.
-fn read_with_items(body: &Body<'_>, items: &[Body<'_>]) -> Result<ResponseUsage, ProviderError> {
+/// `items` were told before the response itself, as `OpenAI`'s are, and tools as `offered`.
+fn read_with_items(
+    body: &Body<'_>,
+    items: &[Body<'_>],
+    offered: &[Body<'_>],
+) -> Result<ResponseUsage, ProviderError> {
     let inner = body.object("response")?;
     let body = inner.as_ref().unwrap_or(body);
     if let Some(video) = body.object("video")?
@@ -96,7 +106,7 @@ fn read_with_items(body: &Body<'_>, items: &[Body<'_>]) -> Result<ResponseUsage,
     } else {
         compatible::read(chat_of(&usage)?, body)?
     };
-    add_tools(&mut read, body, &usage, items)?;
+    add_tools(&mut read, body, &usage, (items, offered))?;
     Ok(read)
 }
 
@@ -158,7 +168,7 @@ fn add_tools(
     read: &mut ResponseUsage,
     body: &Body<'_>,
     usage: &Body<'_>,
-    items: &[Body<'_>],
+    (items, offered): (&[Body<'_>], &[Body<'_>]),
 ) -> Result<(), ProviderError> {
     let mut calls = Tools::default();
     let mut add = |tool: &str, count, pointer: &str| match dimension_of(tool) {
@@ -183,7 +193,7 @@ fn add_tools(
         }
     } else {
         // Nobody counted them: they are among the output of Responses.
-        let offered = body.list("tools")?;
+        let offered = [offered, &body.list("tools")?].concat();
         let items = all_items(body, items)?;
         let used: Vec<_> =
             items.iter().filter_map(|item| Some((server_tool(item, &offered)?, item))).collect();
@@ -446,6 +456,11 @@ mod tests {
                 json!([
                     {"type": "response.output_item.done",
                      "item": {"id": "ws_1", "type": "web_search_call", "status": "completed"}},
+                    {"type": "response.created", "response": {
+                        "tools": [{"type": "custom", "name": "own"}]
+                    }},
+                    {"type": "response.output_item.done",
+                     "item": {"id": "c", "type": "custom_tool_call", "name": "own"}},
                     {"type": "response.output_item.done", "item": {"id": "m", "type": "message"}},
                     {"type": "response.completed", "response": {
                         "output": [{"id": "m", "type": "message"}],

@@ -27,7 +27,7 @@ impl Draft {
             return Err(Rejection::RefundExceedsCharge { left });
         }
         let mut postings = Vec::new();
-        let (mut homeless, mut lasting) = (0, false);
+        let mut homeless = 0;
         for (target, part) in parts_to_refund(&request.postings, request.refunded, credits) {
             // What becomes spendable pays debt first.
             let rest = self.pay_debt(part, &mut postings);
@@ -39,45 +39,37 @@ impl Draft {
                 Some(terms) if rest.is_positive() => self.give_to(terms, rest, &mut postings)?,
                 _ => None,
             };
-            if placed.is_none() && rest.is_positive() {
+            if placed.is_none() {
                 homeless += rest.micros();
-                lasting |= home.is_some_and(|terms| self.must_last(terms));
             }
         }
         let homeless = Credits::from_micros(homeless).expect("at most what was taken");
-        let grant = self.house(homeless, lasting, &mut postings)?;
+        let grant = self.house(homeless, &mut postings)?;
         self.check_range()?;
         let refunded = request.refunded.checked_add(credits).expect("at most what was taken");
         let charge = request.charge;
-        let detail = Detail::Refund { charge, credits, refunded, grant, lasting };
-        Ok(self.push(origin, postings, detail))
-    }
-
-    /// Whether what comes back to this grant, and has no place there, must not end: it is of bought
-    /// credits without end, whose grant was voided. A refund of their payment takes them, and would
-    /// take once more what had expired of them.
-    fn must_last(&self, home: &GrantTerms) -> bool {
-        home.expires_at.is_none() && self.state.voided.iter().any(|voided| voided.grant == home.id)
+        Ok(self.push(origin, postings, Detail::Refund { charge, credits, refunded, grant }))
     }
 
     /// Opens a refund grant for what has no grant to go back to.
     fn house(
         &mut self,
         credits: Credits,
-        lasting: bool,
         postings: &mut Vec<Posting>,
     ) -> Result<Option<GrantId>, Rejection> {
         if credits.is_zero() {
             return Ok(None);
         }
-        let terms = GrantTerms::of_refund(GrantId(self.next_id()), self.state.settled_at, lasting);
+        let terms = GrantTerms::of_refund(GrantId(self.next_id()), self.state.settled_at);
         self.insert(Grant::on(terms, credits), postings).map(Some)
     }
 
     /// Gives credits back to a grant, which may be opened again for it, and rolls over again where
     /// there is room for that. Returns where they are: where there are too many grants, those of
-    /// sources that merge are merged. `None` where its time is over, it was voided, or it has no
-    /// place.
+    /// sources that merge are merged. `None` where its time is over, or it has no place.
+    ///
+    /// One of bought credits that was voided is opened again as a refund, which nobody voids: had its
+    /// credits another end than it, a refund of its payment would take once more what had expired.
     fn give_to(
         &mut self,
         terms: &GrantTerms,
@@ -85,6 +77,8 @@ impl Draft {
         postings: &mut Vec<Posting>,
     ) -> Result<Option<GrantId>, Rejection> {
         let now = self.state.settled_at;
+        let is_voided = self.state.voided.iter().any(|voided| voided.grant == terms.id);
+        let terms = &if is_voided { terms.as_refund() } else { *terms };
         let there = self.state.grants.iter_mut().find(|grant| grant.id == terms.id);
         if let Some(grant) = there {
             // It may have other terms than when it was opened: others were merged into it.
@@ -96,9 +90,6 @@ impl Draft {
             grant.remaining = sum;
             post(postings, Target::Grant(terms.id), credits);
             return Ok(Some(terms.id));
-        }
-        if self.state.voided.iter().any(|voided| voided.grant == terms.id) {
-            return Ok(None);
         }
         if let Some(grant) = self.merged_with(terms)
             && let Some(sum) = grant.remaining.checked_add(credits)
@@ -125,8 +116,8 @@ impl Draft {
     fn merged_with(&mut self, terms: &GrantTerms) -> Option<&mut Grant> {
         let now = self.state.settled_at;
         let over = terms.expires_at.filter(|expires_at| *expires_at <= now);
-        let least = over
-            .map_or(terms.expires_at, |_| GrantTerms::of_refund(terms.id, now, false).expires_at);
+        let least =
+            over.map_or(terms.expires_at, |_| GrantTerms::of_refund(terms.id, now).expires_at);
         let may_be = |grant: &&mut Grant| {
             grant.merged
                 && grant.source == terms.source
@@ -222,14 +213,13 @@ impl Draft {
         } else {
             None
         };
-        let lasting = placed.is_none() && rest.is_positive() && self.must_last(&change.terms);
         let grant = match placed {
             Some(id) => Some(id),
-            None => self.house(rest, lasting, &mut postings)?,
+            None => self.house(rest, &mut postings)?,
         };
         self.check_range()?;
         let (payment, credits) = (change.payment.clone(), change.credits);
-        let detail = Detail::ClawbackReversal { payment, credits, grant, forfeited, lasting };
+        let detail = Detail::ClawbackReversal { payment, credits, grant, forfeited };
         Ok(self.push(origin, postings, detail))
     }
 

@@ -727,15 +727,13 @@ fn terms(operation: &Operation) -> Option<GrantTerms> {
         Detail::Grant { source, priority, effective_at, expires_at, rollover, .. } => {
             Some(GrantTerms { id, source, priority, effective_at, expires_at, rollover })
         }
-        Detail::Refund { grant: Some(_), lasting, .. }
-        | Detail::ClawbackReversal { grant: Some(_), lasting, .. } => {
-            let end = operation.at.saturating_add_millis(30 * DAY);
+        Detail::Refund { grant: Some(_), .. } | Detail::ClawbackReversal { grant: Some(_), .. } => {
             Some(GrantTerms {
                 id,
                 source: Source::Refund,
                 priority: 50,
                 effective_at: operation.at,
-                expires_at: if lasting { None } else { Some(end) },
+                expires_at: Some(operation.at.saturating_add_millis(30 * DAY)),
                 rollover: None,
             })
         }
@@ -929,22 +927,19 @@ fn event(operation: &Operation) -> Event {
         Detail::Release { hold, released, cause } => {
             What::Release { hold: *hold, released: released.micros(), cause: *cause }
         }
-        Detail::Refund { charge, credits, refunded, grant, lasting } => What::Refund {
+        Detail::Refund { charge, credits, refunded, grant } => What::Refund {
             charge: *charge,
             credits: credits.micros(),
             refunded: refunded.micros(),
             grant: *grant,
-            lasting: *lasting,
         },
         Detail::Clawback { credits, forfeited, .. } => {
             What::Clawback { credits: credits.micros(), forfeited: forfeited.micros() }
         }
-        Detail::ClawbackReversal { credits, grant, forfeited, lasting, .. } => What::Reversal {
-            credits: credits.micros(),
-            grant: *grant,
-            forfeited: forfeited.micros(),
-            lasting: *lasting,
-        },
+        Detail::ClawbackReversal { credits, grant, forfeited, .. } => {
+            let forfeited = forfeited.micros();
+            What::Reversal { credits: credits.micros(), grant: *grant, forfeited }
+        }
         Detail::GrantVoid { grant, credits } => {
             What::Void { grant: *grant, credits: credits.micros() }
         }

@@ -21,61 +21,19 @@ const DAY: i64 = 24 * 60 * 60 * 1000;
 /// What happened, by kind, with the figures that the journal tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    Grant {
-        grant: GrantId,
-        source: Source,
-        priority: u8,
-        amount: i128,
-        until: Option<Timestamp>,
-    },
+    Grant { grant: GrantId, source: Source, priority: u8, amount: i128, until: Option<Timestamp> },
     Activation(GrantId),
     Expiry(GrantId),
-    Charge {
-        requested: i128,
-    },
+    Charge { requested: i128 },
     Settings,
-    Hold {
-        requested: i128,
-        credits: i128,
-        until: Timestamp,
-    },
-    Extension {
-        hold: HoldId,
-        until: Timestamp,
-    },
-    Capture {
-        hold: HoldId,
-        requested: i128,
-        from_hold: i128,
-        late: bool,
-        last: bool,
-    },
-    Release {
-        hold: HoldId,
-        released: i128,
-        cause: ReleaseCause,
-    },
-    Refund {
-        charge: OperationId,
-        credits: i128,
-        refunded: i128,
-        grant: Option<GrantId>,
-        lasting: bool,
-    },
-    Clawback {
-        credits: i128,
-        forfeited: i128,
-    },
-    Reversal {
-        credits: i128,
-        grant: Option<GrantId>,
-        forfeited: i128,
-        lasting: bool,
-    },
-    Void {
-        grant: GrantId,
-        credits: i128,
-    },
+    Hold { requested: i128, credits: i128, until: Timestamp },
+    Extension { hold: HoldId, until: Timestamp },
+    Capture { hold: HoldId, requested: i128, from_hold: i128, late: bool, last: bool },
+    Release { hold: HoldId, released: i128, cause: ReleaseCause },
+    Refund { charge: OperationId, credits: i128, refunded: i128, grant: Option<GrantId> },
+    Clawback { credits: i128, forfeited: i128 },
+    Reversal { credits: i128, grant: Option<GrantId>, forfeited: i128 },
+    Void { grant: GrantId, credits: i128 },
     WriteOff,
 }
 
@@ -920,7 +878,7 @@ impl World {
         }
         let mut after = self.clone();
         let mut changes = Changes::default();
-        let (mut homeless, mut lasting) = (0, false);
+        let mut homeless = 0;
         // The last that was taken lies at 0, the first at the far end.
         let (begin, end) = (taken.refunded, taken.refunded + credits);
         let mut at = 0;
@@ -934,20 +892,16 @@ impl World {
                         after.give(now, *lot, rest, &mut changes);
                         0
                     }
-                    Some(lot) => {
-                        lasting |= rest > 0 && after.was_bought_for_ever_and_voided(*lot);
-                        rest
-                    }
-                    None => rest,
+                    _ => rest,
                 };
             }
         }
-        let grant = after.shelter(now, homeless, lasting, &mut changes);
+        let grant = after.shelter(now, homeless, &mut changes);
         let refunded = taken.refunded + credits;
         after.charges.get_mut(&request.charge).unwrap().refunded = refunded;
         after.totals.given_back += credits;
         let charge = request.charge;
-        after.tell(What::Refund { charge, credits, refunded, grant, lasting }, now, changes);
+        after.tell(What::Refund { charge, credits, refunded, grant }, now, changes);
         *self = after;
         Ok(())
     }
@@ -957,15 +911,22 @@ impl World {
         if let Some(lot) = self.lot(lot) {
             return lot.started && !lot.over;
         }
-        let lot = &self.opened[&lot];
-        if self.voids.iter().any(|void| void.0 == lot.id) {
-            return false;
-        }
+        let lot = &self.terms_of(lot);
         if lot.from <= now && self.united_with(now, lot).is_some() {
             return true;
         }
         let is_current = lot.from <= now && lot.until.is_none_or(|until| until > now);
         is_current && (always_room(lot.source) || self.has_room(lot.source))
+    }
+
+    /// What it takes to open a grant again. What comes back of bought credits that were voided is a
+    /// refund, for as long as they were bought for.
+    fn terms_of(&self, lot: GrantId) -> Lot {
+        let opened = self.opened[&lot].clone();
+        if self.voids.iter().any(|void| void.0 == lot) {
+            return Lot { source: Source::Refund, priority: 50, ..opened };
+        }
+        opened
     }
 
     /// The grant of several that this one's credits may have come to: that with the last end, if it
@@ -1008,12 +969,12 @@ impl World {
             return lot;
         }
         let lot = match self.lot(lot) {
-            None => self.united_with(now, &self.opened[&lot]).unwrap_or(lot),
+            None => self.united_with(now, &self.terms_of(lot)).unwrap_or(lot),
             Some(_) => lot,
         };
         if self.lot(lot).is_none() {
             let rollovers = self.lots.iter().filter(|lot| lot.rollover.is_some()).count();
-            let opened = self.opened[&lot].clone();
+            let opened = self.terms_of(lot);
             let rollover = opened.rollover.filter(|_| rollovers < 16);
             self.open(Lot { rollover, started: true, ..opened }, micros, changes);
             return self.home_of(lot);
@@ -1023,19 +984,8 @@ impl World {
         lot
     }
 
-    /// The customer has paid for such credits as for ever: they get them back so, or would pay twice.
-    fn was_bought_for_ever_and_voided(&self, lot: GrantId) -> bool {
-        self.opened[&lot].until.is_none() && self.voids.iter().any(|void| void.0 == lot)
-    }
-
     /// A grant for what has no other.
-    fn shelter(
-        &mut self,
-        now: Timestamp,
-        micros: i128,
-        lasting: bool,
-        changes: &mut Changes,
-    ) -> Option<GrantId> {
+    fn shelter(&mut self, now: Timestamp, micros: i128, changes: &mut Changes) -> Option<GrantId> {
         if micros == 0 {
             return None;
         }
@@ -1045,7 +995,7 @@ impl World {
             source: Source::Refund,
             priority: 50,
             from: now,
-            until: if lasting { None } else { Some(now.saturating_add_millis(30 * DAY)) },
+            until: Some(now.saturating_add_millis(30 * DAY)),
             rollover: None,
             started: true,
             over: false,
@@ -1119,14 +1069,13 @@ impl World {
             after.voids.iter_mut().find(|void| void.0 == own).unwrap().1 += forfeited;
         }
         let rest = after.pay_debt(back, &mut changes);
-        let (grant, lasting) = if rest > 0 && after.takes_back(now, own) {
-            (Some(after.give(now, own, rest, &mut changes)), false)
+        let grant = if rest > 0 && after.takes_back(now, own) {
+            Some(after.give(now, own, rest, &mut changes))
         } else {
-            let lasting = rest > 0 && after.was_bought_for_ever_and_voided(own);
-            (after.shelter(now, rest, lasting, &mut changes), lasting)
+            after.shelter(now, rest, &mut changes)
         };
         after.totals.given_back += back;
-        after.tell(What::Reversal { credits, grant, forfeited, lasting }, now, changes);
+        after.tell(What::Reversal { credits, grant, forfeited }, now, changes);
         *self = after;
         Ok(())
     }

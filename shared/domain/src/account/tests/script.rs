@@ -278,19 +278,21 @@ impl World {
             Detail::Release { hold, released, .. } => {
                 write!(text, " {} {released}", self.hold(*hold)).unwrap();
             }
-            Detail::Refund { charge, credits, refunded, grant, lasting } => {
+            Detail::Refund { charge, credits, refunded, grant } => {
                 let number = self.charges.iter().position(|known| known == charge).unwrap() + 1;
                 write!(text, " #{number} {credits}, in all {refunded}").unwrap();
-                text += &self.went_to(*grant, *lasting);
+                text +=
+                    &grant.map(|grant| format!(", to {}", self.grant(grant))).unwrap_or_default();
             }
             Detail::Clawback { payment, credits, forfeited } => {
                 write!(text, " {payment} {credits}").unwrap();
                 text += &forfeited_before(*forfeited);
             }
-            Detail::ClawbackReversal { payment, credits, grant, forfeited, lasting } => {
+            Detail::ClawbackReversal { payment, credits, grant, forfeited } => {
                 write!(text, " {payment} {credits}").unwrap();
                 text += &forfeited_before(*forfeited);
-                text += &self.went_to(*grant, *lasting);
+                text +=
+                    &grant.map(|grant| format!(", to {}", self.grant(grant))).unwrap_or_default();
             }
             Detail::GrantVoid { grant, credits } => {
                 write!(text, " {} {credits}", self.grant(*grant)).unwrap();
@@ -377,12 +379,6 @@ impl World {
     fn was_voided(&self, id: GrantId) -> bool {
         let voids = |operation: &Operation| matches!(operation.detail, Detail::GrantVoid { grant, .. } if grant == id);
         self.operations.iter().any(voids)
-    }
-
-    /// Where credits came back to; `for ever` where that was opened for them and has no end.
-    fn went_to(&self, grant: Option<GrantId>, lasting: bool) -> String {
-        let Some(grant) = grant else { return String::new() };
-        format!(", to {}{}", self.grant(grant), if lasting { " for ever" } else { "" })
     }
 
     /// The terms on which an operation opened a grant.
