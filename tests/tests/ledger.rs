@@ -134,6 +134,7 @@ fn four_lines() -> Command {
         minimum_applied: false,
         matched: None,
         parameters: [("service_class".to_owned(), "priority".to_owned())].into(),
+        requests: 1,
     };
     Command::Charge(Charge {
         credits: item.credits,
@@ -733,6 +734,7 @@ fn two_lines() -> Command {
         minimum_applied: false,
         matched: None,
         parameters: BTreeMap::new(),
+        requests: 1,
     };
     Command::Charge(Charge {
         credits: item.credits,

@@ -111,11 +111,12 @@ pub(crate) async fn charge(
         });
         groups[group].1.push(index);
     }
+    let since = deps.ratios.now();
     let tables = tables_of(deps, wanted, log).await;
     let done: Vec<_> = groups
         .into_iter()
         .map(|(account, indices)| {
-            charge_group(deps, account, indices, asked, &tables, log, &may_begin)
+            charge_group(deps, account, indices, asked, (&tables, since), log, &may_begin)
         })
         .collect();
     let mut answers: Vec<_> = asked.iter().map(|_| None).collect();
@@ -134,7 +135,7 @@ async fn charge_group(
     account: &AccountId,
     indices: Vec<usize>,
     asked: &[Asked],
-    tables: &Tables,
+    tables: (&Tables, Timestamp),
     log: &RequestLog,
     may_begin: &(impl Fn() -> bool + Sync),
 ) -> Vec<(usize, Result<Answer, Problem>)> {

@@ -71,10 +71,9 @@ pub(crate) struct ChargeRequest {
     actor: Option<String>,
     /// The caller's labels: at most 20, together at most 512 bytes.
     metadata: Option<BTreeMap<String, String>>,
-    /// What becomes of usage that no ratio prices (`unknown_model`,
-    /// `unpriced_dimension`, `unknown_price_group`): it is
-    /// refused, or kept and priced later. In a request it is refused where nothing is said, from
-    /// the queue it is kept.
+    /// What becomes of usage that no ratio prices (`unknown_model`, `unpriced_dimension`,
+    /// `unknown_price_group`): it is refused, or kept and priced later. In a request it is refused
+    /// where nothing is said, from the queue it is kept.
     on_unpriced: Option<OnUnpriced>,
 }
 
@@ -350,19 +349,21 @@ pub(crate) async fn tables_of(deps: &Deps, wanted: Wanted, log: &RequestLog) -> 
     tables
 }
 
-/// Charges an account, in the order given. One that is refused holds up none of the others.
+/// Charges an account, in the order given, by tables that were asked for `since` then. One that is
+/// refused holds up none of the others.
 pub(crate) async fn charge_account(
     deps: &Deps,
     account: &AccountId,
     charges: &[&Prepared],
-    tables: &Tables,
+    (tables, since): (&Tables, Timestamp),
     log: &RequestLog,
 ) -> Vec<Result<Answer, Problem>> {
     let mut asked = ask_all(deps, account, charges, tables).await;
     // Whoever gives an account a new price group has just published it.
-    let lacks_group = |asked: &Result<_, _>| matches!(asked, Err(Asked::Decided(problem)) if Problem::code(problem) == Code::UnknownPriceGroup);
+    let lacks_group = |asked: &Result<Outcome, Asked<Problem>>| matches!(asked, Err(Asked::Decided(problem)) if problem.code() == Code::UnknownPriceGroup);
     if asked.iter().any(lacks_group)
-        && let Some(newest) = tables::news(&deps.ratios, log).await
+        && let Some(Ok(known)) = tables.get(&None)
+        && let Some(newest) = tables::news(&deps.ratios, known.version, since, log).await
     {
         let mut tables = tables.clone();
         tables.insert(None, Ok(newest));
@@ -534,8 +535,9 @@ async fn create_charge(
     let charge = Prepared::read(account, key, request, now, OnUnpriced::Refuse, actor)?;
     let mut wanted = Wanted::new();
     charge.want(now, &mut wanted);
+    let since = deps.ratios.now();
     let tables = tables_of(&deps, wanted, &log).await;
-    let answers = charge_account(&deps, account, &[&charge], &tables, &log).await;
+    let answers = charge_account(&deps, account, &[&charge], (&tables, since), &log).await;
     match answers.into_iter().next().expect("an answer for each charge")? {
         Answer::Charged(outcome) => Ok(views::moved(*outcome)),
         Answer::Unrated(unrated, replayed) => {
@@ -562,6 +564,7 @@ fn rate(
                 minimum_applied: rated.minimum_applied,
                 matched: rated.matched,
                 parameters: usage.parameters(),
+                requests: usage.requests(),
             })
         })
         .collect()

@@ -178,6 +178,7 @@ async fn create_hold(
         (Basis::Fixed(_), None) => None,
         _ => Some(tables::for_request(&deps.ratios, ratio_version, now, &log).await),
     };
+    let since = deps.ratios.now();
     let mut newest = tables::beside(&deps.ratios, ratio_version).await;
     let mut looked = false;
     let outcome = loop {
@@ -206,7 +207,10 @@ async fn create_hold(
                 if problem.code() == Code::UnknownPriceGroup && !looked =>
             {
                 looked = true;
-                newest = tables::news(&deps.ratios, &log).await.or(newest);
+                let known = [table.as_ref().and_then(|table| table.as_ref().ok()), newest.as_ref()];
+                let known = known.into_iter().flatten().map(|table| table.version).max();
+                let known = known.unwrap_or_default();
+                newest = tables::news(&deps.ratios, known, since, &log).await.or(newest);
             }
             outcome => break outcome,
         }
@@ -412,9 +416,10 @@ async fn capture_hold(
     // The table in force is the one that the hold promised, but for the rare hold that was opened
     // before a publication: what the account says of that is seen when it is read.
     let current = tables::for_request(&deps.ratios, None, now, &log).await;
+    let since = deps.ratios.now();
     let mut tables = Tables::from([(None, current.clone())]);
     let answer = loop {
-        let answers = charge_account(&deps, account, &[&capture], &tables, &log).await;
+        let answers = charge_account(&deps, account, &[&capture], (&tables, since), &log).await;
         let answer = answers.into_iter().next().expect("an answer for each charge");
         let Some(version) = capture.missing().filter(|_| answer.is_err()) else { break answer };
         let table = if deps.ratios.is_promised(version).await? {

@@ -216,7 +216,7 @@ async fn rate_unrated(
         return Ok(views::moved(outcome));
     };
     log.account(&unrated.account);
-    let named = request.body.ratio_version;
+    let (named, since) = (request.body.ratio_version, deps.ratios.now());
     let table = match named {
         // Whoever rates what had no price has just published one.
         None => {
@@ -257,7 +257,7 @@ async fn rate_unrated(
     if let (None, Err(Asked::Decided(problem))) = (named, &outcome)
         && is_unpriced(problem)
     {
-        let newer = tables::newer_than(&deps.ratios, table.version, &log).await?;
+        let newer = tables::newer_than(&deps.ratios, table.version, since, &log).await?;
         if newer.version > table.version {
             outcome = rate(newer).await;
         }

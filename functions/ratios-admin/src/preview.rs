@@ -133,6 +133,8 @@ struct Used {
     item: usize,
     /// What was used; or why that is not known.
     usage: Result<UsageOf, Problem>,
+    /// How many requests of a charge it has as sums; one where they are known.
+    requests: u32,
     at: Timestamp,
 }
 
@@ -600,7 +602,7 @@ fn given(usage: &Value, now: Timestamp) -> Result<Vec<Used>, Problem> {
             // A response without usage, say: nothing that either table could price.
             usage => {
                 let at = occurred_at.unwrap_or(now);
-                Ok(Used { operation: None, item, usage, at })
+                Ok(Used { operation: None, item, usage, requests: 1, at })
             }
         }
     };
@@ -663,7 +665,8 @@ async fn charged(
                 // Of an item that used nothing there is no line to tell the model.
                 let Some(usage) = UsageOf::of_charged(rated).transpose() else { continue };
                 let at = occurred_at.unwrap_or(at);
-                used.push(Used { operation: Some(id), item, usage, at });
+                let requests = rated.requests;
+                used.push(Used { operation: Some(id), item, usage, requests, at });
             }
             last = Some(id);
         }
@@ -685,7 +688,7 @@ fn compare(
     let mut totals = UsageTotals::default();
     let mut unpriced = Vec::new();
     let mut approximate = Vec::new();
-    for Used { operation, item, usage, at } in used {
+    for Used { operation, item, usage, requests, at } in used {
         let rate = |side: &Side<'_>, left_out: &LeftOut| {
             let usage = usage.as_ref().map_err(Problem::clone)?;
             match left_out.model_of(usage) {
@@ -696,13 +699,20 @@ fn compare(
                 None => usage.rate(side.table, side.multiplier, at),
             }
         };
-        match (rate(&comparison.from, not_from), rate(&comparison.to, not_to)) {
+        let mut sides = (rate(&comparison.from, not_from), rate(&comparison.to, not_to));
+        // What such an item costs by itself can be over the limit, too.
+        if let (Ok(from), Ok(to)) = &sides
+            && UsageTotals::default().add(comparison, from, to).is_err()
+        {
+            sides = (Err(over_limit()), Err(over_limit()));
+        }
+        match sides {
             (Ok(from), Ok(to)) => {
                 totals.add(comparison, &from, &to).map_err(|_| over_limit())?;
                 let sides = [(&comparison.from, &from), (&comparison.to, &to)];
                 let reason = sides
                     .into_iter()
-                    .find_map(|(side, rated)| items::doubt_of_charged(side.table, rated));
+                    .find_map(|(side, rated)| items::doubt_of_charged(side.table, rated, requests));
                 if let (Some(operation), Some(reason)) = (operation, reason) {
                     let operation = operation.to_string();
                     approximate.push(Approximate { operation, item, reason });

@@ -74,7 +74,10 @@ pub struct RowError {
 /// # Errors
 /// It is not CSV, lacks a column or has an unknown one.
 pub fn read(file: &[u8]) -> Result<(Vec<Row>, Vec<RowError>), csv::Error> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
+    // The reader counts a line that ends in CRLF with the next one.
+    let ends = |(at, byte): &(usize, &u8)| **byte != b'\r' || file.get(at + 1) != Some(&b'\n');
+    let file: Vec<u8> = file.iter().enumerate().filter(ends).map(|(_, byte)| *byte).collect();
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(&*file);
     let headers = reader.headers()?.clone();
     // The header alone tells: what is missing or unknown there is so in every row.
     let blank = csv::StringRecord::from(vec![""; headers.len()]);
@@ -215,6 +218,8 @@ mod tests {
         assert_ne!(keys("account,credits,id\nacme,1,a\n").0, one);
         let twice = keys("account,credits,id\nacme,1,\nacme,2,\nacme,3,a\nacme,4,b\nacme,5,a\n");
         assert_eq!((twice.0.len(), twice.1), (3, vec![3, 6]));
+        let from_a_spreadsheet = keys("account,credits\r\na,x\r\nb,1\r\nc,x\r\n");
+        assert_eq!((from_a_spreadsheet.0.len(), from_a_spreadsheet.1), (1, vec![2, 4]));
         for bad in ["account\nacme\n", "account,credits,color\nacme,1,red\n", ""] {
             assert!(read(bad.as_bytes()).is_err(), "{bad:?}");
         }

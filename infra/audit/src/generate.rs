@@ -109,6 +109,7 @@ fn charge(tokens: u64) -> Command {
             minimum_applied: false,
             matched: None,
             parameters: Parameters::new(),
+            requests: 1,
         }],
         ratio_version: Some(1),
         price_group: None,

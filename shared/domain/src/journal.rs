@@ -396,6 +396,9 @@ struct PackedItem {
     /// Names and values. Absent: none.
     #[n(4)]
     parameters: Option<Vec<(u32, u32)>>,
+    /// Absent: one.
+    #[n(5)]
+    requests: Option<u32>,
 }
 
 #[derive(Encode, Decode)]
@@ -695,6 +698,7 @@ impl PackedItem {
             lines,
             matched,
             parameters: Some(parameters.collect()).filter(|pairs: &Vec<_>| !pairs.is_empty()),
+            requests: Some(item.requests).filter(|requests| *requests > 1),
         }
     }
 
@@ -755,12 +759,16 @@ impl PackedItem {
                 fit.then(|| (name.clone(), value.clone())).ok_or("parameter")
             })
             .collect::<Result<_, &'static str>>()?;
+        if self.requests.is_some_and(|requests| requests <= 1) {
+            return Err("one request is not told");
+        }
         Ok(RatedItem {
             credits: self.credits,
             minimum_applied: self.minimum_applied,
             lines,
             matched: matched.transpose()?,
             parameters,
+            requests: self.requests.unwrap_or(1),
         })
     }
 }

@@ -171,7 +171,8 @@ impl UsageOf {
     /// was used, which leaves no line to tell the model.
     ///
     /// Several requests of one model are told apart where their rows differed. What was charged by
-    /// equal rows is one line, and so one request.
+    /// equal rows is one line, and so one request; and all have the parameters of the first. See
+    /// [`doubt_of_charged`].
     ///
     /// # Errors
     /// `limit_exceeded` where the sum of several lines is no quantity.
@@ -201,6 +202,12 @@ impl UsageOf {
         };
         let requests = requests.into_iter().map(read).collect::<Result<_, Problem>>()?;
         Ok(Some(Self { requests, pointer: String::new() }))
+    }
+
+    /// How many requests used something; one where none did.
+    pub fn requests(&self) -> u32 {
+        let used = self.requests.iter().filter(|request| !request.usage.is_empty()).count();
+        u32::try_from(used.max(1)).expect("bodies are limited")
     }
 
     /// What the prices of the first request may depend on: what the caller said, and the provider's
@@ -289,9 +296,15 @@ fn usage_of(lines: &[&Line]) -> Result<Usage, Problem> {
     Ok(usage)
 }
 
-/// Why a charge that is priced by another table may not be what its request would have cost there:
-/// the table prices requests, of which the charge counted none as its own table did not.
-pub fn doubt_of_charged(table: &RatioTable, rated: &Rated) -> Option<&'static str> {
+/// Why an item of a charge that is priced by another table may not be what it would have cost there:
+/// it was several of so many `requests`, which its lines don't tell apart; or the table prices requests,
+/// of which the charge counted none as its own table did not.
+pub fn doubt_of_charged(table: &RatioTable, rated: &Rated, requests: u32) -> Option<&'static str> {
+    if requests > 1 {
+        return Some(
+            "the item was several requests, which the charge keeps as sums: here their prompts count together",
+        );
+    }
     let priced = table.model(&rated.model).is_some_and(|model| model.prices(REQUESTS));
     let counted = rated.lines.iter().any(|line| line.dimension() == REQUESTS);
     (priced && !counted)

@@ -61,10 +61,15 @@ pub async fn beside(reader: &Reader, named: Option<u64>) -> Option<Arc<Versioned
     reader.current().await.ok()
 }
 
-/// The newest table, where it is newer than any that was known: somebody has just published it.
-pub async fn news(reader: &Reader, log: &RequestLog) -> Option<Arc<Versioned>> {
-    let known = reader.current().await.ok()?.version;
-    let newest = newer_than(reader, known, log).await.ok()?;
+/// The newest table, where it is newer than `known`: somebody has just published it. See
+/// [`newer_than`].
+pub async fn news(
+    reader: &Reader,
+    known: u64,
+    since: Timestamp,
+    log: &RequestLog,
+) -> Option<Arc<Versioned>> {
+    let newest = newer_than(reader, known, since, log).await.ok()?;
     (newest.version > known).then_some(newest)
 }
 
@@ -82,11 +87,12 @@ pub async fn multiplier(
     if let Some(multiplier) = table.table.group(group) {
         return Ok(multiplier);
     }
-    let newest = reader.current().await.ok();
-    match items::multiplier(&table.table, newest.as_ref().map(|newest| &newest.table), group) {
+    let since = reader.now();
+    let newest = reader.current().await?;
+    match items::multiplier(&newest.table, None, group) {
         Ok(multiplier) => Ok(multiplier),
         // Whoever gives an account a new group has just published it.
-        Err(problem) => match news(reader, log).await {
+        Err(problem) => match news(reader, newest.version, since, log).await {
             Some(newest) => items::multiplier(&newest.table, None, group),
             None => Err(problem),
         },
@@ -94,17 +100,19 @@ pub async fn multiplier(
 }
 
 /// The newest table, where somebody has just published one: `known` is the version that did not do.
-/// It may take a second, for the register is asked at most once a second.
+/// It may take a second, for the register is asked at most once a second, unless it has been asked
+/// `since` the request began.
 ///
 /// # Errors
 /// `conflict` where nothing was published yet, `unavailable`.
 pub async fn newer_than(
     reader: &Reader,
     known: u64,
+    since: Timestamp,
     log: &RequestLog,
 ) -> Result<Arc<Versioned>, Problem> {
-    let mut table = reader.at_least(known.saturating_add(1)).await?;
-    if table.version <= known {
+    let (mut table, confirmed_at) = reader.looked_for(known.saturating_add(1)).await?;
+    if table.version <= known && confirmed_at < since {
         tokio::time::sleep(LOOK_AGAIN).await;
         table = reader.at_least(known.saturating_add(1)).await?;
     }

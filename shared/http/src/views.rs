@@ -313,6 +313,10 @@ pub struct ChargedItem {
     pub credits: Credits,
     /// Whether it is the minimum.
     pub minimum_applied: bool,
+    /// How many requests it was, each priced by its own prompt and parameters, where these were several.
+    #[serde(skip_serializing_if = "is_one")]
+    #[schema(value_type = Option<u32>)]
+    pub requests: u32,
     /// How many of the operation's lines are its own.
     pub lines: usize,
     /// By what the name in the request, or in the provider's response, led to the model, where
@@ -324,9 +328,14 @@ pub struct ChargedItem {
 
 impl From<&RatedItem> for ChargedItem {
     fn from(item: &RatedItem) -> Self {
-        let RatedItem { credits, minimum_applied, ref lines, ref matched, .. } = *item;
-        Self { credits, minimum_applied, lines: lines.len(), matched: matched.clone() }
+        let RatedItem { credits, minimum_applied, requests, ref lines, ref matched, .. } = *item;
+        Self { credits, minimum_applied, requests, lines: lines.len(), matched: matched.clone() }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_one(number: &u32) -> bool {
+    *number == 1
 }
 
 /// One movement of an account.
@@ -354,7 +363,8 @@ pub struct OperationView {
     /// The ratio table's version that priced it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio_version: Option<u64>,
-    /// What each item cost, where there are several, or where a model was not named by its id.
+    /// What each item cost, where there are several, or where one was several requests or a model was
+    /// not named by its id.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<ChargedItem>,
     /// What each dimension cost, before rounding; in the items' order.
@@ -575,7 +585,8 @@ impl OperationView {
         self.occurred_at = occurred_at;
         self.ratio_version = ratio_version;
         self.forgiven = requested.checked_add(self.credits).filter(|c| c.is_positive());
-        if items.len() > 1 || items.iter().any(|item| item.matched.is_some()) {
+        let is_told = |item: &RatedItem| item.matched.is_some() || item.requests > 1;
+        if items.len() > 1 || items.iter().any(is_told) {
             self.items = items.iter().map(ChargedItem::from).collect();
         }
         if !items.is_empty() {

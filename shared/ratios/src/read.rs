@@ -148,7 +148,21 @@ impl Reader {
     /// # Errors
     /// See [`ReadError`].
     pub async fn at_least(&self, version: u64) -> Result<Arc<Versioned>, ReadError> {
-        Ok(self.newest_at_least(version).await?.table)
+        Ok(self.looked_for(version).await?.0)
+    }
+
+    /// The same, and when the register last said that it is the newest.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn looked_for(&self, version: u64) -> Result<(Arc<Versioned>, Timestamp), ReadError> {
+        let newest = self.newest_at_least(version).await?;
+        Ok((newest.table, newest.confirmed_at))
+    }
+
+    /// What time it is where tables are published.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// A version, however old.

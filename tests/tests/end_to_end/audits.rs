@@ -745,3 +745,42 @@ async fn balances_of_another_system_are_brought_in_once() {
         assert_eq!(import(&rows, dry_run).await, (61, 0, 0, vec![2, 64]), "{dry_run}");
     }
 }
+
+/// Of a batch a charge keeps sums, which may cross a tier that no prompt reached.
+#[tokio::test]
+async fn several_requests_are_rated_again_as_one() {
+    let api = shared().api();
+    let account = open(&api, "several", "100").await;
+    let version = publish(&api, |models| {
+        models["e2e/tiers"] = text_model("1", "1");
+        let mut above = models["e2e/tiers"]["ratios"][0].clone();
+        above["credits"] = json!("2");
+        above["when"] = json!({"prompt_tokens": {"gt": 1_000_000}});
+        models["e2e/tiers"]["ratios"].as_array_mut().unwrap().push(above);
+    })
+    .await;
+    let line = |id: &str| {
+        let usage = json!({"prompt_tokens": 1_000_000, "completion_tokens": 0});
+        json!({"custom_id": id, "response": {"status_code": 200, "body": {"id": id, "usage": usage}}})
+    };
+    let item = json!({
+        "model": "e2e/tiers", "provider": "openai", "provider_response": [line("a"), line("b")],
+        "ratio_version": version,
+    });
+    let call = api.post(&format!("/v1/accounts/{account}/charges")).key("batch").json(&item);
+    let operation = priced(call).await.expect(201)["operation"].clone();
+    assert_eq!(
+        (&operation["credits"], &operation["items"][0]["requests"]),
+        (&json!("-2"), &json!(2))
+    );
+
+    let path = format!("/v1/accounts/{account}/transactions/{}", operation["id"].as_str().unwrap());
+    let again = api.post(&format!("{path}/rerate")).json(&json!({"ratio_version": version}));
+    let again = again.send().await.expect(200);
+    assert_eq!((&again["credits"], &again["exact"]), (&json!("4"), &json!(false)));
+    let reason = again["items"][0]["approximate"].as_str().unwrap();
+    assert!(reason.starts_with("the item was several requests"), "{reason}");
+    let current = json!({"from": version, "to": version, "account": account});
+    let view = api.post("/v1/ratios/preview").json(&current).send().await.expect(200);
+    assert_eq!(view["usage"]["approximate"][0]["reason"], reason);
+}

@@ -24,8 +24,8 @@ const COLUMNS: [&str; 13] = [
 
 /// One line a row of the table, in the order of the models' ids, under a line of the columns'
 /// names: RFC 4180 with line feeds. Numbers are plain decimals, conditions are JSON. What could be
-/// taken for a formula has an apostrophe in front. Below them come what was left out, and the
-/// warnings: lines of a `note`, with the model that it is about.
+/// taken for a formula has an apostrophe in front. Below them come minimums, what was left out, and
+/// the warnings: lines of a `note`, with the model that it is about.
 pub fn csv(calculation: &Calculation) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let write = |writer: &mut csv::Writer<Vec<u8>>, fields: &[&str]| {
@@ -67,6 +67,9 @@ pub fn csv(calculation: &Calculation) -> String {
         fields[COLUMNS.len() - 1] = &note;
         write(&mut writer, &fields);
     };
+    for (id, model) in calculation.models.iter().filter(|(_, model)| !model.minimum.is_zero()) {
+        note(id, &format!("a request costs at least {} credits", model.minimum));
+    }
     for omitted in &calculation.omitted {
         let field = omitted.field.as_deref().map(|field| format!("{field}: ")).unwrap_or_default();
         note(&omitted.model, &format!("{field}{}", omitted.reason));

@@ -156,6 +156,9 @@ pub struct RatedItem {
     /// ([`is_name`](crate::ratios::is_name)) with a value
     /// ([`is_parameter_value`](crate::ratios::is_parameter_value)).
     pub parameters: Parameters,
+    /// How many requests it was, as of a batch or with several turns: each was priced by its own
+    /// prompt and parameters, and a line is the sum of those that one row priced. From 1.
+    pub requests: u32,
 }
 
 /// What an operation did, by kind.

@@ -43,6 +43,7 @@ fn item(credits: &str, lines: Vec<Line>) -> RatedItem {
         minimum_applied: false,
         matched: None,
         parameters: Parameters::new(),
+        requests: 1,
     }
 }
 
@@ -170,6 +171,21 @@ fn format_1_has_parts_and_names() {
     let expected: String = GOLDEN_PARTS.split_whitespace().collect();
     assert_eq!(hex(&bytes), expected);
     assert_eq!(Entry::decode(&bytes), Ok(golden_parts()));
+}
+
+/// One request is told by nothing; several by their number, behind what there was before.
+#[test]
+fn an_item_has_its_requests() {
+    let of = |requests: u32| {
+        let mut draft = Draft::open(&AccountState::new(Settings::default()), day(0));
+        let items = vec![RatedItem { requests, ..item("0.2", Vec::new()) }];
+        draft.apply(client(KEY), &Command::Charge(charge(items))).unwrap();
+        entry(draft)
+    };
+    let (one, several) = (of(1).encode(), of(u32::MAX).encode());
+    assert!(several.len() > one.len());
+    assert_eq!(Entry::decode(&one), Ok(of(1)));
+    assert_eq!(Entry::decode(&several), Ok(of(u32::MAX)));
 }
 
 /// Charges of a request that said what prices may depend on, one with a row that asked for it.
@@ -438,6 +454,7 @@ fn newer() -> NewerBody {
         lines: vec![],
         matched: None,
         parameters: None,
+        requests: None,
     }];
     NewerBody {
         time: entry.time,
@@ -631,9 +648,20 @@ fn unknown_and_impossible_operations_are_refused() {
             lines: Vec::new(),
             matched: None,
             parameters: None,
+            requests: None,
         });
     };
     check(&|body| of_items(body, MAX_LINES + 1), "too many lines");
+    check(
+        &|body| {
+            of_items(body, 1);
+            let NewerDetail::Charge { items, .. } = &mut body.operations[0].detail else {
+                unreachable!()
+            };
+            items[0].requests = Some(1);
+        },
+        "one request is not told",
+    );
     check(
         &|body| {
             let NewerDetail::Charge { items, .. } = &mut body.operations[0].detail else {

@@ -451,21 +451,24 @@ struct Grounding<'a> {
 #[derive(Default)]
 struct Lookups<'a> {
     queries: BTreeSet<&'a str>,
-    /// Steps that looked something up, by their ids, and whether they tell their queries.
-    steps: BTreeMap<&'a str, bool>,
-    /// Those that tell their queries and no id, by their places: of a stream an event has a step's id,
-    /// and a later one its queries.
+    /// Calls by their ids: their places, and whether they tell their queries.
+    calls: BTreeMap<&'a str, (u64, bool)>,
+    /// The places of calls that tell their queries and no id: of a stream an event has a call's id, and
+    /// a later one its queries.
     nameless: BTreeSet<u64>,
+    /// The ids of calls that only a result shows.
+    results: BTreeSet<&'a str>,
     found: bool,
 }
 
 impl Lookups<'_> {
     /// What was found was looked for, also where the queries are not told.
     fn count(&self) -> u64 {
-        let silent = self.steps.values().filter(|tells| !**tells).count();
-        let silent = silent.saturating_sub(self.nameless.len());
-        let lookups = u64::try_from(self.queries.len() + silent).expect("bodies are limited");
-        lookups.max(u64::from(self.found))
+        let is_silent = |call: &&(u64, bool)| !call.1 && !self.nameless.contains(&call.0);
+        let silent = self.calls.values().filter(is_silent).count();
+        let called = self.queries.len() + silent;
+        let lookups = if called == 0 { self.results.len() } else { called };
+        u64::try_from(lookups).expect("bodies are limited").max(u64::from(self.found))
     }
 }
 
@@ -536,14 +539,15 @@ impl<'a> Grounding<'a> {
         let queries = step.pointer("/arguments/queries").and_then(Value::as_array);
         let texts = queries.into_iter().flatten().filter_map(Value::as_str);
         let queries: BTreeSet<_> = texts.filter(|query| !query.is_empty()).collect();
-        let id = ["call_id", "id"].iter().find_map(|field| step.get(field)?.as_str());
-        match id.filter(|id| !id.is_empty()) {
-            // A stream tells of a step several times, and not each time what it asked.
-            Some(id) => *lookups.steps.entry(id).or_default() |= !queries.is_empty(),
-            None if !queries.is_empty() => {
-                lookups.nameless.insert(place);
-            }
-            None => {}
+        let id = |field: &str| step.get(field)?.as_str().filter(|id| !id.is_empty());
+        if kind.ends_with("_result") {
+            lookups.results.extend(id("call_id"));
+        } else if let Some(id) = id("id") {
+            // A stream tells of a call several times, and not each time what it asked.
+            let (_, tells) = lookups.calls.entry(id).or_insert((place, false));
+            *tells |= !queries.is_empty();
+        } else if !queries.is_empty() {
+            lookups.nameless.insert(place);
         }
         lookups.queries.extend(queries);
         lookups.found = true;
@@ -913,6 +917,18 @@ mod tests {
                      grounding=maps+search",
                 ),
             ),
+            // Of one the id was trimmed, and not of its result.
+            case(
+                INTERACTIONS,
+                json!({"object": "interaction", "steps": [
+                    {"type": "google_search_call", "arguments": {"queries": ["x"]}},
+                    {"type": "google_search_result", "call_id": "a"},
+                    {"type": "google_search_call", "id": "b"}
+                ], "usage": {"total_input_tokens": 100, "total_output_tokens": 50}}),
+                Expected::Usage(
+                    "-: input_tokens 100, output_tokens 50, web_searches 2 grounding=search",
+                ),
+            ),
             // A stream has the id at a step's start, and its queries in what follows.
             case(
                 INTERACTIONS,
@@ -921,6 +937,9 @@ mod tests {
                      "step": {"type": "google_search_call", "id": "a"}},
                     {"event_type": "step.delta", "index": 0, "delta": {
                         "type": "google_search_call", "arguments": {"queries": ["x", "y"]}
+                    }},
+                    {"event_type": "step.delta", "index": 0, "delta": {
+                        "type": "google_search_call", "id": "a", "arguments": {"queries": ["x"]}
                     }},
                     {"event_type": "step.start", "index": 1,
                      "step": {"type": "google_search_result", "call_id": "a"}},

@@ -212,6 +212,27 @@ fn what_is_there_is_found() {
     }
     let nobody = OperationId { seq: 9, position: 9 };
     assert_eq!((state.hold(HoldId(nobody)), state.grant(GrantId(nobody))), (None, None));
+    let expired = state.expired_holds.iter().map(|hold| hold.id);
+    let holds: Vec<_> = state.holds().iter().map(|hold| hold.id).chain(expired).collect();
+    assert_eq!(holds.len(), 3);
+    for hold in holds {
+        assert!(state.may_capture(hold));
+    }
+    assert!(!state.may_capture(HoldId(nobody)));
+}
+
+#[test]
+fn the_last_void_is_named_by_its_entry() {
+    let mut state = base();
+    assert_eq!(state.last_void(), 0);
+    for _ in 0..2 {
+        let grant = grant(Source::Plan, None);
+        let mut draft = Draft::open(&state, timestamp(60));
+        let grant = GrantId(draft.apply(Origin::System, &grant).unwrap());
+        draft.apply(Origin::System, &Command::VoidGrant(grant)).unwrap();
+        state = draft.finish().state;
+        assert_eq!(state.last_void(), state.seq());
+    }
 }
 
 #[test]

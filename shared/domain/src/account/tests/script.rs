@@ -635,6 +635,7 @@ fn item(credits: &str, lines: usize) -> RatedItem {
         minimum_applied: false,
         matched: None,
         parameters: Parameters::new(),
+        requests: 1,
     }
 }
 
