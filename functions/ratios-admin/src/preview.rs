@@ -701,10 +701,15 @@ fn compare(
         };
         let mut sides = (rate(&comparison.from, not_from), rate(&comparison.to, not_to));
         // What such an item costs by itself can be over the limit, too.
-        if let (Ok(from), Ok(to)) = &sides
-            && UsageTotals::default().add(comparison, from, to).is_err()
-        {
-            sides = (Err(over_limit()), Err(over_limit()));
+        if let (Ok(from), Ok(to)) = &sides {
+            let mut own = UsageTotals::default();
+            let view = |totals: &Totals| TotalsView::new(totals, comparison.price);
+            if own.add(comparison, from, to).is_err()
+                || view(&own.from).is_err()
+                || view(&own.to).is_err()
+            {
+                sides = (Err(over_limit()), Err(over_limit()));
+            }
         }
         match sides {
             (Ok(from), Ok(to)) => {

@@ -33,7 +33,8 @@ impl Ledger {
     /// Again from the beginning does no harm, and finds what was written since.
     ///
     /// # Errors
-    /// An entry is not what was written, or not there: then nothing was erased. The store is
+    /// An entry is not what was written, or not there: then nothing was erased. That the newest ones
+    /// are missing only an audit can tell. The store is
     /// unavailable: what was erased before stays erased.
     pub async fn erase_private(
         &self,

@@ -261,7 +261,7 @@ const OUTPUT_DETAILS: [&str; 3] =
 
 /// The items of a response's output, and those that were told before it and are not among them: a
 /// gateway may leave out, too, what is no message. Others give an item another id each time: so none
-/// is added to as many of its kind as were told.
+/// is added to as many of its kind as were told, and of fewer those that none of them looks like.
 pub(super) fn all_items<'a>(
     body: &Body<'a>,
     told_before: &[Body<'a>],
@@ -272,12 +272,35 @@ pub(super) fn all_items<'a>(
     let ids: BTreeSet<_> = items.iter().filter_map(id).collect();
     for kind_told in told_before.iter().map(kind).collect::<BTreeSet<_>>() {
         let told = || told_before.iter().filter(|item| kind(item) == kind_told);
-        let there = items.iter().filter(|item| kind(item) == kind_told).count();
-        let missing = told().count().saturating_sub(there);
-        let is_new = |item: &&Body<'a>| id(item).is_none_or(|id| !ids.contains(id));
-        items.extend(told().filter(is_new).take(missing).cloned());
+        let told_ids: BTreeSet<_> = told().filter_map(id).collect();
+        let there: Vec<_> = items.iter().filter(|item| kind(item) == kind_told).collect();
+        let missing = told().count().saturating_sub(there.len());
+        let is_told = |item: &Body<'a>| id(item).is_some_and(|id| told_ids.contains(id));
+        let mut others = Vec::new();
+        for item in there.into_iter().filter(|item| !is_told(item)) {
+            others.push(what_counts(item)?);
+        }
+        let mut left_out = Vec::new();
+        for item in told().filter(|item| id(item).is_none_or(|id| !ids.contains(id))) {
+            let own = what_counts(item)?;
+            match others.iter().position(|other| *other == own) {
+                Some(same) => {
+                    others.swap_remove(same);
+                }
+                None => left_out.push(item.clone()),
+            }
+        }
+        items.extend(left_out.into_iter().take(missing));
     }
     Ok(items)
+}
+
+/// What decides whether an item of the output is billed, and as what, apart from its type.
+fn what_counts<'a>(item: &Body<'a>) -> Result<[Option<&'a str>; 4], ProviderError> {
+    let action = item.object("action")?;
+    let action = action.and_then(|action| action.text("type"));
+    let failed = item.text("status").filter(|status| *status == FAILED);
+    Ok([item.text("name"), action, failed, item.text("container_id")])
 }
 
 fn prompt(read: &mut ResponseUsage, usage: &Body<'_>, input: u64) -> Result<(), ProviderError> {
@@ -363,8 +386,10 @@ pub(super) fn is_search(item: &Body<'_>) -> Result<bool, ProviderError> {
 /// Whether the call of a tool failed. That such calls are billed is not documented: nothing came of
 /// them, and so they are not.
 pub(super) fn has_failed(item: &Body<'_>) -> bool {
-    item.text("status") == Some("failed")
+    item.text("status") == Some(FAILED)
 }
+
+const FAILED: &str = "failed";
 
 const WEB_SEARCH_TOOL: &str = "web_search_tool";
 
@@ -947,6 +972,23 @@ mod tests {
                     }}
                 ]),
                 Usage("-: file_searches 1, input_tokens 3, output_tokens 2, web_searches 2"),
+            ),
+            case(
+                RESPONSES_STREAM,
+                json!([
+                    {"type": "response.output_item.done", "item": {
+                        "id": "a", "type": "web_search_call", "action": {"type": "open_page"}
+                    }},
+                    {"type": "response.output_item.done", "item": {
+                        "id": "b", "type": "web_search_call", "action": {"type": "search"}
+                    }},
+                    {"type": "response.completed", "response": {
+                        "output": [{"id": "c", "type": "web_search_call",
+                                    "action": {"type": "open_page"}}],
+                        "usage": {"input_tokens": 3, "output_tokens": 2}
+                    }}
+                ]),
+                Usage("-: input_tokens 3, output_tokens 2, web_searches 1"),
             ),
             case(RESPONSES_STREAM, event("response.completed", &response), read),
             case(RESPONSES_STREAM, event("response.incomplete", &response), read),

@@ -461,13 +461,19 @@ mod tests {
                     }},
                     {"type": "response.output_item.done",
                      "item": {"id": "c", "type": "custom_tool_call", "name": "own"}},
+                    {"type": "response.output_item.done", "item": {
+                        "id": "d", "type": "custom_tool_call", "name": "x_keyword_search"
+                    }},
                     {"type": "response.output_item.done", "item": {"id": "m", "type": "message"}},
                     {"type": "response.completed", "response": {
-                        "output": [{"id": "m", "type": "message"}],
+                        "output": [{"id": "m", "type": "message"},
+                                   {"id": "9", "type": "custom_tool_call", "name": "own"}],
                         "usage": {"input_tokens": 3, "output_tokens": 2}
                     }}
                 ]),
-                Expected::Usage("-: input_tokens 3, output_tokens 2, web_searches 1"),
+                Expected::Usage(
+                    "-: input_tokens 3, output_tokens 2, social_searches 1, web_searches 1",
+                ),
             ),
             case(
                 TOOLS,
