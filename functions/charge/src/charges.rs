@@ -10,7 +10,7 @@ use axum::response::Response;
 use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::Value;
-use uc_domain::account::{AccountState, Capture, Charge, Command, HoldId, Origin, RatedItem};
+use uc_domain::account::{AccountState, Capture, Charge, Command, HoldId, RatedItem};
 use uc_domain::ratios::{Multiplier, RatioTable};
 use uc_domain::{AccountId, Credits, Quantity, Timestamp};
 use uc_http::items::{self, Item, UsageOf};
@@ -360,7 +360,6 @@ pub(crate) async fn charge_account(
 ) -> Vec<Result<Answer, Problem>> {
     let mut asked = ask_all(deps, account, charges, tables).await;
     // Whoever gives an account a new price group has just published it.
-    let lacks_group = |asked: &Result<Outcome, Asked<Problem>>| matches!(asked, Err(Asked::Decided(problem)) if problem.code() == Code::UnknownPriceGroup);
     if asked.iter().any(lacks_group)
         && let Some(Ok(known)) = tables.get(&None)
         && let Some(newest) = tables::news(&deps.ratios, known.version, since, log).await
@@ -388,6 +387,12 @@ pub(crate) async fn charge_account(
     answers
 }
 
+/// Whether no table that was there has the account's price group.
+fn lacks_group(asked: &Result<Outcome, Asked<Problem>>) -> bool {
+    let Err(Asked::Decided(problem)) = asked else { return false };
+    problem.code() == Code::UnknownPriceGroup
+}
+
 /// Asks the ledger for all of them at once.
 async fn ask_all(
     deps: &Deps,
@@ -403,14 +408,7 @@ async fn ask_all(
         .iter()
         .zip(&decisions)
         .map(|(charge, decide)| Batched {
-            ask: Ask {
-                account,
-                origin: Origin::Client { key: charge.key().to_owned() },
-                fingerprint: charge.fingerprint,
-                private: charge.private.clone(),
-                opens: false,
-                extra: &|_| Vec::new(),
-            },
+            ask: Ask::by_client(account, charge.key(), charge.fingerprint, charge.private.clone()),
             decide,
         })
         .collect();

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use uc_domain::account::{AccountState, Command, Detail, HoldId, HoldRequest, Origin};
+use uc_domain::account::{AccountState, Command, Detail, HoldId, HoldRequest};
 use uc_domain::{AccountId, Credits};
 use uc_http::estimates::{AskedItem, EstimateItem, Prices};
 use uc_http::scope::Charge as ChargeScope;
@@ -200,16 +200,15 @@ async fn create_hold(
             let ratio_version = table.map(|table| table.version);
             Ok(Command::Hold(HoldRequest { credits, millis, partial, ratio_version, price_group }))
         };
-        let ask = ask(account, &key, fingerprint, private.clone());
+        let ask = Ask::by_client(account, key.as_str(), fingerprint, private.clone());
         match deps.ledger.execute(&ask, decide).await {
             // Whoever gives an account a new group has just published it.
             Err(Asked::Decided(problem))
                 if problem.code() == Code::UnknownPriceGroup && !looked =>
             {
                 looked = true;
-                let known = [table.as_ref().and_then(|table| table.as_ref().ok()), newest.as_ref()];
-                let known = known.into_iter().flatten().map(|table| table.version).max();
-                let known = known.unwrap_or_default();
+                let known = newest.as_ref().or_else(|| table.as_ref()?.as_ref().ok());
+                let known = known.map_or(0, |known| known.version);
                 newest = tables::news(&deps.ratios, known, since, &log).await.or(newest);
             }
             outcome => break outcome,
@@ -305,22 +304,6 @@ fn opened(outcome: &Outcome) -> HoldView {
             ratio_version,
         },
         ref other => unreachable!("a hold was asked for, not a {}", other.kind()),
-    }
-}
-
-fn ask<'a>(
-    account: &'a AccountId,
-    key: &IdempotencyKey,
-    fingerprint: [u8; 16],
-    private: Private,
-) -> Ask<'a> {
-    Ask {
-        account,
-        origin: Origin::Client { key: key.as_str().to_owned() },
-        fingerprint,
-        private,
-        opens: false,
-        extra: &|_| Vec::new(),
     }
 }
 
@@ -513,7 +496,7 @@ async fn extend_hold(
     let route = format!("/v1/accounts/{account}/holds/{hold}/extend");
     let fingerprint = fingerprint("POST", &route, &request.value);
     let millis = millis(request.body.ttl_seconds)?;
-    let ask = ask(account, &key, fingerprint, Private::default());
+    let ask = Ask::by_client(account, key.as_str(), fingerprint, Private::default());
     let command = Command::ExtendHold { hold, millis };
     let outcome = deps.ledger.execute(&ask, |_| Ok(command.clone())).await;
     let outcome = match outcome {
@@ -561,7 +544,10 @@ async fn void_hold(
     let route = format!("/v1/accounts/{account}/holds/{hold}/void");
     let fingerprint = fingerprint("POST", &route, &request.value);
     let mark = |_: &uc_domain::account::Operation| vec![evidence::voided_hold_put(account, hold)];
-    let ask = Ask { extra: &mark, ..ask(account, &key, fingerprint, Private::default()) };
+    let ask = Ask {
+        extra: &mark,
+        ..Ask::by_client(account, key.as_str(), fingerprint, Private::default())
+    };
     let outcome = deps.ledger.execute(&ask, |_| Ok(Command::VoidHold(hold))).await;
     let outcome = match outcome {
         Ok(outcome) => outcome,

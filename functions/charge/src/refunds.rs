@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::{Extension, State};
 use axum::response::Response;
 use serde::Deserialize;
-use uc_domain::account::{
-    AccountState, Command, Detail, Operation, OperationId, Origin, RefundRequest,
-};
+use uc_domain::account::{AccountState, Command, Detail, Operation, OperationId, RefundRequest};
 use uc_domain::{AccountId, Credits};
 use uc_http::scope::Charge as ChargeScope;
 use uc_http::views::{self, Moved};
@@ -117,14 +115,8 @@ async fn create_refund(
             }
             ref other => unreachable!("a refund was asked for, not a {}", other.kind()),
         };
-        let ask = Ask {
-            account,
-            origin: Origin::Client { key: key.as_str().to_owned() },
-            fingerprint,
-            private: private.clone(),
-            opens: false,
-            extra: &extra,
-        };
+        let ask = Ask::by_client(account, key.as_str(), fingerprint, private.clone());
+        let ask = Ask { extra: &extra, ..ask };
         let command = Command::Refund(RefundRequest {
             charge,
             credits,

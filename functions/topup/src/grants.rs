@@ -6,8 +6,8 @@ use axum::extract::{Extension, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use uc_domain::account::{
-    AccountState, Command, Detail, Grant as Held, GrantId, GrantRequest, Operation, Origin,
-    Rejection, Source,
+    AccountState, Command, Detail, Grant as Held, GrantId, GrantRequest, Operation, Rejection,
+    Source,
 };
 use uc_domain::{Credits, Timestamp};
 use uc_http::scope::Grant;
@@ -133,14 +133,8 @@ async fn create_grant(
         rollover: None,
     };
 
-    let ask = Ask {
-        account,
-        origin: Origin::Client { key: key.as_str().to_owned() },
-        fingerprint,
-        private,
-        opens: true,
-        extra: &|_| Vec::new(),
-    };
+    let ask = Ask::by_client(account, key.as_str(), fingerprint, private);
+    let ask = Ask { opens: true, ..ask };
     let decide = |state: &AccountState| {
         // Decided on the account's own time, and inside, so that a replay long after the expiry
         // is a replay still.
@@ -241,14 +235,8 @@ async fn void_grant(
             let unchanged = brought.as_ref().and_then(|brought| brought.unchanged.clone());
             [evidence::voided_grant_put(account, grant)].into_iter().chain(unchanged).collect()
         };
-        let ask = Ask {
-            account,
-            origin: Origin::Client { key: key.as_str().to_owned() },
-            fingerprint,
-            private: private.clone(),
-            opens: false,
-            extra: &mark,
-        };
+        let ask = Ask::by_client(account, key.as_str(), fingerprint, private.clone());
+        let ask = Ask { extra: &mark, ..ask };
         // Refunds and disputes that were won may have given back to bought credits what came of
         // another payment: what a void forfeits must be of one payment, whose refund counts it.
         let decide = |state: &AccountState| {
@@ -348,14 +336,7 @@ async fn create_write_off(
     if credits.is_some_and(|credits| !credits.is_positive()) {
         return Err(Problem::invalid_field("/credits", "above zero"));
     }
-    let ask = Ask {
-        account,
-        origin: Origin::Client { key: key.as_str().to_owned() },
-        fingerprint,
-        private,
-        opens: false,
-        extra: &|_| Vec::new(),
-    };
+    let ask = Ask::by_client(account, key.as_str(), fingerprint, private);
     let outcome = deps.ledger.execute(&ask, |_| Ok(Command::WriteOff(credits))).await;
     let outcome = outcome.map_err(|error| refusals::asked(error, account))?;
     log.retries(outcome.retries, outcome.conflicts);

@@ -301,9 +301,9 @@ fn usage_of(lines: &[&Line]) -> Result<Usage, Problem> {
 /// of which the charge counted none as its own table did not.
 pub fn doubt_of_charged(table: &RatioTable, rated: &Rated, requests: u32) -> Option<&'static str> {
     if requests > 1 {
-        return Some(
-            "the item was several requests, which the charge keeps as sums: here their prompts count together",
-        );
+        let reason = "the item was several requests, which the charge keeps as sums: here their \
+                      prompts count together";
+        return Some(reason);
     }
     let priced = table.model(&rated.model).is_some_and(|model| model.prices(REQUESTS));
     let counted = rated.lines.iter().any(|line| line.dimension() == REQUESTS);

@@ -112,6 +112,19 @@ pub struct Ask<'a> {
     pub extra: Extra<'a>,
 }
 
+impl<'a> Ask<'a> {
+    /// What a client asks of an account that is there, under an idempotency key.
+    pub fn by_client(
+        account: &'a AccountId,
+        key: &str,
+        fingerprint: [u8; 16],
+        private: Private,
+    ) -> Self {
+        let origin = Origin::Client { key: key.to_owned() };
+        Self { account, origin, fingerprint, private, opens: false, extra: &|_| Vec::new() }
+    }
+}
+
 /// Puts that join the transaction, made for the operation they belong to. Where one of their
 /// conditions fails, nothing is written: [`Asked::Prevented`].
 pub type Extra<'a> = &'a (dyn Fn(&Operation) -> Vec<Put> + Send + Sync);

@@ -273,11 +273,16 @@ pub async fn priced(call: Call) -> Answer {
 /// Publishes the ratio table in force with `change` made to its models, and returns the version.
 /// Other tests publish, too: whoever comes second looks again.
 pub async fn publish(api: &Client, change: impl Fn(&mut Value)) -> u64 {
+    publish_table(api, |table| change(&mut table["models"])).await
+}
+
+/// The same with `change` made to all of it.
+pub async fn publish_table(api: &Client, change: impl Fn(&mut Value)) -> u64 {
     for _ in 0..30 {
         let current = api.get("/v1/ratios").send().await;
         let etag = current.header("etag").unwrap().to_owned();
         let mut table = current.expect(200);
-        change(&mut table["models"]);
+        change(&mut table);
         let answer = api.put("/v1/ratios").header("if-match", &etag).json(&table).send().await;
         if answer.status != 412 {
             return answer.expect(200)["version"].as_u64().unwrap();

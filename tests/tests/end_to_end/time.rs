@@ -6,7 +6,9 @@ use uc_tests::client::Client;
 
 use super::access::token;
 use super::scenario::assert_adds_up;
-use super::stack::{Own, balance, charge, grant, journal, open, publish, text_model, unique};
+use super::stack::{
+    Own, balance, charge, grant, journal, open, publish, publish_table, text_model, unique,
+};
 
 const DAY: i64 = 86_400;
 
@@ -282,12 +284,11 @@ async fn older_ratios_price_for_a_group_that_is_newer() {
     let (hold, version) = (&held["hold"]["id"], &held["hold"]["ratio_version"]);
 
     own.advance(2).await;
-    let table = api.get("/v1/ratios").send().await;
-    let etag = table.header("etag").unwrap().to_owned();
-    let mut table = table.expect(200);
-    table["groups"]["half"] = json!("0.5");
-    table["models"]["e2e/held"] = text_model("7", "7");
-    api.put("/v1/ratios").header("if-match", &etag).json(&table).send().await.expect(200);
+    publish_table(&api, |table| {
+        table["groups"]["half"] = json!("0.5");
+        table["models"]["e2e/held"] = text_model("7", "7");
+    })
+    .await;
     // Also where the version before is what is known so far.
     api.put(&path).json(&json!({"price_group": "half"})).send().await.expect(200);
 
@@ -320,19 +321,13 @@ async fn usage_in_a_price_group_that_is_gone_is_parked() {
     let account = open(&api, "gone-group", "100").await;
     let path = format!("/v1/accounts/{account}");
     publish(&api, |models| models["e2e/grouped"] = text_model("2", "2")).await;
-    let set_group = async |multiplier: Value| {
-        let table = api.get("/v1/ratios").send().await;
-        let etag = table.header("etag").unwrap().to_owned();
-        let mut table = table.expect(200);
+    let with_group = |table: &mut Value| table["groups"]["half"] = json!("0.5");
+    let without_group = |table: &mut Value| {
         table["groups"].as_object_mut().unwrap().remove("half");
-        if !multiplier.is_null() {
-            table["groups"]["half"] = multiplier;
-        }
-        api.put("/v1/ratios").header("if-match", &etag).json(&table).send().await.expect(200);
     };
-    set_group(json!("0.5")).await;
+    publish_table(&api, with_group).await;
     api.put(&path).json(&json!({"price_group": "half"})).send().await.expect(200);
-    set_group(Value::Null).await;
+    publish_table(&api, without_group).await;
     own.advance(31).await;
 
     let usage = json!({"model": "e2e/grouped", "usage": {"input_tokens": 1_000_000}});
@@ -347,7 +342,7 @@ async fn usage_in_a_price_group_that_is_gone_is_parked() {
     let refused = api.post(&rate).json(&json!({})).send().await.expect(409);
     assert_eq!(refused["code"], "unknown_price_group");
 
-    set_group(json!("0.5")).await;
+    publish_table(&api, with_group).await;
     let rated = api.post(&rate).json(&json!({})).send().await.expect(201);
     assert_eq!(rated["operation"]["credits"], "-1");
     own.stop().await;
