@@ -82,12 +82,6 @@ fn line<'a>(body: &Body<'a>) -> Result<Line<'a>, ProviderError> {
             false => Line::Unclear,
         });
     }
-    if is_object("request") && response.as_ref().is_some_and(has_usage) && !body.has("status") {
-        return Err(missing(
-            "this has a request and a response, as a line of a batch, but no status: give the line \
-             as it is, or the response alone",
-        ));
-    }
     if body.text("custom_id").is_some() {
         for (holder, response) in [("response", "body"), ("result", "message")] {
             let Some(result) = body.object(holder)? else { continue };
@@ -106,6 +100,12 @@ fn line<'a>(body: &Body<'a>) -> Result<Line<'a>, ProviderError> {
             return Ok(if failed { Line::Failed } else { Line::Unclear });
         }
         return Ok(if has_failed(body) { Line::Failed } else { Line::Other });
+    }
+    if is_object("request") && response.as_ref().is_some_and(has_usage) && !body.has("status") {
+        return Err(missing(
+            "this has a request and a response, as a line of a batch, but no status: give the line \
+             as it is, or the response alone",
+        ));
     }
     let response = if is_object("modelInput") {
         "modelOutput"

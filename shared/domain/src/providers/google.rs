@@ -1140,6 +1140,16 @@ mod tests {
                        "response": {"usageMetadata": {"promptTokenCount": 2}}}),
                 Expected::Usage("-: input_tokens 2 service_class=batch"),
             ),
+            // A name shows it to be of a batch.
+            case(
+                CLAUDE_BATCH,
+                json!({"custom_id": "a", "request": {}, "response": {
+                    "type": "message", "model": "m", "usage": {
+                        "input_tokens": 11, "output_tokens": 36
+                    }
+                }}),
+                Expected::Usage("m: input_tokens 11, output_tokens 36 service_class=batch"),
+            ),
             case(
                 VERTEX_BATCH,
                 json!({"request": {}, "response": {"usageMetadata": {"promptTokenCount": 2}}}),

@@ -276,31 +276,25 @@ pub(super) fn all_items<'a>(
         let there: Vec<_> = items.iter().filter(|item| kind(item) == kind_told).collect();
         let missing = told().count().saturating_sub(there.len());
         let is_told = |item: &Body<'a>| id(item).is_some_and(|id| told_ids.contains(id));
-        let mut others = Vec::new();
-        for item in there.into_iter().filter(|item| !is_told(item)) {
-            others.push(what_counts(item)?);
-        }
-        let mut left_out = Vec::new();
-        for item in told().filter(|item| id(item).is_none_or(|id| !ids.contains(id))) {
-            let own = what_counts(item)?;
-            match others.iter().position(|other| *other == own) {
-                Some(same) => {
-                    others.swap_remove(same);
-                }
-                None => left_out.push(item.clone()),
-            }
-        }
-        items.extend(left_out.into_iter().take(missing));
+        let others = there.into_iter().filter(|item| !is_told(item));
+        let mut others: Vec<_> = others.map(what_counts).collect();
+        let left_out = told().filter(|item| id(item).is_none_or(|id| !ids.contains(id)));
+        let mut left_out: Vec<_> = left_out.cloned().collect();
+        left_out.retain(|item| {
+            let own = what_counts(item);
+            let same = others.iter().position(|other| *other == own);
+            same.map(|same| others.swap_remove(same)).is_none()
+        });
+        left_out.truncate(missing);
+        items.extend(left_out);
     }
     Ok(items)
 }
 
 /// What decides whether an item of the output is billed, and as what, apart from its type.
-fn what_counts<'a>(item: &Body<'a>) -> Result<[Option<&'a str>; 4], ProviderError> {
-    let action = item.object("action")?;
-    let action = action.and_then(|action| action.text("type"));
-    let failed = item.text("status").filter(|status| *status == FAILED);
-    Ok([item.text("name"), action, failed, item.text("container_id")])
+fn what_counts<'a>(item: &Body<'a>) -> impl PartialEq + use<'a> {
+    let action = item.get("action").and_then(|action| action.get("type"));
+    (item.text("name"), action, has_failed(item), item.text("container_id"))
 }
 
 fn prompt(read: &mut ResponseUsage, usage: &Body<'_>, input: u64) -> Result<(), ProviderError> {
@@ -386,10 +380,8 @@ pub(super) fn is_search(item: &Body<'_>) -> Result<bool, ProviderError> {
 /// Whether the call of a tool failed. That such calls are billed is not documented: nothing came of
 /// them, and so they are not.
 pub(super) fn has_failed(item: &Body<'_>) -> bool {
-    item.text("status") == Some(FAILED)
+    item.text("status") == Some("failed")
 }
-
-const FAILED: &str = "failed";
 
 const WEB_SEARCH_TOOL: &str = "web_search_tool";
 
