@@ -9,6 +9,7 @@
 //! | `{"instance", "predictions", "status"}` of Vertex AI | the line |
 //! | `{"metadata", "response"}` of Gemini, inline; without metadata nothing tells that it is of a batch | `response` |
 //! | `{"recordId", "modelInput", "modelOutput"}` of Bedrock | `modelOutput` |
+//! | `{"batch_request_id", "batch_result": {"response": {"<endpoint>"}}}` of xAI | `batch_result.response.<endpoint>` |
 //!
 //! A batch itself (`object` is `batch`) is refused, although `OpenAI` sums the usage of all its requests
 //! there: the sum would cross a tier that no prompt reached.
@@ -42,7 +43,7 @@ enum Line<'a> {
 const USAGE: [&str; 3] = ["usage", "usageMetadata", "usage_metadata"];
 
 /// By which a batch knows each of its requests.
-const NAMES: [&str; 3] = ["custom_id", "key", "recordId"];
+const NAMES: [&str; 4] = ["custom_id", "key", "recordId", "batch_request_id"];
 
 /// By which a response is known, where the line has no name.
 const IDS: [&str; 2] = ["id", "responseId"];
@@ -100,6 +101,20 @@ fn line<'a>(body: &Body<'a>) -> Result<Line<'a>, ProviderError> {
             return Ok(if failed { Line::Failed } else { Line::Unclear });
         }
         return Ok(if has_failed(body) { Line::Failed } else { Line::Other });
+    }
+    if body.text("batch_request_id").is_some() {
+        let result = body.object("batch_result")?;
+        let result = result.as_ref().unwrap_or(body);
+        let by_endpoint = result.object("response")?;
+        let mut endpoints = by_endpoint.iter().flat_map(Body::names);
+        return Ok(match (&by_endpoint, endpoints.next(), endpoints.next()) {
+            (Some(response), Some(endpoint), None) => match response.object(endpoint)? {
+                Some(response) => Line::Response(response),
+                None => Line::Unclear,
+            },
+            (_, None, _) if has_failed(result) || has_failed(body) => Line::Failed,
+            _ => Line::Unclear,
+        });
     }
     if is_object("request") && response.as_ref().is_some_and(has_usage) && !body.has("status") {
         return Err(missing(

@@ -9,12 +9,15 @@
 //! | `executed_tools`: code | `code_executions` |
 //! | `executed_tools`: pages opened | `page_fetches` |
 //! | `executed_tools`: another tool | `<tool>_calls` |
+//! | the calls among the `output` of Responses | likewise |
 //! | `duration` of a transcription, at least 10 seconds, which are billed of a shorter one | `audio_seconds` |
 //!
 //! Cached tokens are within `prompt_tokens`, reasoning within `completion_tokens`. Times (`queue_time`
 //! ...) are not billed. The tools that the server ran are billed outside the tokens. Compound is
 //! billed by the prices of the models behind it: where the body names them, each is a step of its
 //! own, and Compound itself has the tools; together they used no less than `usage` says. `service_tier` `on_demand` is the standard.
+//! The reference knows no call in Responses but the caller's functions, although there are tools of the server: such calls are read by the names that
+//! `OpenAI` gives them. Those that failed and MCP are not billed.
 
 use std::collections::BTreeSet;
 
@@ -22,6 +25,7 @@ use crate::Quantity;
 
 use super::body::Body;
 use super::chat::Chat;
+use super::openai::{all_items, has_failed, items_done};
 use super::stream::Events;
 use super::tools::Tools;
 use super::{Provider, ProviderError, ResponseUsage, compatible, contradictory, missing};
@@ -61,7 +65,10 @@ fn read_with_tools(body: &Body<'_>, all: &[Body<'_>]) -> Result<ResponseUsage, P
     if let Some(seconds) = read.usage.get_mut("audio_seconds") {
         *seconds = (*seconds).max(LEAST_AUDIO);
     }
-    executed_tools(all)?.add_to(&mut read);
+    let mut calls = executed_tools(all)?;
+    let response = body.object("response")?;
+    add_output(&mut calls, &all_items(response.as_ref().unwrap_or(body), &items_done(all)?)?)?;
+    calls.add_to(&mut read);
     Ok(read)
 }
 
@@ -131,6 +138,31 @@ fn executed_tools(bodies: &[Body<'_>]) -> Result<Tools, ProviderError> {
     Ok(calls)
 }
 
+/// The tools that are among the output of Responses.
+fn add_output(calls: &mut Tools, items: &[Body<'_>]) -> Result<(), ProviderError> {
+    for item in items.iter().filter(|item| !has_failed(item)) {
+        let Some(tool) = item.text("type").and_then(|kind| kind.strip_suffix("_call")) else {
+            continue;
+        };
+        let dimension = match tool {
+            "web_search" | "browser_search" => {
+                let action = item.object("action")?;
+                match action.as_ref().and_then(|action| action.text("type")) {
+                    None | Some("search") => Some("web_searches"),
+                    Some("open" | "open_page") => Some("page_fetches"),
+                    // Finding text in an open page is free.
+                    Some(_) => continue,
+                }
+            }
+            "code_interpreter" | "code_execution" => Some("code_executions"),
+            "function" | "custom_tool" | "mcp" => continue,
+            _ => None,
+        };
+        calls.add(tool, dimension, 1, item.pointer())?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -139,10 +171,11 @@ mod tests {
 
     const CHAT: &str = "https://console.groq.com/docs/api-reference";
     const COMPOUND: &str = "https://console.groq.com/docs/compound";
+    const RESPONSES: &str = "https://console.groq.com/docs/responses-api";
     const SPEECH: &str = "https://console.groq.com/docs/speech-to-text";
 
     pub(in crate::providers) fn cases() -> Vec<Case> {
-        [chat_completions(), tools(), transcriptions()].into_iter().flatten().collect()
+        [chat_completions(), tools(), responses(), transcriptions()].into_iter().flatten().collect()
     }
 
     fn chat_completions() -> Vec<Case> {
@@ -293,6 +326,38 @@ mod tests {
                 }),
                 Expected::Usage("-: browser_automation_calls 1, input_tokens 9, output_tokens 3"),
             ),
+        ]
+    }
+
+    fn responses() -> Vec<Case> {
+        let calls = json!([
+            {"type": "reasoning", "id": "r"},
+            {"type": "web_search_call", "id": "1", "action": {"type": "search"}},
+            {"type": "web_search_call", "id": "2", "action": {"type": "open_page"}},
+            {"type": "web_search_call", "id": "3", "action": {"type": "find_in_page"}},
+            {"type": "web_search_call", "id": "4", "status": "failed"},
+            {"type": "code_interpreter_call", "id": "5"}, {"type": "mcp_call", "id": "6"},
+            {"type": "function_call", "id": "7", "name": "own"}, {"type": "new_call", "id": "8"},
+            {"type": "message", "id": "9"}
+        ]);
+        let usage = json!({"input_tokens": 3, "output_tokens": 2, "total_tokens": 5});
+        let expected = Expected::Usage(
+            "openai/gpt-oss-120b: code_executions 1, input_tokens 3, new_calls 1, \
+             output_tokens 2, page_fetches 1, web_searches 1",
+        );
+        let done = |item| json!({"type": "response.output_item.done", "item": item});
+        let mut events: Vec<_> = calls.as_array().into_iter().flatten().map(done).collect();
+        events.push(json!({"type": "response.completed", "response": {
+            "object": "response", "model": "openai/gpt-oss-120b", "output": [], "usage": usage
+        }}));
+        vec![
+            case(
+                RESPONSES,
+                json!({"object": "response", "model": "openai/gpt-oss-120b", "output": calls,
+                       "usage": usage}),
+                expected,
+            ),
+            case(RESPONSES, json!(events), expected),
         ]
     }
 

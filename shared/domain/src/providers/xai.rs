@@ -227,9 +227,10 @@ mod tests {
     const SDK: &str = "https://github.com/xai-org/xai-sdk-python";
     const TOOLS: &str = "https://docs.x.ai/developers/tools/tool-usage-details";
     const MEDIA: &str = "https://docs.x.ai/docs/api-reference";
+    const BATCH: &str = "https://docs.x.ai/developers/advanced-api-usage/batch-api";
 
     pub(in crate::providers) fn cases() -> Vec<Case> {
-        [chat_completions(), sdk(), responses_and_tools(), voice_images_and_videos()]
+        [chat_completions(), sdk(), responses_and_tools(), voice_images_and_videos(), batches()]
             .into_iter()
             .flatten()
             .collect()
@@ -517,6 +518,57 @@ mod tests {
                 Expected::Usage("grok-imagine-video: video_seconds 8"),
             ),
             case(MEDIA, json!({"status": "pending"}), Expected::Missing("no usage")),
+        ]
+    }
+
+    fn batches() -> Vec<Case> {
+        let line = |id, result: Value| json!({"batch_request_id": id, "batch_result": result});
+        let chat = line(
+            "a",
+            json!({"response": {"chat_get_completion": {"model": "grok-4", "usage": {
+                "prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 14,
+                "completion_tokens_details": {"reasoning_tokens": 3}
+            }}}}),
+        );
+        let failed = line("b", json!({"error": {"code": 3, "message": "no such model"}}));
+        let responses = line(
+            "c",
+            json!({"response": {"responses": {
+                "model": "grok-4.3", "output": [{"type": "web_search_call"}],
+                "usage": {"input_tokens": 3, "output_tokens": 2}
+            }}}),
+        );
+        let images = line("d", json!({"response": {"image_generation": {"data": [{"url": "u"}]}}}));
+        vec![
+            case(
+                BATCH,
+                chat.clone(),
+                Expected::Usage(
+                    "grok-4: input_tokens 9, output_reasoning_tokens 3, output_tokens 2 \
+                     service_class=batch",
+                ),
+            ),
+            case(
+                BATCH,
+                responses.clone(),
+                Expected::Usage(
+                    "grok-4.3: input_tokens 3, output_tokens 2, web_searches 1 \
+                     service_class=batch",
+                ),
+            ),
+            case(
+                BATCH,
+                json!([failed, images]),
+                Expected::Usage("-: output_images 1 service_class=batch"),
+            ),
+            case(BATCH, failed.clone(), Expected::Missing("at no cost")),
+            case(BATCH, json!([chat, chat]), Expected::Contradictory("/1")),
+            case(BATCH, line("e", json!({})), Expected::Missing("a line of a batch tells neither")),
+            case(
+                BATCH,
+                line("e", json!({"response": {"responses": {}, "chat_get_completion": {}}})),
+                Expected::Missing("a line of a batch tells neither"),
+            ),
         ]
     }
 
