@@ -988,6 +988,7 @@ fn unrated(account: &AccountId, key: &str) -> Unrated {
         fingerprint: [7; 16],
         parked_at: SystemClock.now(),
         occurred_at: None,
+        ratio_version: Some(1),
         reason: "unknown_model".to_owned(),
         detail: "There is no ratio.".to_owned(),
         items: vec![UnratedItem {

@@ -173,7 +173,7 @@ async fn put_account(
         reason,
         actor,
     } = request.body;
-    // These two decide what may be spent.
+    // By hand; the others also by programs, along with a plan.
     if (status.is_some() || credit_line.is_some()) && reason.is_none() {
         let detail = "Say why the status or the credit line is set.";
         return Err(Problem::invalid_field("/reason", detail));

@@ -108,6 +108,8 @@ pub(crate) struct Prepared {
     asked_at: Timestamp,
     /// What it is captured from.
     capture: Option<CaptureOf>,
+    /// The version that it was to be priced by at last; 0 before that.
+    tried: AtomicU64,
 }
 
 /// What a capture is captured from.
@@ -203,6 +205,7 @@ impl Prepared {
             occurred_at: request.occurred_at,
             basis: basis(request)?,
             capture: None,
+            tried: AtomicU64::new(0),
         })
     }
 
@@ -250,7 +253,9 @@ impl Prepared {
             Basis::Usage(usages) => {
                 let table = self.table_of(tables, state)?;
                 let newest = tables.get(&None).and_then(|newest| newest.as_deref().ok());
-                priced(usages, (table, newest), state, occurred_at.unwrap_or(now), charge)?
+                self.tried.store(table.version, Ordering::Relaxed);
+                let prices = Prices { table, newest, by: &[&table.table] };
+                priced(usages, prices, state, occurred_at.unwrap_or(now), charge)?
             }
         };
         Ok(match &self.capture {
@@ -318,6 +323,7 @@ impl Prepared {
             fingerprint: self.fingerprint,
             parked_at: now,
             occurred_at: self.occurred(),
+            ratio_version: Some(self.tried.load(Ordering::Relaxed)).filter(|version| *version > 0),
             reason: reason.code().as_str().to_owned(),
             detail: reason.detail().to_owned(),
             items: usages.iter().map(UsageOf::kept).collect(),
@@ -459,17 +465,28 @@ pub(crate) fn count(log: &RequestLog, outcome: &Outcome) {
     }
 }
 
-/// What charges usage by a table, as it is priced at `at`; the rest is `charge`'s.
+/// What usage is priced by.
+#[derive(Clone, Copy)]
+pub(crate) struct Prices<'a> {
+    /// The table whose version the charge names.
+    pub(crate) table: &'a Versioned,
+    /// The newest one, where it may be newer: price groups may be, too.
+    pub(crate) newest: Option<&'a Versioned>,
+    /// The prices, of which each item has the first that do; at least one.
+    pub(crate) by: &'a [&'a RatioTable],
+}
+
+/// What charges usage, as it is priced at `at`; the rest is `charge`'s.
 pub(crate) fn priced(
     usages: &[UsageOf],
-    (table, newest): (&Versioned, Option<&Versioned>),
+    Prices { table, newest, by }: Prices<'_>,
     state: &AccountState,
     at: Timestamp,
     charge: Charge,
 ) -> Result<Charge, Problem> {
     let group = &state.settings().price_group;
     let multiplier = items::multiplier(&table.table, newest.map(|newest| &newest.table), group)?;
-    let items = rate(usages, &table.table, multiplier, at)?;
+    let items = rate(usages, by, multiplier, at)?;
     let micros = items.iter().map(|item| item.credits.micros()).sum();
     let credits = Credits::from_micros(micros).ok_or_else(|| {
         Problem::new(Code::LimitExceeded, "The items cost more than 10^15 credits.")
@@ -548,14 +565,17 @@ async fn create_charge(
 
 fn rate(
     usages: &[UsageOf],
-    table: &RatioTable,
+    by: &[&RatioTable],
     multiplier: Multiplier,
     at: Timestamp,
 ) -> Result<Vec<RatedItem>, Problem> {
+    let (last, before) = by.split_last().expect("there is a table");
     usages
         .iter()
         .map(|usage| {
-            let rated = usage.rate(table, multiplier, at)?;
+            let mut rated = before.iter().map(|table| usage.rate(table, multiplier, at));
+            let does = |rated: &Result<_, Problem>| !rated.as_ref().is_err_and(is_unpriced);
+            let rated = rated.find(does).unwrap_or_else(|| usage.rate(last, multiplier, at))?;
             Ok(RatedItem {
                 lines: rated.lines,
                 credits: rated.credits,

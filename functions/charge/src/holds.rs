@@ -63,7 +63,7 @@ enum OnShortfall {
 struct CreateHold {
     /// 1 to 50 items, as in an estimate.
     items: Option<Vec<EstimateItem>>,
-    /// So many credits, above zero.
+    /// So many credits, not below zero.
     #[schema(value_type = Option<openapi::Decimal>)]
     credits: Option<Credits>,
     /// Which bound of the items' estimate to reserve; `max` where not given.
@@ -117,7 +117,8 @@ problems!(
 );
 
 /// Reserves credits for work that is about to begin. Nothing is taken yet; what is reserved nobody
-/// else can spend, until the hold is captured, voided, or expires.
+/// else can spend, until the hold is captured, voided, or expires. Work that costs nothing has a hold
+/// of nothing, so that nobody has to go another way for it.
 #[utoipa::path(
     post,
     path = "/v1/accounts/{account}/holds",
@@ -156,8 +157,8 @@ async fn create_hold(
     let basis = match (items, credits) {
         (Some(items), None) => Basis::Items(read_items(items)?, reserve.unwrap_or_default()),
         (None, Some(credits)) => {
-            if !credits.is_positive() {
-                return Err(Problem::invalid_field("/credits", "above zero"));
+            if credits.is_negative() {
+                return Err(Problem::invalid_field("/credits", "not below zero"));
             }
             if reserve.is_some() {
                 let detail = "Which bound to reserve is a question of items only.";
@@ -182,20 +183,16 @@ async fn create_hold(
     let mut newest = tables::beside(&deps.ratios, ratio_version).await;
     let mut looked = false;
     let outcome = loop {
-        let decide = |state: &AccountState| {
+        let decide = |state: &AccountState| -> Result<Command, Problem> {
             let table =
                 table.as_ref().map(|table| table.as_ref().map_err(Problem::clone)).transpose()?;
             let credits = match &basis {
                 Basis::Fixed(credits) => *credits,
                 Basis::Items(asked, reserve) => {
                     let tables = (&**table.expect("loaded for items"), newest.as_deref());
-                    estimated(asked, *reserve, tables, state, deps.ledger.now())?
+                    estimated((asked, millis), *reserve, tables, state, deps.ledger.now())?
                 }
             };
-            if credits.is_zero() {
-                let detail = "This costs nothing: there is nothing to reserve.";
-                return Err(Problem::invalid_field("/items", detail));
-            }
             let price_group = Some(state.settings().price_group.clone());
             let ratio_version = table.map(|table| table.version);
             Ok(Command::Hold(HoldRequest { credits, millis, partial, ratio_version, price_group }))
@@ -271,7 +268,7 @@ fn millis(seconds: u32) -> Result<i64, Problem> {
 }
 
 fn estimated(
-    asked: &[AskedItem],
+    (asked, millis): (&[AskedItem], i64),
     reserve: Reserve,
     (table, newest): (&Versioned, Option<&Versioned>),
     state: &AccountState,
@@ -279,7 +276,8 @@ fn estimated(
 ) -> Result<Credits, Problem> {
     let newest = newest.map(|newest| &newest.table);
     let multiplier = items::multiplier(&table.table, newest, &state.settings().price_group)?;
-    let prices = Prices { table: &table.table, multiplier, now };
+    let until = now.saturating_add_millis(millis);
+    let prices = Prices { table: &table.table, multiplier, now, until };
     let mut sum = 0;
     for item in asked {
         let bounds = prices.of(item, None)?.credits;

@@ -1,6 +1,6 @@
 //! Usage that no ratio prices: listed, and rated once one does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Json;
@@ -8,6 +8,7 @@ use axum::extract::{Extension, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use uc_domain::account::{AccountState, Capture, Charge, Command};
+use uc_domain::ratios::RatioTable;
 use uc_domain::{AccountId, Credits, Quantity, Timestamp};
 use uc_http::items::UsageOf;
 use uc_http::scope::Charge as ChargeScope;
@@ -21,7 +22,7 @@ use uc_ratios::Versioned;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::Deps;
-use crate::charges::{count, is_unpriced, priced};
+use crate::charges::{Prices, count, is_unpriced, priced};
 
 /// One item of unrated usage.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -63,6 +64,10 @@ pub(crate) struct UnratedView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<openapi::Instant>)]
     occurred_at: Option<Timestamp>,
+    /// The version of the ratio table that did not price it, or not all of it: what it does price
+    /// keeps its prices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ratio_version: Option<u64>,
     /// At most this is to be taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<openapi::Decimal>)]
@@ -96,6 +101,7 @@ impl UnratedView {
             items: requests.map(request).collect(),
             parked_at: unrated.parked_at,
             occurred_at: unrated.occurred_at,
+            ratio_version: unrated.ratio_version,
             max_credits: unrated.max_credits,
             hold: unrated.capture.map(|(hold, _)| hold.to_string()),
             actor: unrated.private.actor,
@@ -170,7 +176,8 @@ async fn list_unrated(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RateRequest {
-    /// The version of the ratio table to rate by; the one in force where none is named.
+    /// The version of the ratio table to rate all of it by. Where none is named, what the version that the usage
+    /// came with has a price for is rated by that, and the rest by the one in force.
     ratio_version: Option<u64>,
 }
 
@@ -189,7 +196,8 @@ problems!(
 
 /// Prices unrated usage and charges it, under the key of the charge that told it: it happens once,
 /// however often this is asked for, and the first charge sent again is its replay. It is priced as
-/// of when it was used. What can't be charged stays where it is.
+/// of when it was used: what had a price then keeps it, and `ratio_version` of the charge is the
+/// version which that price is of. What can't be charged stays where it is.
 #[utoipa::path(
     post,
     path = "/v1/unrated/{unrated}/rate",
@@ -227,6 +235,14 @@ async fn rate_unrated(
     };
     let newest = tables::beside(&deps.ratios, named).await;
     log.ratio_version(table.version);
+    // What had a price when it was used, was promised it: by its hold, its estimate, or the table
+    // that was in force.
+    let promised = match unrated.ratio_version.filter(|_| named.is_none()) {
+        Some(version) if deps.ratios.is_promised(version).await? => {
+            Some(deps.ratios.version(version).await?)
+        }
+        _ => None,
+    };
     let usages: Vec<_> = unrated
         .items
         .iter()
@@ -234,7 +250,7 @@ async fn rate_unrated(
         .map(|(index, item)| UsageOf::of_kept(item.clone(), format!("/items/{index}")))
         .collect();
     let at = unrated.used_at();
-    let decide = |state: &AccountState, table: &Versioned| -> Result<Command, Problem> {
+    let decide = |state: &AccountState, prices: Prices<'_>| -> Result<Command, Problem> {
         let charge = Charge {
             credits: Credits::ZERO,
             items: Vec::new(),
@@ -243,28 +259,59 @@ async fn rate_unrated(
             max_credits: unrated.max_credits,
             occurred_at: Some(at),
         };
-        let charge = priced(&usages, (table, newest.as_deref()), state, at, charge)?;
+        let charge = priced(&usages, prices, state, at, charge)?;
         // Where the hold is gone meanwhile, the usage is charged as any other.
         Ok(match unrated.capture.filter(|(hold, _)| state.may_capture(*hold)) {
             Some((hold, last)) => Command::Capture(Capture { hold, charge, last }),
             None => Command::Charge(charge),
         })
     };
-    let rate = |table: Arc<Versioned>| {
-        deps.ledger.rate_unrated(&id, &unrated, move |state: &AccountState| decide(state, &table))
+    let rate = async |table: &Arc<Versioned>| {
+        let promised = promised.as_ref().filter(|promised| promised.version != table.version);
+        let promised = promised.filter(|promised| knows_some(&promised.table, &usages));
+        let filled =
+            promised.map(|promised| filled(&promised.table, &table.table, &unrated.items, &usages));
+        let prices = match (promised, &filled) {
+            (Some(promised), Some(filled)) => {
+                Prices { table: promised, newest: Some(table), by: &[filled, &table.table] }
+            }
+            _ => Prices { table, newest: newest.as_deref(), by: &[&table.table] },
+        };
+        let decide = |state: &AccountState| decide(state, prices);
+        deps.ledger.rate_unrated(&id, &unrated, decide).await
     };
-    let mut outcome = rate(Arc::clone(&table)).await;
+    let mut outcome = rate(&table).await;
     if let (None, Err(Asked::Decided(problem))) = (named, &outcome)
         && is_unpriced(problem)
     {
         let newer = tables::newer_than(&deps.ratios, table.version, since, &log).await?;
         if newer.version > table.version {
-            outcome = rate(newer).await;
+            outcome = rate(&newer).await;
         }
     }
     let outcome = outcome.map_err(|error| refusals::asked(error, &unrated.account))?;
     count(&log, &outcome);
     Ok(views::moved(outcome))
+}
+
+/// Whether a table has a model that was used.
+fn knows_some(table: &RatioTable, usages: &[UsageOf]) -> bool {
+    usages.iter().any(|usage| usage.models(table).next().is_some())
+}
+
+/// A table, with what it has no price for of these items as in a newer one.
+fn filled(
+    table: &RatioTable,
+    newer: &RatioTable,
+    items: &[UnratedItem],
+    usages: &[UsageOf],
+) -> RatioTable {
+    let models: BTreeSet<_> = usages.iter().flat_map(|usage| usage.models(newer)).collect();
+    let requests = items.iter().flat_map(|item| &item.requests);
+    let dimensions = requests.flat_map(|r| r.usage.keys()).map(String::as_str).collect();
+    models.into_iter().fold(table.clone(), |table, model| {
+        table.filled(model, newer, &dimensions).unwrap_or(table)
+    })
 }
 
 uc_http::operations!(Deps; list_unrated, rate_unrated);

@@ -28,6 +28,8 @@ const MAX_ITEMS: usize = 50;
 const MAX_MODELS: usize = 50;
 /// Models of a feature that are shown at most.
 const MAX_SHOWN: u16 = 500;
+/// How long after an estimate its bounds cover changes of prices by date and time of day.
+const DONE_WITHIN_MILLIS: i64 = 15 * 60 * 1_000;
 
 /// What the function works with.
 #[derive(Clone)]
@@ -183,7 +185,8 @@ async fn create_estimate(
     let table = tables::for_request(&deps.ratios, ratio_version, now, &log).await?;
     let group = state.as_ref().map_or(Settings::DEFAULT_GROUP, |s| &s.settings().price_group);
     let multiplier = tables::multiplier(&deps.ratios, &table, group, &log).await?;
-    let prices = Prices { table: &table.table, multiplier, now };
+    let until = now.saturating_add_millis(DONE_WITHIN_MILLIS);
+    let prices = Prices { table: &table.table, multiplier, now, until };
     if let Some(compared) = compared {
         let mut estimate = compared.estimate(&asked, &prices, table.version)?;
         estimate.account = state.map(|state| affordability(&state, None));

@@ -1,7 +1,7 @@
 //! What another table would mean: prices and margins of each model, and what usage would have cost
 //! and earned.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uc_domain::account::{Detail, OperationId, Settings};
 use uc_domain::ratios::{
-    Comparison, CreditPrice, ExactMoney, Margin, ModelPreview, Rated, Ratio, RatioTable, Side,
-    TableDiff, Totals, UsageTotals,
+    Comparison, Counts, CreditPrice, ExactMoney, Margin, ModelPreview, Rated, Ratio, RatioTable,
+    Side, TableDiff, Totals, UsageTotals,
 };
 use uc_domain::{AccountId, Credits, Quantity, Timestamp};
 use uc_http::items::{self, Item, UsageOf};
@@ -410,7 +410,7 @@ pub struct PreviewView {
 problems!(
     PreviewProblems = NotFound,
     AccountNotFound,
-    Conflict,
+    UnknownPriceGroup,
     PayloadTooLarge,
     RatiosIncomplete,
     RatiosInvalid,
@@ -491,13 +491,26 @@ async fn preview_ratios(
         from: from_name,
         to: to_name,
         price_group: group,
-        counts: TableDiff::between(&from, &to).counts.into(),
+        counts: counts(&comparison).into(),
         incomplete: [not_from.faults, not_to.faults].concat(),
         lowest_margin: LowestView::of(comparison),
         usage,
         page,
     };
     large_json(&headers, &view)
+}
+
+/// How many models change, also by the price group alone.
+fn counts(comparison: &Comparison<'_>) -> Counts {
+    let TableDiff { mut counts, models, .. } =
+        TableDiff::between(comparison.from.table, comparison.to.table);
+    if comparison.from.multiplier != comparison.to.multiplier {
+        let told: BTreeSet<_> = models.iter().map(|diff| diff.model).collect();
+        let further = comparison.models().filter(|m| m.changed && !told.contains(m.model)).count();
+        counts.changed += further;
+        counts.unchanged -= further;
+    }
+    counts
 }
 
 /// What fields mean together.
@@ -547,7 +560,7 @@ fn of_body(table: &Value) -> Result<RatioTable, Problem> {
 fn side<'a>(table: &'a RatioTable, group: &str, name: TableName) -> Result<Side<'a>, Problem> {
     let multiplier = table.group(group).ok_or_else(|| {
         let detail = format!("The table {name} has no price group {group:?}: name another one.");
-        Problem::new(Code::Conflict, detail)
+        Problem::new(Code::UnknownPriceGroup, detail)
     })?;
     Ok(Side { table, multiplier })
 }

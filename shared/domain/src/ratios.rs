@@ -18,7 +18,7 @@ mod rate_card;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -426,6 +426,30 @@ impl RatioTable {
         faults.into_result()?;
         table.models.insert(id.to_owned(), read.expect("what could not be read was reported"));
         Ok(table)
+    }
+
+    /// This table, with what it lacks of a newer one's prices of a model: the rows of those
+    /// `dimensions` that it has no price for, or where it doesn't know the model, that of the newer
+    /// one. What it has a price for costs the same by both. `None` where it lacks nothing, or the two
+    /// don't go together.
+    pub fn filled(&self, id: &str, newer: &Self, dimensions: &BTreeSet<&str>) -> Option<Self> {
+        let theirs = newer.model_json(id)?;
+        let Some(own) = self.model(id).filter(|model| model.enabled()) else {
+            return self.with_model(id, &theirs).ok();
+        };
+        let lacks = |row: &&Value| {
+            let dimension = row.get("dimension").and_then(Value::as_str);
+            let dimension = dimension.filter(|dimension| dimensions.contains(dimension));
+            dimension.is_some_and(|dimension| self.rows_of(own, dimension).is_empty())
+        };
+        let lacking: Vec<_> =
+            theirs.get("ratios")?.as_array()?.iter().filter(lacks).cloned().collect();
+        if lacking.is_empty() {
+            return None;
+        }
+        let mut filled = self.model_json(id)?;
+        filled.get_mut("ratios")?.as_array_mut()?.extend(lacking);
+        self.with_model(id, &filled).ok()
     }
 
     /// This table without one model, by its id alone; `None` where it has none.

@@ -80,6 +80,12 @@ pub struct EstimatedItem {
     #[serde(skip_serializing_if = "is_false")]
     #[schema(required = false)]
     expected_raised: bool,
+    /// When a price changes for the first time while this may be done, by its date or the time of the
+    /// day: in the 15 minutes after an estimate, or until a hold ends. `credits` cover it at each of
+    /// the prices until then; it is expected before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<openapi::Instant>)]
+    prices_change_at: Option<Timestamp>,
     /// Nothing limits what is written, how many pictures or how much sound a model makes of a text
     /// alone, how often a tool of the provider or a remote server is used and what that brings into
     /// the prompt, or what another model costs that is asked for advice: `max` is what was assumed,
@@ -187,8 +193,10 @@ pub struct Prices<'a> {
     pub table: &'a RatioTable,
     /// The price group's multiplier.
     pub multiplier: Multiplier,
-    /// When the work is to be done.
+    /// When the work is to be done: from now on,
     pub now: Timestamp,
+    /// until then.
+    pub until: Timestamp,
 }
 
 impl Prices<'_> {
@@ -206,11 +214,13 @@ impl Prices<'_> {
                 let rated = usage.rate(self.table, self.multiplier, self.now)?;
                 let (min, max) = (rated.credits, rated.credits);
                 let unsaid = BTreeMap::new();
-                let priced = Priced { min, max, expected: rated, is_raised: false, unsaid };
+                let changes_at = None;
+                let priced =
+                    Priced { min, max, expected: rated, is_raised: false, unsaid, changes_at };
                 Ok(EstimatedItem::new(priced, Vec::new()))
             }
             What::Usage(bounds) => {
-                let unsaid = &Unsaid::default();
+                let unsaid = &Unsaid::within(self.until);
                 let priced =
                     estimates::price(self.table, &self.request(model?, parameters), bounds, unsaid)
                         .map_err(|error| match error {
@@ -228,6 +238,7 @@ impl Prices<'_> {
                 };
                 let mut counted =
                     description.quantities(model).map_err(|error| too_wide(&error, &at))?;
+                counted.unsaid.until = Some(self.until);
                 let parameters = merged(parameters, counted.parameters.clone(), pointer)?;
                 let priced = counted.price(self.table, &self.request(name, &parameters)).map_err(
                     |error| match error {
@@ -298,7 +309,7 @@ fn too_wide(error: &dyn std::error::Error, pointer: &str) -> Problem {
 
 impl EstimatedItem {
     fn new(priced: Priced, mut assumptions: Vec<Assumption>) -> Self {
-        let Priced { min, max, expected, is_raised, mut unsaid } = priced;
+        let Priced { min, max, expected, is_raised, mut unsaid, changes_at } = priced;
         for assumption in &mut assumptions {
             assumption.unsaid = unsaid.remove(&*assumption.dimension).unwrap_or_default();
         }
@@ -309,6 +320,7 @@ impl EstimatedItem {
             lines: expected.lines,
             assumptions,
             expected_raised: is_raised,
+            prices_change_at: changes_at,
             unbounded: false,
             matched: expected.matched,
         }

@@ -135,6 +135,8 @@ pub struct Unrated {
     pub parked_at: Timestamp,
     /// When it happened, where that was said.
     pub occurred_at: Option<Timestamp>,
+    /// The version of the ratio table that did not price it, or not all of it.
+    pub ratio_version: Option<u64>,
     /// The code of why it could not be priced.
     pub reason: String,
     /// The same for people.
@@ -175,6 +177,8 @@ struct Body {
     max_credits: Option<Credits>,
     #[n(7)]
     capture: Option<(HoldId, bool)>,
+    #[n(8)]
+    ratio_version: Option<u64>,
 }
 
 /// What became of usage that was to be parked.
@@ -389,6 +393,7 @@ fn unrated_item(id: &UnratedId, unrated: &Unrated) -> Item {
         items: unrated.items.clone(),
         max_credits: unrated.max_credits,
         capture: unrated.capture,
+        ratio_version: unrated.ratio_version,
     };
     let mut bytes = vec![FORMAT];
     minicbor::encode(&body, &mut bytes).expect("writing to memory does not fail");
@@ -426,14 +431,24 @@ fn read(item: &Item) -> Result<(UnratedId, Unrated), LedgerError> {
         }
         None => Private::default(),
     };
-    let Body { fingerprint, parked_at, occurred_at, reason, detail, items, max_credits, capture } =
-        body;
+    let Body {
+        fingerprint,
+        parked_at,
+        occurred_at,
+        reason,
+        detail,
+        items,
+        max_credits,
+        capture,
+        ratio_version,
+    } = body;
     let unrated = Unrated {
         account,
         key,
         fingerprint,
         parked_at,
         occurred_at,
+        ratio_version,
         reason,
         detail,
         items,

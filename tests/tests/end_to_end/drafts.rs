@@ -418,6 +418,16 @@ async fn a_preview_tells_what_usage_would_have_cost_and_earned() {
     let all = json!({"credit_price": price, "models": "all", "limit": 100});
     let all = api.post(PREVIEW).json(&all).send().await.expect(200);
     assert_eq!(all["items"].as_array().unwrap().len().min(31), 31);
+    // A price group changes all that it multiplies, and no model by itself.
+    let mut cheaper = current(&api).await.0;
+    cheaper["groups"]["pro"] = json!("0.8");
+    for (group, changed) in [("default", false), ("pro", true)] {
+        let ask = json!({"credit_price": price, "table": cheaper, "price_group": group,
+                         "limit": 100});
+        let view = api.post(PREVIEW).json(&ask).send().await.expect(200);
+        let items = view["items"].as_array().unwrap().len();
+        assert_eq!((items > 0, &view["counts"]["changed"]), (changed, &json!(items)), "{group}");
+    }
 
     // A draft with one model that is not complete: the others are compared.
     let mut draft = table.clone();
@@ -544,7 +554,7 @@ async fn bad_previews() {
         ("from", json!("yesterday"), 400, "invalid_request", "/from"),
         ("from", json!(0), 404, "not_found", ""),
         ("to", json!("999999999"), 404, "not_found", ""),
-        ("price_group", json!("nobody"), 409, "conflict", ""),
+        ("price_group", json!("nobody"), 409, "unknown_price_group", ""),
         ("account", json!(unique("nobody")), 404, "account_not_found", ""),
         ("charges", json!(1), 400, "invalid_request", "/charges"),
         ("table", incomplete, 400, "invalid_request", "/to"),

@@ -133,7 +133,7 @@ async fn holds_are_refused_voided_and_extended() {
     refused(&over, 402, "insufficient_credits");
     assert_eq!(over.value()["shortfall"], "0.000001");
     for (body, status, code) in [
-        (json!({"credits": "0"}), 400, "invalid_request"),
+        (json!({"credits": "-0.000001"}), 400, "invalid_request"),
         (json!({"credits": "1", "reserve": "max"}), 400, "invalid_request"),
         (json!({"credits": "1", "items": []}), 400, "invalid_request"),
         (json!({}), 400, "invalid_request"),
@@ -267,6 +267,85 @@ async fn a_capture_without_a_price_is_kept() {
     charge["on_unpriced"] = json!("park");
     let answer = post(&api, &account, "charges", "again", &charge).send().await;
     refused(&answer, 403, "account_suspended");
+}
+
+/// What had a price when it was used keeps it, whenever what had none gets one.
+#[tokio::test]
+async fn a_promised_price_is_kept_where_another_is_missing() {
+    let api = shared().api();
+    let account = open(&api, "promised", "1000").await;
+    let (known, new) = (unique("e2e/known"), unique("e2e/new"));
+    let credit = |per_token: u64| text_model(&format!("{per_token}000000"), "1000000");
+    let promised = publish(&api, |models| models[&known] = credit(1)).await;
+    let used =
+        |model: &str, tokens: u64| json!({"model": model, "usage": {"input_tokens": tokens}});
+    let body = json!({"items": [used(&known, 10)], "ratio_version": promised});
+    let held = priced(post(&api, &account, "holds", &unique("h"), &body)).await.expect(201);
+    assert_eq!(fields(&held, &["/hold/credits"]), [json!("10")]);
+    let hold = held["hold"]["id"].as_str().unwrap();
+    publish(&api, |models| models[&known] = credit(10)).await;
+
+    let mut of_new = used(&known, 10);
+    of_new["usage"]["e2e_tokens"] = json!(3);
+    let capture = json!({"items": [used(&known, 10), used(&new, 1)]});
+    let parked = post(&api, &account, &format!("holds/{hold}/capture"), "c", &capture);
+    let captured = parked.send().await.expect(202)["unrated"].clone();
+    assert_eq!(captured["ratio_version"], promised);
+    let park = async |items: Value| {
+        let body = json!({"items": items, "ratio_version": promised, "on_unpriced": "park"});
+        let call = post(&api, &account, "charges", &unique("k"), &body);
+        call.send().await.expect(202)["unrated"]["id"].clone()
+    };
+    let charged = park(json!([used(&known, 10), used(&new, 1)])).await;
+    let dimension = park(json!([of_new])).await;
+    let by_version = park(json!([used(&known, 10), used(&new, 1)])).await;
+    let unknown = park(json!([used(&new, 1)])).await;
+
+    let filled = publish(&api, |models| {
+        models[&new] = credit(1);
+        let row = json!({"dimension": "e2e_tokens", "credits": "2", "per": 1});
+        models[&known]["ratios"].as_array_mut().unwrap().push(row);
+    })
+    .await;
+    let named = json!({"ratio_version": filled});
+    for (unrated, body, credits, version) in [
+        (&captured["id"], json!({}), "-11", promised),
+        (&charged, json!({}), "-11", promised),
+        (&dimension, json!({}), "-16", promised),
+        (&by_version, named, "-101", filled),
+        (&unknown, json!({}), "-1", filled),
+    ] {
+        let path = format!("/v1/unrated/{}/rate", unrated.as_str().unwrap());
+        let rated = priced(api.post(&path).json(&body)).await.expect(201);
+        let told = fields(&rated, &["/operation/credits", "/operation/ratio_version"]);
+        assert_eq!(told, [json!(credits), json!(version)], "{rated}");
+    }
+    adds_up(&api, &account).await;
+}
+
+/// The recommended way is there for work that costs nothing, too.
+#[tokio::test]
+async fn work_that_costs_nothing_is_held_and_captured() {
+    let api = shared().api();
+    let account = open(&api, "free", "5").await;
+    let free = unique("e2e/free");
+    let version = publish(&api, |models| models[&free] = text_model("0", "0")).await;
+    let item = json!({"model": free, "usage": {"input_tokens": 1000, "output_tokens": 9}});
+    for body in [json!({"items": [item], "ratio_version": version}), json!({"credits": "0"})] {
+        let held = priced(post(&api, &account, "holds", &unique("h"), &body)).await.expect(201);
+        assert_eq!(fields(&held, &["/hold/credits"]), [json!("0")]);
+        let path = format!("holds/{}/capture", held["hold"]["id"].as_str().unwrap());
+        let mut captured = item.clone();
+        captured["on_unpriced"] = json!("refuse");
+        let captured = priced(post(&api, &account, &path, &unique("c"), &captured)).await;
+        assert_eq!(fields(&captured.expect(201), &["/operation/credits"]), [json!("0")]);
+    }
+    // Also in debt.
+    let owed = json!({"credits": "7", "description": "work"});
+    post(&api, &account, "charges", "d", &owed).send().await.expect(201);
+    let held = post(&api, &account, "holds", "h", &json!({"credits": "0"})).send().await;
+    assert_eq!(fields(&held.expect(201), &["/balance/debt"]), [json!("2")]);
+    adds_up(&api, &account).await;
 }
 
 #[tokio::test]

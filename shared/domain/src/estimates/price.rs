@@ -19,12 +19,12 @@ use crate::ratios::{
     Conditions, Model, PROMPT_TOKENS, Parameters, Rated, RatingError, RatioTable, Request,
     Resolved, Usage, is_prompt_tokens,
 };
-use crate::{Credits, Quantity};
+use crate::{Credits, Quantity, Timestamp};
 
 /// Into how many cells bounds may be cut.
 const MAX_CELLS: usize = 256;
 /// How many cells are priced at most, over all combinations of what is not said.
-const MAX_PRICED: usize = 1_024;
+const MAX_PRICED: usize = 4_096;
 /// Most times the expected credits that the most may be, where the request caps its output.
 const CAPPED: i128 = 3;
 /// Of a prompt that is expected in a cache's dimension.
@@ -46,6 +46,9 @@ pub struct Priced {
     /// Parameters that are not said and that prices depend on, by dimension: the bounds cover all
     /// of their values.
     pub unsaid: BTreeMap<String, Vec<String>>,
+    /// When a price changes for the first time while it may happen ([`Unsaid::until`]): the bounds
+    /// cover it at each of its prices. It is expected to happen before.
+    pub changes_at: Option<Timestamp>,
 }
 
 impl Priced {
@@ -102,6 +105,7 @@ struct Dearest {
     usage: Usage,
     parameters: Parameters,
     moved: Moved,
+    at: Timestamp,
 }
 
 /// Where dimensions are counted instead, as swaps let them.
@@ -164,7 +168,11 @@ impl Found {
             rated => (rated?, request.parameters.clone()),
         };
         let (min, max) = (expected.credits, expected.credits);
-        let priced = Priced { min, max, expected, is_raised: false, unsaid: open.names };
+        let dimensions = bounds.keys().chain(swaps.iter().map(|swap| &swap.to));
+        let changes = unsaid.changes(table, model, dimensions, request.at);
+        let changes_at = changes.first().copied();
+        let priced =
+            Priced { min, max, expected, is_raised: false, unsaid: open.names, changes_at };
         let mut found = Self { priced, parameters, dearest: None };
         let conditions = model.ratios().iter().filter_map(|row| row.rate().when());
         let mut thresholds = conditions.flat_map(Conditions::thresholds).map(|(name, _)| name);
@@ -174,16 +182,24 @@ impl Found {
         } else {
             (bounds, swaps)
         };
-        let is_one = open.combinations.len() == 1 && swaps.is_empty();
+        let is_one = open.combinations.len() == 1 && swaps.is_empty() && changes.is_empty();
         if !is_one || !bounds.values().all(|bounds| bounds.is_known()) {
             let cells = cells(model, bounds)?;
-            if cells.len() * open.combinations.len() > MAX_PRICED {
+            if cells.len() * open.combinations.len() * (1 + changes.len()) > MAX_PRICED {
                 let names: BTreeSet<String> = found.priced.unsaid.into_values().flatten().collect();
                 return Err(PriceError::TooMuchUnsaid { names: Vec::from_iter(names).join(", ") });
             }
             for cell in cells {
                 let Some(corners) = cell.corners(bounds) else { continue };
                 found.reach(table, request, &corners, &open.combinations, swaps)?;
+                for at in &changes {
+                    let later = Request { at: *at, ..*request };
+                    match found.reach(table, &later, &corners, &open.combinations, swaps) {
+                        // Nothing is sold any more by then.
+                        Ok(()) | Err(RatingError::UnpricedDimension { .. }) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
             }
         }
         Ok(found)
@@ -220,7 +236,7 @@ impl Found {
                     if most > self.priced.max || self.dearest.is_none() {
                         self.priced.max = self.priced.max.max(most);
                         let (usage, parameters) = (corners.top.clone(), parameters.clone());
-                        self.dearest = Some(Dearest { usage, parameters, moved });
+                        self.dearest = Some(Dearest { usage, parameters, moved, at: request.at });
                     }
                 }
                 Err(error) => outcome = Err(error),
@@ -257,7 +273,8 @@ impl Quantities {
     /// What they would cost. Where the request caps its output, and nothing else is unbounded, the
     /// most is at most three times what is expected: where it would be more, first more of the
     /// output is expected, then at least a third of all else, then the dearest of what is not said,
-    /// then what comes near to the most, and at last that the prompt is written to a cache. The
+    /// then what comes near to the most, then that the prompt is written to a cache, and at last that
+    /// it happens when it is dearest. The
     /// assumptions tell it
     /// ([`Assumption::instead_of`](super::Assumption::instead_of)), and what they expect is always
     /// what the expected credits are of.
@@ -275,9 +292,10 @@ impl Quantities {
             return Ok(priced);
         }
         let nothing = Moved::new();
-        let mut ways: Vec<(Vec<Quantity>, &Parameters, &Moved)> = Vec::new();
+        let now = request.at;
+        let mut ways: Vec<(Vec<Quantity>, &Parameters, &Moved, Timestamp)> = Vec::new();
         let mut expect = |of: &dyn Fn(&Assumption) -> Quantity| {
-            ways.push((self.assumptions.iter().map(of).collect(), &parameters, &nothing));
+            ways.push((self.assumptions.iter().map(of).collect(), &parameters, &nothing, now));
         };
         for quarters in 1..=4 {
             expect(&|assumption| match assumption.basis {
@@ -290,17 +308,18 @@ impl Quantities {
                 a_third(assumption.quantity).max(between(assumption.quantity, quarters))
             });
         }
-        if let Some(Dearest { usage, parameters, moved }) = &dearest {
+        if let Some(Dearest { usage, parameters, moved, at }) = &dearest {
             let expected = self.assumptions.iter().map(|assumption| assumption.quantity.expected());
-            ways.push((expected.collect(), parameters, &nothing));
-            ways.push((self.shared_out(usage), parameters, &nothing));
-            ways.push((self.shared_out(usage), parameters, moved));
+            ways.push((expected.collect(), parameters, &nothing, now));
+            ways.push((self.shared_out(usage), parameters, &nothing, now));
+            ways.push((self.shared_out(usage), parameters, moved, now));
+            ways.push((self.shared_out(usage), parameters, moved, *at));
         }
         let mut chosen = None;
-        for (quantities, parameters, moved) in ways {
+        for (quantities, parameters, moved, at) in ways {
             let usage = self.usage_of(&quantities);
             let Some(usage) = usage.and_then(|usage| with_moved(&usage, moved)) else { continue };
-            let rated = match table.rate(&Request { usage: &usage, parameters, ..*request }) {
+            let rated = match table.rate(&Request { usage: &usage, parameters, at, ..*request }) {
                 Err(RatingError::UnpricedDimension { .. }) => continue,
                 rated => rated?,
             };

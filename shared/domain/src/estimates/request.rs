@@ -421,6 +421,7 @@ impl Description {
         let is_unknown = |name: &str| name != PROMPT_TOKENS && !is_told(name);
         let is_unbounded = is_unbounded || amounts.any(is_unknown);
         let unsaid = Unsaid {
+            until: None,
             dimensions: usage.keys().chain(swaps.iter().map(|swap| &swap.to)).cloned().collect(),
             grounding: self.server_tools.iter().filter_map(ServerTool::grounding).collect(),
             has_old_container: self.server_tools.iter().any(ServerTool::is_in_old_container),

@@ -833,6 +833,61 @@ fn what_is_not_said_has_a_limit() {
     }
 }
 
+/// Prices by date and time of day: what may be done until then costs what it does at one of them.
+#[test]
+fn prices_that_change_meanwhile() {
+    let row = |credits: &str, when: Value| json!({"dimension": "output_tokens", "credits": credits, "per": 1, "when": when});
+    let by_night = json!({"feature": "any", "ratios": [
+        {"dimension": "output_tokens", "credits": "2", "per": 1},
+        row("1", json!({"time_of_day": {"from": "01:00", "until": "04:00"}})),
+        row("4", json!({"time_of_day": {"from": "04:00", "until": "05:00"}})),
+        row("9", json!({"weekdays": ["sun"]})),
+        row("9", json!({"weekdays": ["sun"], "time_of_day": {"from": "01:00", "until": "04:00"}})),
+        row("9", json!({"weekdays": ["sun"], "time_of_day": {"from": "04:00", "until": "05:00"}})),
+    ]});
+    let dated = json!({"feature": "any", "ratios": [
+        row("2", json!({"until": "2026-11-20T12:00:00Z"})),
+        row("7", json!({"from": "2026-11-20T12:00:00Z", "until": "2026-11-20T13:00:00Z"})),
+    ]});
+    let table = table(json!({"night": by_night, "dated": dated}));
+    let check = |model, at: &str, until: &str, expected: &str| {
+        let instant = |text: &str| text.parse::<Timestamp>().unwrap();
+        let (usage, said) = (Usage::new(), Parameters::new());
+        let request = Request { at: instant(at), ..request(model, &usage, &said) };
+        let of = |bounds: Bounds| {
+            let bounds = BTreeMap::from([("output_tokens".to_owned(), bounds)]);
+            price(&table, &request, &bounds, &Unsaid::within(instant(until))).unwrap()
+        };
+        let known = of(bounds(10, 10, 10));
+        let changes = known.changes_at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+        let told = format!("{} {} {} {changes}", known.min, known.expected.credits, known.max);
+        assert_eq!(told, expected, "{model} {at} {until}");
+        let wide = of(bounds(5, 10, 20));
+        assert_eq!(wide.min.micros() * 2, known.min.micros(), "{model} {at} {until}");
+        assert_eq!(wide.max.micros(), known.max.micros() * 2, "{model} {at} {until}");
+    };
+    for (at, until, expected) in [
+        ("2026-11-20T00:58:00Z", "2026-11-20T00:59:59.999Z", "20 20 20 -"),
+        ("2026-11-20T00:58:00Z", "2026-11-20T01:00:00Z", "10 20 20 2026-11-20T01:00:00Z"),
+        ("2026-11-20T01:00:00Z", "2026-11-20T03:59:00Z", "10 10 10 -"),
+        ("2026-11-20T03:00:00Z", "2026-11-20T04:30:00Z", "10 10 40 2026-11-20T04:00:00Z"),
+        // A whole day is every price, and begins by the next change.
+        ("2026-11-20T04:59:59.999Z", "2026-11-21T04:30:00Z", "10 40 40 2026-11-20T05:00:00Z"),
+        ("2026-11-21T23:50:00Z", "2026-11-21T23:59:00Z", "20 20 20 -"),
+        ("2026-11-21T23:50:00Z", "2026-11-22T00:05:00Z", "20 20 90 2026-11-22T00:00:00Z"),
+    ] {
+        check("night", at, until, expected);
+    }
+    for (at, until, expected) in [
+        ("2026-11-20T11:59:00Z", "2026-11-20T11:59:59Z", "20 20 20 -"),
+        ("2026-11-20T11:59:00Z", "2026-11-20T12:14:00Z", "20 20 70 2026-11-20T12:00:00Z"),
+        // By then it is sold no more: what it costs before is all it can cost.
+        ("2026-11-20T12:59:00Z", "2026-11-20T13:14:00Z", "70 70 70 2026-11-20T13:00:00Z"),
+    ] {
+        check("dated", at, until, expected);
+    }
+}
+
 /// What a limit of the output raises of what is expected: nothing where the most is no limit, as
 /// little as it must where it is, and the assumptions say what.
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::PriceError;
+use crate::Timestamp;
 use crate::ratios::{Conditions, Model, Parameters, RatioTable};
 
 /// Most combinations of values that are looked at. A dimension has no more of them than rows.
@@ -24,9 +25,12 @@ const ASKED_FOR: &[&str] = &[
 
 /// Of which dimensions a price may depend on something that a description doesn't say. Every
 /// parameter may be open that the rows of these dimensions name, such as a picture's size, but for
-/// what must be asked for (`service_class` ...). The default is none.
+/// what must be asked for (`service_class` ...). So may be when it happens. The default is none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Unsaid {
+    /// Until when it may happen, at most some days after the time of the request: prices may change
+    /// meanwhile. Where there is none, it happens at that time.
+    pub until: Option<Timestamp>,
     pub(super) dimensions: BTreeSet<String>,
     /// What `grounding` may say: what the tools that are named ground in.
     pub(super) grounding: BTreeSet<&'static str>,
@@ -44,6 +48,11 @@ pub(super) struct Open {
 }
 
 impl Unsaid {
+    /// Nothing but when it happens: until then.
+    pub fn within(until: Timestamp) -> Self {
+        Self { until: Some(until), ..Self::default() }
+    }
+
     pub(super) fn of(
         &self,
         table: &RatioTable,
@@ -86,6 +95,19 @@ impl Unsaid {
             open
         };
         Ok(Open { names, combinations: all.into_iter().map(with_said).collect() })
+    }
+
+    /// When prices of these dimensions change, while it may happen.
+    pub(super) fn changes<'a>(
+        &self,
+        table: &RatioTable,
+        model: &Model,
+        dimensions: impl Iterator<Item = &'a String>,
+        at: Timestamp,
+    ) -> BTreeSet<Timestamp> {
+        let Some(until) = self.until else { return BTreeSet::new() };
+        let rows = dimensions.flat_map(|dimension| table.rows_of(model, dimension));
+        rows.filter_map(|row| row.rate().when()).flat_map(|when| when.changes(at, until)).collect()
     }
 
     /// What conditions ask for beside what is said; `None` where they can't hold.

@@ -45,6 +45,9 @@ const USAGE: [&str; 3] = ["usage", "usageMetadata", "usage_metadata"];
 /// By which a batch knows each of its requests.
 const NAMES: [&str; 4] = ["custom_id", "key", "recordId", "batch_request_id"];
 
+/// What names the lines that are had by pages.
+const PAGED: [&str; 2] = ["custom_id", "batch_request_id"];
+
 /// By which a response is known, where the line has no name.
 const IDS: [&str; 2] = ["id", "responseId"];
 
@@ -67,6 +70,17 @@ fn line<'a>(body: &Body<'a>) -> Result<Line<'a>, ProviderError> {
             "this is a whole batch, whose sum can't be priced by the prompt of each request: give \
              the lines of its output file",
         ));
+    }
+    let is_page = |field| {
+        let lines = body.get(field).and_then(Value::as_array);
+        lines.is_some_and(|lines| {
+            lines.iter().any(|line| PAGED.iter().any(|name| line.get(name).is_some()))
+        })
+    };
+    if let Some(field) = ["results", "data"].into_iter().find(|field| is_page(field)) {
+        return Err(missing(format!(
+            "this is a page of a batch's results: give the lines of its {field}"
+        )));
     }
     let is_object = |field| inner(field).is_some();
     // It has nothing else: an error and metadata are in a failed response, too.
@@ -109,6 +123,7 @@ fn line<'a>(body: &Body<'a>) -> Result<Line<'a>, ProviderError> {
         let mut endpoints = by_endpoint.iter().flat_map(Body::names);
         return Ok(match (&by_endpoint, endpoints.next(), endpoints.next()) {
             (Some(response), Some(endpoint), None) => match response.object(endpoint)? {
+                Some(response) if response.is_error() && !has_usage(&response) => Line::Failed,
                 Some(response) => Line::Response(response),
                 None => Line::Unclear,
             },

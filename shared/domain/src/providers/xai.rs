@@ -129,7 +129,8 @@ fn dimension_of(tool: &str) -> Option<&'static str> {
         "x_search_calls" | "X_SEARCH" => "social_searches",
         "code_interpreter_calls" | "CODE_EXECUTION" => "code_executions",
         "file_search_calls" | "COLLECTIONS_SEARCH" => "file_searches",
-        "document_search_calls" | "ATTACHMENT_SEARCH" => "document_searches",
+        // Two names that the same tool has had.
+        "document_search_calls" | "ATTACHMENT_SEARCH" | "DOCUMENT_SEARCH" => "document_searches",
         "mcp_calls" | "MCP" | "view_image_calls" | "VIEW_IMAGE" | "view_x_video_calls"
         | "VIEW_X_VIDEO" => "",
         _ => return None,
@@ -562,6 +563,22 @@ mod tests {
                 Expected::Usage("-: output_images 1 service_class=batch"),
             ),
             case(BATCH, failed.clone(), Expected::Missing("at no cost")),
+            case(
+                BATCH,
+                json!([
+                    line("f", json!({"response": {"responses": {"error": {"code": 3}}}})),
+                    responses
+                ]),
+                Expected::Usage(
+                    "grok-4.3: input_tokens 3, output_tokens 2, web_searches 1 \
+                     service_class=batch",
+                ),
+            ),
+            case(
+                BATCH,
+                json!({"results": [chat], "pagination_token": "p"}),
+                Expected::Missing("the lines of its results"),
+            ),
             case(BATCH, json!([chat, chat]), Expected::Contradictory("/1")),
             case(BATCH, line("e", json!({})), Expected::Missing("a line of a batch tells neither")),
             case(

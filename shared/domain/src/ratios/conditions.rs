@@ -204,6 +204,24 @@ impl Conditions {
             && self.hold_at(facts.at.millis())
     }
 
+    /// The instants after `at`, up to `until` but at most a week of days, at which those on the time
+    /// may begin or cease to hold.
+    pub(crate) fn changes(
+        &self,
+        at: Timestamp,
+        until: Timestamp,
+    ) -> impl Iterator<Item = Timestamp> {
+        let day = i64::from(DAY) * MINUTE;
+        let daily = self.time_of_day.into_iter().flat_map(|time| [time.from, time.until]);
+        let daily = daily.chain(self.weekdays.map(|_| 0)).flat_map(move |minute| {
+            let after = (i64::from(minute) * MINUTE - at.millis() - 1).rem_euclid(day) + 1;
+            let first = at.saturating_add_millis(after);
+            (0..7).map(move |later| first.saturating_add_millis(later * day))
+        });
+        let within = move |time: &Timestamp| at < *time && *time <= until;
+        self.from.into_iter().chain(self.until).chain(daily).filter(within)
+    }
+
     /// Whether those on the time hold at an instant, in milliseconds since 1970.
     fn hold_at(&self, at: i64) -> bool {
         let minute = at.div_euclid(MINUTE).rem_euclid(i64::from(DAY));

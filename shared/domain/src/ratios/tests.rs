@@ -806,6 +806,53 @@ fn canonical_form() {
 }
 
 #[test]
+fn a_newer_table_fills_in_what_is_missing() {
+    let row = |dimension: &str, credits: &str| json!({"dimension": dimension, "credits": credits, "per": 1});
+    let table = |models: Value| {
+        RatioTable::from_json(&json!({
+            "credit": {"scale": 4, "rounding": "up"},
+            "groups": {"default": "1"},
+            "features": {"any": {"dimensions": []}},
+            "dimensions": {"input_audio_tokens": {"part_of": ["input_tokens"]}},
+            "models": models,
+        }))
+        .unwrap()
+    };
+    let model = |rows: &[Value]| json!({"feature": "any", "ratios": rows});
+    let old = table(json!({
+        "a": model(&[row("input_tokens", "1")]),
+        "off": {"feature": "any", "enabled": false, "ratios": [row("input_tokens", "1")]},
+    }));
+    let rows = ["input_tokens", "input_audio_tokens", "output_tokens", "requests"];
+    let rows = rows.map(|dimension| row(dimension, "9"));
+    let new = table(json!({"a": model(&rows), "off": model(&rows), "b": model(&rows)}));
+    let check = |id: &str, used: &[&str], expected: &[(&str, &str)]| {
+        let Some(filled) = old.filled(id, &new, &used.iter().copied().collect()) else {
+            assert!(expected.is_empty(), "{id} {used:?}");
+            return;
+        };
+        let rows = filled.model(id).unwrap().ratios();
+        let rows: Vec<_> =
+            rows.iter().map(|row| (row.dimension(), row.rate().credits().to_string())).collect();
+        let rows: Vec<_> = rows.iter().map(|(name, credits)| (*name, credits.as_str())).collect();
+        assert_eq!(rows, expected, "{id} {used:?}");
+        assert!(filled.resolve(id).is_some());
+    };
+    // What has a price keeps it, also where it has it as a part; what was not used gets none.
+    check("a", &["input_tokens", "input_audio_tokens"], &[]);
+    check(
+        "a",
+        &["input_tokens", "output_tokens"],
+        &[("input_tokens", "1"), ("output_tokens", "9")],
+    );
+    check("a", &["input_audio_tokens", "requests"], &[("input_tokens", "1"), ("requests", "9")]);
+    let all = rows.each_ref().map(|row| (row["dimension"].as_str().unwrap(), "9"));
+    check("off", &["input_tokens"], &all);
+    check("b", &["input_tokens"], &all);
+    check("c", &["input_tokens"], &[]);
+}
+
+#[test]
 fn models_are_changed_one_by_one() {
     let table = RatioTable::from_json(&base()).unwrap();
     let body = |edit: &dyn Fn(&mut Value)| {

@@ -14,15 +14,16 @@ impl Draft {
         origin: Origin,
         request: &HoldRequest,
     ) -> Result<OperationId, Rejection> {
-        if !request.credits.is_positive() {
-            return Err(Rejection::Invalid("a hold is above zero"));
+        if request.credits.is_negative() {
+            return Err(Rejection::Invalid("a hold is not below zero"));
         }
         check_millis(request.millis)?;
         self.check_active()?;
         self.check_group(request.price_group.as_ref())?;
         let available = self.state.balance().available;
         let spendable = available.micros() + self.state.settings.credit_line.micros();
-        let credits = if request.credits.micros() <= spendable {
+        // What costs nothing is begun whatever is owed, as it is charged.
+        let credits = if request.credits.micros() <= spendable.max(0) {
             request.credits
         } else if request.partial && spendable > 0 {
             clamped(spendable)

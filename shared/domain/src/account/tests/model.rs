@@ -760,15 +760,15 @@ impl World {
 
     fn hold(&mut self, now: Timestamp, request: &HoldRequest) -> Result<(), Rejection> {
         let requested = request.credits.micros();
-        if requested <= 0 || !(1..=DAY).contains(&request.millis) {
+        if requested < 0 || !(1..=DAY).contains(&request.millis) {
             return Err(Rejection::Invalid(""));
         }
         self.check_active()?;
         self.check_group(request.price_group.as_ref())?;
         let line = self.settings.credit_line.micros();
-        let most = self.available() + line;
+        let most = (self.available() + line).max(0);
         let credits = if request.partial { requested.min(most) } else { requested };
-        if credits > most || credits <= 0 {
+        if credits > most || (credits == 0 && requested > 0) {
             return Err(insufficient(self.available(), requested, line));
         }
         let lingering = self.lots.iter().filter(|lot| lot.over).count();
