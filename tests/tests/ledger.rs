@@ -135,6 +135,7 @@ fn four_lines() -> Command {
         matched: None,
         parameters: [("service_class".to_owned(), "priority".to_owned())].into(),
         requests: 1,
+        filled_by: None,
     };
     Command::Charge(Charge {
         credits: item.credits,
@@ -735,6 +736,7 @@ fn two_lines() -> Command {
         matched: None,
         parameters: BTreeMap::new(),
         requests: 1,
+        filled_by: None,
     };
     Command::Charge(Charge {
         credits: item.credits,

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::Value;
 use uc_domain::account::{AccountState, Capture, Charge, Command, HoldId, RatedItem};
-use uc_domain::ratios::{Multiplier, RatioTable};
+use uc_domain::ratios::{Multiplier, PricedBy};
 use uc_domain::{AccountId, Credits, Quantity, Timestamp};
 use uc_http::items::{self, Item, UsageOf};
 use uc_http::scope::Charge as ChargeScope;
@@ -254,7 +254,7 @@ impl Prepared {
                 let table = self.table_of(tables, state)?;
                 let newest = tables.get(&None).and_then(|newest| newest.as_deref().ok());
                 self.tried.store(table.version, Ordering::Relaxed);
-                let prices = Prices { table, newest, by: &[&table.table] };
+                let prices = Prices { table, newest, filled_by: None };
                 priced(usages, prices, state, occurred_at.unwrap_or(now), charge)?
             }
         };
@@ -472,21 +472,21 @@ pub(crate) struct Prices<'a> {
     pub(crate) table: &'a Versioned,
     /// The newest one, where it may be newer: price groups may be, too.
     pub(crate) newest: Option<&'a Versioned>,
-    /// The prices, of which each item has the first that do; at least one.
-    pub(crate) by: &'a [&'a RatioTable],
+    /// The one that prices what `table` has no price for.
+    pub(crate) filled_by: Option<&'a Versioned>,
 }
 
 /// What charges usage, as it is priced at `at`; the rest is `charge`'s.
 pub(crate) fn priced(
     usages: &[UsageOf],
-    Prices { table, newest, by }: Prices<'_>,
+    Prices { table, newest, filled_by }: Prices<'_>,
     state: &AccountState,
     at: Timestamp,
     charge: Charge,
 ) -> Result<Charge, Problem> {
     let group = &state.settings().price_group;
     let multiplier = items::multiplier(&table.table, newest.map(|newest| &newest.table), group)?;
-    let items = rate(usages, by, multiplier, at)?;
+    let items = rate(usages, (table, filled_by), multiplier, at)?;
     let micros = items.iter().map(|item| item.credits.micros()).sum();
     let credits = Credits::from_micros(micros).ok_or_else(|| {
         Problem::new(Code::LimitExceeded, "The items cost more than 10^15 credits.")
@@ -565,17 +565,21 @@ async fn create_charge(
 
 fn rate(
     usages: &[UsageOf],
-    by: &[&RatioTable],
+    (table, filled_by): (&Versioned, Option<&Versioned>),
     multiplier: Multiplier,
     at: Timestamp,
 ) -> Result<Vec<RatedItem>, Problem> {
-    let (last, before) = by.split_last().expect("there is a table");
     usages
         .iter()
         .map(|usage| {
-            let mut rated = before.iter().map(|table| usage.rate(table, multiplier, at));
-            let does = |rated: &Result<_, Problem>| !rated.as_ref().is_err_and(is_unpriced);
-            let rated = rated.find(does).unwrap_or_else(|| usage.rate(last, multiplier, at))?;
+            let (rated, filled_by) = match filled_by {
+                None => (usage.rate(&table.table, multiplier, at)?, None),
+                Some(newer) => {
+                    let tables = (&table.table, &newer.table);
+                    let (rated, by) = usage.rate_filled(tables, multiplier, at)?;
+                    (rated, Some(newer.version).filter(|_| by != PricedBy::This))
+                }
+            };
             Ok(RatedItem {
                 lines: rated.lines,
                 credits: rated.credits,
@@ -583,6 +587,7 @@ fn rate(
                 matched: rated.matched,
                 parameters: usage.parameters(),
                 requests: usage.requests(),
+                filled_by,
             })
         })
         .collect()

@@ -1,6 +1,6 @@
 //! Usage that no ratio prices: listed, and rated once one does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -8,7 +8,7 @@ use axum::extract::{Extension, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use uc_domain::account::{AccountState, Capture, Charge, Command};
-use uc_domain::ratios::RatioTable;
+use uc_domain::ratios::{Multiplier, PricedBy};
 use uc_domain::{AccountId, Credits, Quantity, Timestamp};
 use uc_http::items::UsageOf;
 use uc_http::scope::Charge as ChargeScope;
@@ -197,7 +197,8 @@ problems!(
 /// Prices unrated usage and charges it, under the key of the charge that told it: it happens once,
 /// however often this is asked for, and the first charge sent again is its replay. It is priced as
 /// of when it was used: what had a price then keeps it, and `ratio_version` of the charge is the
-/// version which that price is of. What can't be charged stays where it is.
+/// version which that price is of; `filled_by` of an item is the one that priced the rest of it. What
+/// can't be charged stays where it is.
 #[utoipa::path(
     post,
     path = "/v1/unrated/{unrated}/rate",
@@ -268,14 +269,11 @@ async fn rate_unrated(
     };
     let rate = async |table: &Arc<Versioned>| {
         let promised = promised.as_ref().filter(|promised| promised.version != table.version);
-        let promised = promised.filter(|promised| knows_some(&promised.table, &usages));
-        let filled =
-            promised.map(|promised| filled(&promised.table, &table.table, &unrated.items, &usages));
-        let prices = match (promised, &filled) {
-            (Some(promised), Some(filled)) => {
-                Prices { table: promised, newest: Some(table), by: &[filled, &table.table] }
+        let prices = match promised.filter(|promised| prices_some(&usages, promised, table, at)) {
+            Some(promised) => {
+                Prices { table: promised, newest: Some(table), filled_by: Some(table) }
             }
-            _ => Prices { table, newest: newest.as_deref(), by: &[&table.table] },
+            None => Prices { table, newest: newest.as_deref(), filled_by: None },
         };
         let decide = |state: &AccountState| decide(state, prices);
         deps.ledger.rate_unrated(&id, &unrated, decide).await
@@ -294,23 +292,12 @@ async fn rate_unrated(
     Ok(views::moved(outcome))
 }
 
-/// Whether a table has a model that was used.
-fn knows_some(table: &RatioTable, usages: &[UsageOf]) -> bool {
-    usages.iter().any(|usage| usage.models(table).next().is_some())
-}
-
-/// A table, with what it has no price for of these items as in a newer one.
-fn filled(
-    table: &RatioTable,
-    newer: &RatioTable,
-    items: &[UnratedItem],
-    usages: &[UsageOf],
-) -> RatioTable {
-    let models: BTreeSet<_> = usages.iter().flat_map(|usage| usage.models(newer)).collect();
-    let requests = items.iter().flat_map(|item| &item.requests);
-    let dimensions = requests.flat_map(|r| r.usage.keys()).map(String::as_str).collect();
-    models.into_iter().fold(table.clone(), |table, model| {
-        table.filled(model, newer, &dimensions).unwrap_or(table)
+/// Whether a table has a price for any of it, where a newer one has for all of it.
+fn prices_some(usages: &[UsageOf], table: &Versioned, newer: &Versioned, at: Timestamp) -> bool {
+    usages.iter().any(|usage| {
+        let tables = (&table.table, &newer.table);
+        let rated = usage.rate_filled(tables, Multiplier::ONE, at);
+        rated.is_ok_and(|(_, by)| by != PricedBy::Newer)
     })
 }
 

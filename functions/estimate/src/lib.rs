@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use uc_domain::account::{AccountState, Settings};
+use uc_domain::account::{AccountState, Allowed, Settings};
 use uc_domain::{AccountId, Credits};
 use uc_http::estimates::{AskedItem, CreditBounds, EstimateItem, EstimatedItem, Prices};
 use uc_http::items;
@@ -100,7 +100,8 @@ struct Affordability {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<openapi::Decimal>)]
     shortfall: Option<Credits>,
-    /// Whether new work should start: the account's own state, but what costs nothing may always.
+    /// Whether new work should start: the account's own state, but what costs nothing may whatever is
+    /// owed.
     allowed: bool,
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -356,7 +357,10 @@ fn affordability(state: &AccountState, total: Option<CreditBounds>) -> Affordabi
         let missing = Credits::from_micros(total.max.micros() - spendable).unwrap_or(Credits::MAX);
         if free { Credits::ZERO } else { missing.or_zero() }
     });
-    let reason = state.allowed().reason().filter(|_| !free);
+    let reason = match state.allowed() {
+        Allowed::InsufficientCredits | Allowed::Debt if free => None,
+        allowed => allowed.reason(),
+    };
     Affordability {
         available,
         affordable: missing.map(Credits::is_zero),

@@ -500,7 +500,7 @@ async fn preview_ratios(
     large_json(&headers, &view)
 }
 
-/// How many models change, also by the price group alone.
+/// How many models change, also where the price group alone does.
 fn counts(comparison: &Comparison<'_>) -> Counts {
     let TableDiff { mut counts, models, .. } =
         TableDiff::between(comparison.from.table, comparison.to.table);

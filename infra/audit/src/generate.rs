@@ -110,6 +110,7 @@ fn charge(tokens: u64) -> Command {
             matched: None,
             parameters: Parameters::new(),
             requests: 1,
+            filled_by: None,
         }],
         ratio_version: Some(1),
         price_group: None,

@@ -399,6 +399,8 @@ struct PackedItem {
     /// Absent: one.
     #[n(5)]
     requests: Option<u32>,
+    #[n(6)]
+    filled_by: Option<u64>,
 }
 
 #[derive(Encode, Decode)]
@@ -699,6 +701,7 @@ impl PackedItem {
             matched,
             parameters: Some(parameters.collect()).filter(|pairs: &Vec<_>| !pairs.is_empty()),
             requests: Some(item.requests).filter(|requests| *requests > 1),
+            filled_by: item.filled_by,
         }
     }
 
@@ -769,6 +772,7 @@ impl PackedItem {
             matched: matched.transpose()?,
             parameters,
             requests: self.requests.unwrap_or(1),
+            filled_by: self.filled_by,
         })
     }
 }

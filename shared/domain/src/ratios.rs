@@ -18,7 +18,7 @@ mod rate_card;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -272,6 +272,17 @@ pub struct Rated {
     pub minimum_applied: bool,
 }
 
+/// Which of two tables has the prices of what was rated by both ([`RatioTable::rate_filled`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PricedBy {
+    /// The one that comes first, alone; or nothing was used.
+    This,
+    /// Both.
+    Both,
+    /// The newer one alone.
+    Newer,
+}
+
 /// Why a request can't be rated. It is never rated as free instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RatingError {
@@ -428,30 +439,6 @@ impl RatioTable {
         Ok(table)
     }
 
-    /// This table, with what it lacks of a newer one's prices of a model: the rows of those
-    /// `dimensions` that it has no price for, or where it doesn't know the model, that of the newer
-    /// one. What it has a price for costs the same by both. `None` where it lacks nothing, or the two
-    /// don't go together.
-    pub fn filled(&self, id: &str, newer: &Self, dimensions: &BTreeSet<&str>) -> Option<Self> {
-        let theirs = newer.model_json(id)?;
-        let Some(own) = self.model(id).filter(|model| model.enabled()) else {
-            return self.with_model(id, &theirs).ok();
-        };
-        let lacks = |row: &&Value| {
-            let dimension = row.get("dimension").and_then(Value::as_str);
-            let dimension = dimension.filter(|dimension| dimensions.contains(dimension));
-            dimension.is_some_and(|dimension| self.rows_of(own, dimension).is_empty())
-        };
-        let lacking: Vec<_> =
-            theirs.get("ratios")?.as_array()?.iter().filter(lacks).cloned().collect();
-        if lacking.is_empty() {
-            return None;
-        }
-        let mut filled = self.model_json(id)?;
-        filled.get_mut("ratios")?.as_array_mut()?.extend(lacking);
-        self.with_model(id, &filled).ok()
-    }
-
     /// This table without one model, by its id alone; `None` where it has none.
     pub fn without_model(&self, id: &str) -> Option<Self> {
         let mut table = self.clone();
@@ -536,9 +523,58 @@ impl RatioTable {
                 add_line(&mut lines, line)?;
             }
         }
-        let rank = |line: &Line| models.iter().position(|model| model.id() == line.model());
-        lines.sort_by(|a, b| (rank(a), a.dimension()).cmp(&(rank(b), b.dimension())));
+        sort(&mut lines, &models);
         Ok(self.total(first, found, &models, lines))
+    }
+
+    /// As [`rate_together`](Self::rate_together), where each dimension of a request has the price of a
+    /// newer table if this one has none for it, by the name that goes with the request there. All else
+    /// is of this table, as far as it knows the model.
+    ///
+    /// # Errors
+    /// See [`RatingError`]; all are rated, or none is.
+    ///
+    /// # Panics
+    /// Where there are no requests.
+    pub fn rate_filled(
+        &self,
+        newer: &Self,
+        requests: &[(Request<'_>, &str)],
+    ) -> Result<(Rated, PricedBy), RatingError> {
+        let mut lines = Vec::new();
+        let mut models: Vec<&Model> = Vec::new();
+        let mut first = None;
+        let (mut own_lines, mut newer_lines) = (0_u32, 0_u32);
+        for (request, name) in requests {
+            let own = self.resolve(request.model).map(|found| (request.model, found));
+            let theirs = newer.resolve(name).map(|found| (*name, found));
+            let Some((name, found)) = own.or(theirs) else {
+                return Err(RatingError::UnknownModel { name: echo(name) });
+            };
+            let sources: Vec<_> = [(own, self), (theirs, newer)]
+                .into_iter()
+                .filter_map(|(found, table)| Some((table, found?.1.model)))
+                .collect();
+            for (_, model) in &sources {
+                if models.iter().all(|known| known.id() != model.id()) {
+                    models.push(model);
+                }
+            }
+            for (source, line) in lines_of(&sources, request, request.usage)? {
+                let is_own = own.is_some() && source == 0;
+                *(if is_own { &mut own_lines } else { &mut newer_lines }) += 1;
+                add_line(&mut lines, line)?;
+            }
+            first.get_or_insert((Request { model: name, ..*request }, found));
+        }
+        let (request, found) = first.expect("an item has a request");
+        sort(&mut lines, &models);
+        let by = match (own_lines, newer_lines) {
+            (_, 0) => PricedBy::This,
+            (0, _) => PricedBy::Newer,
+            _ => PricedBy::Both,
+        };
+        Ok((self.total(&request, found, &models, lines), by))
     }
 
     /// As [`rate`](Self::rate), by the rows that hold where `tier` is used instead: a bound of
@@ -570,60 +606,11 @@ impl RatioTable {
         request: &Request<'_>,
         tier: &Usage,
     ) -> Result<(Resolved<'a>, Vec<Line>), RatingError> {
-        if request.usage.contains_key(PROMPT_TOKENS) {
-            return Err(RatingError::ReservedDimension);
-        }
         let found = self
             .resolve(request.model)
             .ok_or_else(|| RatingError::UnknownModel { name: echo(request.model) })?;
-        let model = found.model;
-        let used = || request.usage.iter().filter(|(_, quantity)| !quantity.is_zero());
-        if used().count() > MAX_LINES {
-            return Err(RatingError::OverLimit { dimension: None, limit: "at most 32 dimensions" });
-        }
-
-        let facts = Facts { usage: tier, parameters: request.parameters, at: request.at };
-        let mut counted: BTreeMap<&str, Counted<'_>> = BTreeMap::new();
-        for (dimension, quantity) in used() {
-            let row_of = |dimension| model.row(dimension, &facts);
-            let row = row_of(dimension).or_else(|| self.dimensions.find(dimension, row_of));
-            let row = row.ok_or_else(|| RatingError::UnpricedDimension {
-                model: model.id().to_owned(),
-                dimension: echo(dimension),
-            })?;
-            let counted = counted.entry(row.dimension()).or_insert_with(|| Counted {
-                row,
-                quantity: Quantity::ZERO,
-                parts: Vec::new(),
-            });
-            let sum = counted.quantity.checked_add(*quantity);
-            counted.quantity = sum.ok_or_else(|| RatingError::OverLimit {
-                dimension: Some(row.dimension().to_owned()),
-                limit: "at most 12 digits a quantity",
-            })?;
-            if row.dimension() != dimension {
-                counted.parts.push((dimension.clone(), *quantity));
-            }
-        }
-
-        let mut lines = Vec::with_capacity(counted.len());
-        for (dimension, Counted { row, quantity, parts }) in counted {
-            let line = Line::new(
-                model.id().to_owned(),
-                dimension.to_owned(),
-                quantity,
-                row.rate().clone(),
-                request.multiplier,
-            )
-            .ok_or_else(|| RatingError::OverLimit {
-                dimension: Some(dimension.to_owned()),
-                limit: "at most 10^9 credits a line",
-            })?
-            .with_parts(parts)
-            .expect("the quantity is the sum of its parts and of what is its own");
-            lines.push(line);
-        }
-        Ok((found, lines))
+        let lines = lines_of(&[(self, found.model)], request, tier)?;
+        Ok((found, lines.into_iter().map(|(_, line)| line).collect()))
     }
 
     /// What the lines of `request`, and of those that go with it, come to.
@@ -659,6 +646,74 @@ impl RatioTable {
             .and_then(|exact| round(exact, up))
             .expect("a minimum is at most 10^9 and a multiplier below 10")
     }
+}
+
+/// The lines of one request in the order of their dimensions: each dimension by the first of some
+/// tables' models that has a price for it, and which that is. At least one table.
+fn lines_of(
+    sources: &[(&RatioTable, &Model)],
+    request: &Request<'_>,
+    tier: &Usage,
+) -> Result<Vec<(usize, Line)>, RatingError> {
+    if request.usage.contains_key(PROMPT_TOKENS) {
+        return Err(RatingError::ReservedDimension);
+    }
+    let used = || request.usage.iter().filter(|(_, quantity)| !quantity.is_zero());
+    if used().count() > MAX_LINES {
+        return Err(RatingError::OverLimit { dimension: None, limit: "at most 32 dimensions" });
+    }
+
+    let facts = Facts { usage: tier, parameters: request.parameters, at: request.at };
+    let mut counted: BTreeMap<(&str, usize), Counted<'_>> = BTreeMap::new();
+    for (dimension, quantity) in used() {
+        let rows = sources.iter().enumerate().filter_map(|(source, (table, model))| {
+            let row_of = |dimension| model.row(dimension, &facts);
+            let row = row_of(dimension).or_else(|| table.dimensions.find(dimension, row_of));
+            Some((source, row?))
+        });
+        let (source, row) = { rows }.next().ok_or_else(|| RatingError::UnpricedDimension {
+            model: sources.last().expect("there is a table").1.id().to_owned(),
+            dimension: echo(dimension),
+        })?;
+        let counted = counted.entry((row.dimension(), source)).or_insert_with(|| Counted {
+            row,
+            quantity: Quantity::ZERO,
+            parts: Vec::new(),
+        });
+        let sum = counted.quantity.checked_add(*quantity);
+        counted.quantity = sum.ok_or_else(|| RatingError::OverLimit {
+            dimension: Some(row.dimension().to_owned()),
+            limit: "at most 12 digits a quantity",
+        })?;
+        if row.dimension() != dimension {
+            counted.parts.push((dimension.clone(), *quantity));
+        }
+    }
+
+    let mut lines = Vec::with_capacity(counted.len());
+    for ((dimension, source), Counted { row, quantity, parts }) in counted {
+        let line = Line::new(
+            sources[source].1.id().to_owned(),
+            dimension.to_owned(),
+            quantity,
+            row.rate().clone(),
+            request.multiplier,
+        )
+        .ok_or_else(|| RatingError::OverLimit {
+            dimension: Some(dimension.to_owned()),
+            limit: "at most 10^9 credits a line",
+        })?
+        .with_parts(parts)
+        .expect("the quantity is the sum of its parts and of what is its own");
+        lines.push((source, line));
+    }
+    Ok(lines)
+}
+
+/// Sorts lines by the models' order, then by their dimensions.
+fn sort(lines: &mut [Line], models: &[&Model]) {
+    let rank = |line: &Line| models.iter().position(|model| model.id() == line.model());
+    lines.sort_by(|a, b| (rank(a), a.dimension()).cmp(&(rank(b), b.dimension())));
 }
 
 /// Adds a line, to the one of the same row where there is one.

@@ -80,9 +80,10 @@ pub struct EstimatedItem {
     #[serde(skip_serializing_if = "is_false")]
     #[schema(required = false)]
     expected_raised: bool,
-    /// When a price changes for the first time while this may be done, by its date or the time of the
-    /// day: in the 15 minutes after an estimate, or until a hold ends. `credits` cover it at each of
-    /// the prices until then; it is expected before.
+    /// When what is expected has another price for the first time, by date or time of day, while this may be
+    /// done: in the 15 minutes after an estimate, or until the end that a hold has when it is opened.
+    /// `credits` cover it at each of the prices until then; it is expected before. Of a
+    /// `provider_response` it is known when: now.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<openapi::Instant>)]
     prices_change_at: Option<Timestamp>,

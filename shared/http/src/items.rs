@@ -8,8 +8,8 @@ use serde_json::Value;
 use uc_domain::account::RatedItem;
 use uc_domain::providers::{ResponseUsage, canonical_name, names_of, usage_from_response};
 use uc_domain::ratios::{
-    Line, Multiplier, Parameters, Rated, RatioTable, Request, Usage, is_model_name, is_name,
-    is_parameter_value,
+    Line, Multiplier, Parameters, PricedBy, Rated, RatioTable, Request, Usage, is_model_name,
+    is_name, is_parameter_value,
 };
 use uc_domain::{Quantity, Timestamp};
 use uc_ledger::{UnratedItem, UnratedRequest};
@@ -239,6 +239,39 @@ impl UsageOf {
             .map(|(model, usage, parameters)| Request { model, usage, parameters, at, multiplier })
             .collect();
         table.rate_together(&requests).map_err(|error| refusals::rating(&error, &self.pointer))
+    }
+
+    /// The same, where a newer table prices what `table` has no price for, and which of them did.
+    ///
+    /// # Errors
+    /// As [`rate`](Self::rate).
+    pub fn rate_filled(
+        &self,
+        (table, newer): (&RatioTable, &RatioTable),
+        multiplier: Multiplier,
+        at: Timestamp,
+    ) -> Result<(Rated, PricedBy), Problem> {
+        let named: Vec<_> = self
+            .requests
+            .iter()
+            .filter_map(|request| {
+                let theirs = self.named(request, newer);
+                let own = self.named(request, table);
+                // What a request used is told by the table that knows its model.
+                let knows = |known: &(&str, _, _)| table.resolve(known.0).is_some();
+                let own = own.filter(|own| theirs.is_none() || knows(own));
+                let name = theirs.as_ref().map(|(name, ..)| *name);
+                let (model, usage, parameters) = own.or(theirs)?;
+                Some((model, usage, parameters, name.unwrap_or(model)))
+            })
+            .collect();
+        let requests: Vec<_> = named
+            .iter()
+            .map(|(model, usage, parameters, name)| {
+                (Request { model, usage, parameters, at, multiplier }, *name)
+            })
+            .collect();
+        table.rate_filled(newer, &requests).map_err(|error| refusals::rating(&error, &self.pointer))
     }
 
     /// The ids of the models that a table has for it.

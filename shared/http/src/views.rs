@@ -317,6 +317,10 @@ pub struct ChargedItem {
     #[serde(skip_serializing_if = "is_one")]
     #[schema(value_type = Option<u32>)]
     pub requests: u32,
+    /// The version that priced what the operation's `ratio_version` has no price for, where that was so:
+    /// usage that was kept until it had one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filled_by: Option<u64>,
     /// How many of the operation's lines are its own.
     pub lines: usize,
     /// By what the name in the request, or in the provider's response, led to the model, where
@@ -328,8 +332,11 @@ pub struct ChargedItem {
 
 impl From<&RatedItem> for ChargedItem {
     fn from(item: &RatedItem) -> Self {
-        let RatedItem { credits, minimum_applied, requests, ref lines, ref matched, .. } = *item;
-        Self { credits, minimum_applied, requests, lines: lines.len(), matched: matched.clone() }
+        let RatedItem {
+            credits, minimum_applied, requests, filled_by, ref lines, ref matched, ..
+        } = *item;
+        let (lines, matched) = (lines.len(), matched.clone());
+        Self { credits, minimum_applied, requests, filled_by, lines, matched }
     }
 }
 
@@ -363,8 +370,8 @@ pub struct OperationView {
     /// The ratio table's version that priced it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio_version: Option<u64>,
-    /// What each item cost, where there are several, or where one was several requests or a model was
-    /// not named by its id.
+    /// What each item cost, where there are several, or where one was several requests, had prices of
+    /// two versions, or named its model by another name than its id.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<ChargedItem>,
     /// What each dimension cost, before rounding; in the items' order.
@@ -585,7 +592,9 @@ impl OperationView {
         self.occurred_at = occurred_at;
         self.ratio_version = ratio_version;
         self.forgiven = requested.checked_add(self.credits).filter(|c| c.is_positive());
-        let is_told = |item: &RatedItem| item.matched.is_some() || item.requests > 1;
+        let is_told = |item: &RatedItem| {
+            item.matched.is_some() || item.requests > 1 || item.filled_by.is_some()
+        };
         if items.len() > 1 || items.iter().any(is_told) {
             self.items = items.iter().map(ChargedItem::from).collect();
         }

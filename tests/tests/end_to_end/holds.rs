@@ -315,10 +315,15 @@ async fn a_promised_price_is_kept_where_another_is_missing() {
         (&by_version, named, "-101", filled),
         (&unknown, json!({}), "-1", filled),
     ] {
+        let other = if version == promised { json!(filled) } else { Value::Null };
         let path = format!("/v1/unrated/{}/rate", unrated.as_str().unwrap());
         let rated = priced(api.post(&path).json(&body)).await.expect(201);
         let told = fields(&rated, &["/operation/credits", "/operation/ratio_version"]);
         assert_eq!(told, [json!(credits), json!(version)], "{rated}");
+        // The last item, or the only one, is what the first table had not all prices for.
+        let items = rated["operation"]["items"].as_array();
+        let told = items.and_then(|items| items.last()?.get("filled_by"));
+        assert_eq!(told.unwrap_or(&Value::Null), &other, "{rated}");
     }
     adds_up(&api, &account).await;
 }

@@ -159,6 +159,9 @@ pub struct RatedItem {
     /// How many requests it was, as of a batch or with several turns: each was priced by its own
     /// prompt and parameters, and a line is the sum of those that one row priced. From 1.
     pub requests: u32,
+    /// The version of the table that priced what the operation's own had no price for, where that
+    /// was so: usage that was kept until it had one.
+    pub filled_by: Option<u64>,
 }
 
 /// What an operation did, by kind.

@@ -46,8 +46,8 @@ pub struct Priced {
     /// Parameters that are not said and that prices depend on, by dimension: the bounds cover all
     /// of their values.
     pub unsaid: BTreeMap<String, Vec<String>>,
-    /// When a price changes for the first time while it may happen ([`Unsaid::until`]): the bounds
-    /// cover it at each of its prices. It is expected to happen before.
+    /// When what is expected has another price for the first time, while it may happen
+    /// ([`Unsaid::until`]): the bounds cover it at each of its prices. It is expected to happen before.
     pub changes_at: Option<Timestamp>,
 }
 
@@ -65,7 +65,10 @@ pub enum PriceError {
     #[error(transparent)]
     Rating(#[from] RatingError),
     /// The bounds reach over too many thresholds of the model.
-    #[error("the bounds reach over more than {MAX_CELLS} combinations of tiers: narrow them")]
+    #[error(
+        "the bounds reach over more than {MAX_CELLS} combinations of tiers, or {MAX_PRICED} of tiers \
+         and times: narrow them"
+    )]
     TooManyTiers,
     /// The price depends on too much that is not said.
     #[error("the price depends on too many combinations of {names}: say them")]
@@ -170,7 +173,11 @@ impl Found {
         let (min, max) = (expected.credits, expected.credits);
         let dimensions = bounds.keys().chain(swaps.iter().map(|swap| &swap.to));
         let changes = unsaid.changes(table, model, dimensions, request.at);
-        let changes_at = changes.first().copied();
+        // Not every row that begins is one that prices this.
+        let changes_at = changes.iter().copied().find(|at| {
+            let later = Request { usage: &usage, parameters: &parameters, at: *at, ..*request };
+            table.rate(&later).map_or(true, |later| later.lines != expected.lines)
+        });
         let priced =
             Priced { min, max, expected, is_raised: false, unsaid: open.names, changes_at };
         let mut found = Self { priced, parameters, dearest: None };
@@ -187,6 +194,9 @@ impl Found {
             let cells = cells(model, bounds)?;
             if cells.len() * open.combinations.len() * (1 + changes.len()) > MAX_PRICED {
                 let names: BTreeSet<String> = found.priced.unsaid.into_values().flatten().collect();
+                if names.is_empty() {
+                    return Err(PriceError::TooManyTiers);
+                }
                 return Err(PriceError::TooMuchUnsaid { names: Vec::from_iter(names).join(", ") });
             }
             for cell in cells {

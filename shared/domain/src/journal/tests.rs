@@ -44,6 +44,7 @@ fn item(credits: &str, lines: Vec<Line>) -> RatedItem {
         matched: None,
         parameters: Parameters::new(),
         requests: 1,
+        filled_by: None,
     }
 }
 
@@ -173,19 +174,22 @@ fn format_1_has_parts_and_names() {
     assert_eq!(Entry::decode(&bytes), Ok(golden_parts()));
 }
 
-/// One request is told by nothing; several by their number, behind what there was before.
+/// One request is told by nothing, nor that one table priced all of it; else what it was stands behind
+/// what there was before.
 #[test]
-fn an_item_has_its_requests() {
-    let of = |requests: u32| {
+fn an_item_has_its_requests_and_what_filled_it() {
+    let of = |requests: u32, filled_by: Option<u64>| {
         let mut draft = Draft::open(&AccountState::new(Settings::default()), day(0));
-        let items = vec![RatedItem { requests, ..item("0.2", Vec::new()) }];
+        let items = vec![RatedItem { requests, filled_by, ..item("0.2", Vec::new()) }];
         draft.apply(client(KEY), &Command::Charge(charge(items))).unwrap();
         entry(draft)
     };
-    let (one, several) = (of(1).encode(), of(u32::MAX).encode());
-    assert!(several.len() > one.len());
-    assert_eq!(Entry::decode(&one), Ok(of(1)));
-    assert_eq!(Entry::decode(&several), Ok(of(u32::MAX)));
+    let plain = of(1, None).encode().len();
+    for (requests, filled_by) in [(1, None), (u32::MAX, None), (1, Some(u64::MAX)), (2, Some(1))] {
+        let bytes = of(requests, filled_by).encode();
+        assert_eq!(bytes.len() > plain, (requests, filled_by) != (1, None));
+        assert_eq!(Entry::decode(&bytes), Ok(of(requests, filled_by)));
+    }
 }
 
 /// Charges of a request that said what prices may depend on, one with a row that asked for it.
@@ -455,6 +459,7 @@ fn newer() -> NewerBody {
         matched: None,
         parameters: None,
         requests: None,
+        filled_by: None,
     }];
     NewerBody {
         time: entry.time,
@@ -649,6 +654,7 @@ fn unknown_and_impossible_operations_are_refused() {
             matched: None,
             parameters: None,
             requests: None,
+            filled_by: None,
         });
     };
     check(&|body| of_items(body, MAX_LINES + 1), "too many lines");

@@ -265,7 +265,11 @@ impl<'a> Comparison<'a> {
         };
         let margin = Change { from: lowest(|price| price.from), to: lowest(|price| price.to) };
         let minimum = Change { from: from.map(Model::minimum), to: to.map(Model::minimum) };
-        let changed = minimum.from != minimum.to
+        let costs = |row: &Row| row.rate().credits().parts().0 > 0;
+        let is_regrouped = self.from.multiplier != self.to.multiplier
+            && to.is_some_and(|to| !to.minimum().is_zero() || to.ratios().iter().any(costs));
+        let changed = is_regrouped
+            || minimum.from != minimum.to
             || ratios.iter().any(|row| row.price.from != row.price.to)
             || from.map(Model::enabled) != to.map(Model::enabled);
         Some(ModelPreview { model: to.or(from)?.id(), changed, margin, minimum, ratios })

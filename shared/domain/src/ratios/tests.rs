@@ -805,51 +805,139 @@ fn canonical_form() {
     assert_eq!(table.model_json("gpt-5.1"), None);
 }
 
+/// By the older of two tables, as far as it has prices.
 #[test]
-fn a_newer_table_fills_in_what_is_missing() {
+fn a_newer_table_prices_what_an_older_one_does_not() {
     let row = |dimension: &str, credits: &str| json!({"dimension": dimension, "credits": credits, "per": 1});
-    let table = |models: Value| {
+    let when = |dimension: &str, credits: &str, when: Value| json!({"dimension": dimension, "credits": credits, "per": 1, "when": when});
+    let table = |parts: Value, models: Value| {
         RatioTable::from_json(&json!({
             "credit": {"scale": 4, "rounding": "up"},
             "groups": {"default": "1"},
             "features": {"any": {"dimensions": []}},
-            "dimensions": {"input_audio_tokens": {"part_of": ["input_tokens"]}},
+            "dimensions": parts,
             "models": models,
         }))
         .unwrap()
     };
     let model = |rows: &[Value]| json!({"feature": "any", "ratios": rows});
-    let old = table(json!({
-        "a": model(&[row("input_tokens", "1")]),
-        "off": {"feature": "any", "enabled": false, "ratios": [row("input_tokens", "1")]},
-    }));
-    let rows = ["input_tokens", "input_audio_tokens", "output_tokens", "requests"];
-    let rows = rows.map(|dimension| row(dimension, "9"));
-    let new = table(json!({"a": model(&rows), "off": model(&rows), "b": model(&rows)}));
-    let check = |id: &str, used: &[&str], expected: &[(&str, &str)]| {
-        let Some(filled) = old.filled(id, &new, &used.iter().copied().collect()) else {
-            assert!(expected.is_empty(), "{id} {used:?}");
-            return;
+    let part = |part: &str, of: &str| json!({part: {"part_of": [of]}});
+    let old = table(
+        part("output_reasoning_tokens", "output_tokens"),
+        json!({
+            "a": model(&[
+                row("input_tokens", "1"),
+                when("output_images", "40", json!({"size": "small"})),
+                when("web_searches", "2", json!({"until": "2020-01-01T00:00:00Z"})),
+            ]),
+            "off": {"feature": "any", "enabled": false, "ratios": [row("input_tokens", "1")]},
+            "prefix": {"feature": "any", "match": [{"starts_with": "p-"}], "minimum": "50",
+                       "ratios": [row("input_tokens", "1")]},
+            "renamed": {"feature": "any", "ratios": [row("input_tokens", "1")]},
+        }),
+    );
+    let rows = [
+        row("input_tokens", "5"),
+        row("output_tokens", "7"),
+        when("output_images", "60", json!({"size": "large"})),
+        when("output_images", "50", json!({"size": "small"})),
+        row("web_searches", "10"),
+        row("requests", "100"),
+    ];
+    let mut alias = model(&rows);
+    alias["aliases"] = json!(["renamed"]);
+    let new = table(
+        json!({
+            "output_reasoning_tokens": {"part_of": ["output_tokens"]},
+            "input_audio_tokens": {"part_of": ["input_tokens"]},
+        }),
+        json!({"a": model(&rows), "off": model(&rows), "b": model(&rows), "p-1": model(&rows),
+               "other": alias}),
+    );
+    let check = |name: &str, used: &[(&str, u64)], size: &str, expected: &str| {
+        let usage: Usage = used
+            .iter()
+            .map(|(name, n)| ((*name).to_owned(), Quantity::from_whole(*n).unwrap()))
+            .collect();
+        let parameters = Parameters::from([("size".to_owned(), size.to_owned())]);
+        let at = "2026-11-27T00:00:00Z".parse().unwrap();
+        let request = Request {
+            model: name,
+            usage: &usage,
+            parameters: &parameters,
+            at,
+            multiplier: Multiplier::ONE,
         };
-        let rows = filled.model(id).unwrap().ratios();
-        let rows: Vec<_> =
-            rows.iter().map(|row| (row.dimension(), row.rate().credits().to_string())).collect();
-        let rows: Vec<_> = rows.iter().map(|(name, credits)| (*name, credits.as_str())).collect();
-        assert_eq!(rows, expected, "{id} {used:?}");
-        assert!(filled.resolve(id).is_some());
+        let told = match old.rate_filled(&new, &[(request, name)]) {
+            Ok((rated, by)) => {
+                let line = |line: &Line| {
+                    format!("{} {} {}", line.model(), line.dimension(), line.rate().credits())
+                };
+                let lines: Vec<_> = rated.lines.iter().map(line).collect();
+                format!("{} {by:?}: {}", rated.credits, lines.join(", "))
+            }
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(told, expected, "{name} {used:?}");
     };
-    // What has a price keeps it, also where it has it as a part; what was not used gets none.
-    check("a", &["input_tokens", "input_audio_tokens"], &[]);
+    let input = ("input_tokens", 100);
+    check("a", &[input], "", "100 This: a input_tokens 1");
+    check("a", &[], "", "0 This: ");
     check(
         "a",
-        &["input_tokens", "output_tokens"],
-        &[("input_tokens", "1"), ("output_tokens", "9")],
+        &[input, ("output_images", 1)],
+        "large",
+        "160 Both: a input_tokens 1, a output_images 60",
     );
-    check("a", &["input_audio_tokens", "requests"], &[("input_tokens", "1"), ("requests", "9")]);
-    let all = rows.each_ref().map(|row| (row["dimension"].as_str().unwrap(), "9"));
-    check("off", &["input_tokens"], &all);
-    check("b", &["input_tokens"], &all);
-    check("c", &["input_tokens"], &[]);
+    check(
+        "a",
+        &[input, ("output_images", 1)],
+        "small",
+        "140 This: a input_tokens 1, a output_images 40",
+    );
+    check("a", &[input, ("web_searches", 1)], "", "110 Both: a input_tokens 1, a web_searches 10");
+    // What is part of something by either table.
+    check(
+        "a",
+        &[input, ("output_reasoning_tokens", 10)],
+        "",
+        "170 Both: a input_tokens 1, a output_tokens 7",
+    );
+    check(
+        "a",
+        &[input, ("input_audio_tokens", 10)],
+        "",
+        "150 Both: a input_tokens 1, a input_tokens 5",
+    );
+    // A price that came later prices nothing that was not used.
+    check("a", &[input, ("output_tokens", 1)], "", "107 Both: a input_tokens 1, a output_tokens 7");
+    // A name means what it did, whatever model it means by now.
+    check("p-1", &[input], "", "100 This: prefix input_tokens 1");
+    check("p-1", &[("input_tokens", 3)], "", "50 This: prefix input_tokens 1");
+    check(
+        "p-1",
+        &[input, ("web_searches", 1)],
+        "",
+        "110 Both: prefix input_tokens 1, p-1 web_searches 10",
+    );
+    check(
+        "renamed",
+        &[input, ("web_searches", 1)],
+        "",
+        "110 Both: renamed input_tokens 1, other web_searches 10",
+    );
+    // Only the newer one knows it.
+    check("b", &[input], "", "500 Newer: b input_tokens 5");
+    check("off", &[input], "", "500 Newer: off input_tokens 5");
+    check("a", &[("web_searches", 1)], "", "10 Newer: a web_searches 10");
+    // Neither does.
+    check("c", &[input], "", "unknown model \"c\"");
+    check(
+        "a",
+        &[input, ("pages", 1)],
+        "",
+        "no ratio of model \"a\" prices \"pages\" in this request",
+    );
 }
 
 #[test]

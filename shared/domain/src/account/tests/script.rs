@@ -636,6 +636,7 @@ fn item(credits: &str, lines: usize) -> RatedItem {
         matched: None,
         parameters: Parameters::new(),
         requests: 1,
+        filled_by: None,
     }
 }
 
