@@ -338,18 +338,20 @@ fn explain_item(table: &RatioTable, item: &RatedItem) -> ItemExplanation {
     let multiplier = first.map(uc_domain::ratios::Line::multiplier);
     let sum = item.lines.iter().map(|line| line.credits().scaled()).sum();
     let subtotal = Exact::from_scaled(sum).unwrap_or(Exact::ZERO);
-    let minimum = model
-        .as_deref()
-        .and_then(|model| table.model(model))
-        .zip(multiplier)
-        .and_then(|(model, multiplier)| Exact::of_credits(model.minimum(), multiplier))
-        .and_then(|minimum| round(minimum, table.credit_rule()));
+    // Where it counted, it is what was charged, be it of a table that filled in.
+    let minimum = if item.minimum_applied {
+        item.credits
+    } else {
+        let models = item.lines.iter().filter_map(|line| table.model(line.model()));
+        let minimums = multiplier.map(|m| models.map(move |model| table.minimum_of(model, m)));
+        minimums.into_iter().flatten().max().unwrap_or_default()
+    };
     ItemExplanation {
         model,
         multiplier,
         subtotal,
         rounded: round(subtotal, table.credit_rule()).unwrap_or_default(),
-        minimum: minimum.unwrap_or_default(),
+        minimum,
         credits: item.credits,
     }
 }

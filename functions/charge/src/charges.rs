@@ -312,6 +312,12 @@ impl Prepared {
         Some(missing).filter(|version| *version > 0)
     }
 
+    /// Whether the newest table has no price for it, and it waits for one.
+    fn is_to_be_kept(&self, asked: &Result<Outcome, Asked<Problem>>) -> bool {
+        let Err(Asked::Decided(problem)) = asked else { return false };
+        is_unpriced(problem) && self.on_unpriced == OnUnpriced::Park && self.version.is_none()
+    }
+
     /// The usage as it is kept where no ratio prices it, for that reason; `None` where it is not
     /// to be kept.
     fn unrated(&self, account: &AccountId, reason: &Problem, now: Timestamp) -> Option<Unrated> {
@@ -365,15 +371,23 @@ pub(crate) async fn charge_account(
     log: &RequestLog,
 ) -> Vec<Result<Answer, Problem>> {
     let mut asked = ask_all(deps, account, charges, tables).await;
-    // Whoever gives an account a new price group has just published it.
-    if asked.iter().any(lacks_group)
+    let lacks_price = |place: &usize| {
+        lacks_group(&asked[*place]) || charges[*place].is_to_be_kept(&asked[*place])
+    };
+    let places: Vec<usize> = (0..asked.len()).filter(lacks_price).collect();
+    // Whoever gives an account a new price group has just published it. What is to be kept for a price
+    // may have one that was published half a minute ago.
+    if !places.is_empty()
         && let Some(Ok(known)) = tables.get(&None)
-        && let Some(newest) = tables::news(&deps.ratios, known.version, since, log).await
+        && let Some(newest) = if asked.iter().any(lacks_group) {
+            tables::news(&deps.ratios, known.version, since, log).await
+        } else {
+            deps.ratios.at_least(known.version.saturating_add(1)).await.ok()
+        }
+        && newest.version > known.version
     {
         let mut tables = tables.clone();
         tables.insert(None, Ok(newest));
-        let places: Vec<usize> =
-            (0..asked.len()).filter(|place| lacks_group(&asked[*place])).collect();
         let again: Vec<_> = places.iter().map(|place| charges[*place]).collect();
         for (place, answer) in places.into_iter().zip(ask_all(deps, account, &again, &tables).await)
         {

@@ -296,8 +296,11 @@ async fn rate_unrated(
 fn prices_some(usages: &[UsageOf], table: &Versioned, newer: &Versioned, at: Timestamp) -> bool {
     usages.iter().any(|usage| {
         let tables = (&table.table, &newer.table);
-        let rated = usage.rate_filled(tables, Multiplier::ONE, at);
-        rated.is_ok_and(|(_, by)| by != PricedBy::Newer)
+        // What is over a limit is said so when it is priced.
+        match usage.rate_filled(tables, Multiplier::ONE, at) {
+            Ok((_, by)) => by != PricedBy::Newer,
+            Err(problem) => !is_unpriced(&problem),
+        }
     })
 }
 

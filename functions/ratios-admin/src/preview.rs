@@ -133,8 +133,9 @@ struct Used {
     item: usize,
     /// What was used; or why that is not known.
     usage: Result<UsageOf, Problem>,
-    /// How many requests of a charge it has as sums; one where they are known.
-    requests: u32,
+    /// How many requests of a charge it has as sums, one where they are known; and the version that
+    /// filled in.
+    known_as: (u32, Option<u64>),
     at: Timestamp,
 }
 
@@ -615,7 +616,7 @@ fn given(usage: &Value, now: Timestamp) -> Result<Vec<Used>, Problem> {
             // A response without usage, say: nothing that either table could price.
             usage => {
                 let at = occurred_at.unwrap_or(now);
-                Ok(Used { operation: None, item, usage, requests: 1, at })
+                Ok(Used { operation: None, item, usage, known_as: (1, None), at })
             }
         }
     };
@@ -678,8 +679,8 @@ async fn charged(
                 // Of an item that used nothing there is no line to tell the model.
                 let Some(usage) = UsageOf::of_charged(rated).transpose() else { continue };
                 let at = occurred_at.unwrap_or(at);
-                let requests = rated.requests;
-                used.push(Used { operation: Some(id), item, usage, requests, at });
+                let known_as = (rated.requests, rated.filled_by);
+                used.push(Used { operation: Some(id), item, usage, known_as, at });
             }
             last = Some(id);
         }
@@ -701,7 +702,7 @@ fn compare(
     let mut totals = UsageTotals::default();
     let mut unpriced = Vec::new();
     let mut approximate = Vec::new();
-    for Used { operation, item, usage, requests, at } in used {
+    for Used { operation, item, usage, known_as, at } in used {
         let rate = |side: &Side<'_>, left_out: &LeftOut| {
             let usage = usage.as_ref().map_err(Problem::clone)?;
             match left_out.model_of(usage) {
@@ -730,7 +731,7 @@ fn compare(
                 let sides = [(&comparison.from, &from), (&comparison.to, &to)];
                 let reason = sides
                     .into_iter()
-                    .find_map(|(side, rated)| items::doubt_of_charged(side.table, rated, requests));
+                    .find_map(|(side, rated)| items::doubt_of_charged(side.table, rated, known_as));
                 if let (Some(operation), Some(reason)) = (operation, reason) {
                     let operation = operation.to_string();
                     approximate.push(Approximate { operation, item, reason });

@@ -212,12 +212,14 @@ impl<T> Scoped<T> {
         }
     }
 
-    /// What counts for a model.
+    /// What counts for a model. An importer's feature may name its shape behind what it is
+    /// (`image-tokens`): a value for `image` counts for that too.
     pub fn of(&self, model: &str, provider: &str, feature: &str) -> &T {
         self.models
             .get(model)
             .or_else(|| self.providers.get(provider))
             .or_else(|| self.features.get(feature))
+            .or_else(|| self.features.get(feature.split_once('-')?.0))
             .unwrap_or(&self.default)
     }
 

@@ -166,8 +166,13 @@ pub fn names_of(provider: &str, model: &str) -> Vec<String> {
     let within = within_collection(model);
     let names = iter::once(model).chain(within);
     let of_name = |name: &str| {
+        // Whose model it is stands before it where it is sold by another name of the same seller.
+        let own = ELSE_OF.iter().filter(|(own, _)| *own == provider);
+        let own = own.filter_map(|(own, also)| {
+            Some(format!("{own}/{}", name.strip_prefix(also)?.strip_prefix('/')?))
+        });
         let qualified = providers.iter().map(|provider| format!("{provider}/{name}"));
-        qualified.chain([name.to_owned()]).collect::<Vec<_>>()
+        qualified.chain(own).chain([name.to_owned()]).collect::<Vec<_>>()
     };
     names.flat_map(of_name).collect()
 }

@@ -451,21 +451,28 @@ impl RatioTable {
     /// `match` rule. A disabled model is unknown, and so are its names: they must not fall through
     /// to the prices of another.
     pub fn resolve(&self, name: &str) -> Option<Resolved<'_>> {
+        self.find(name).filter(|found| found.model.enabled())
+    }
+
+    /// Whether a name means a model here, be it disabled.
+    pub fn knows(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    fn find(&self, name: &str) -> Option<Resolved<'_>> {
         if !is_model_name(name) {
             return None;
         }
-        let found = if let Some(model) = self.models.get(name) {
-            Resolved { model, by: MatchedBy::Id }
+        if let Some(model) = self.models.get(name) {
+            return Some(Resolved { model, by: MatchedBy::Id });
+        }
+        let (id, by) = if let Some(id) = self.index.by_alias(name) {
+            (id, MatchedBy::Alias)
         } else {
-            let (id, by) = if let Some(id) = self.index.by_alias(name) {
-                (id, MatchedBy::Alias)
-            } else {
-                let (prefix, id) = self.index.by_prefix(name)?;
-                (id, MatchedBy::Prefix(prefix))
-            };
-            Resolved { model: self.models.get(id)?, by }
+            let (prefix, id) = self.index.by_prefix(name)?;
+            (id, MatchedBy::Prefix(prefix))
         };
-        found.model.enabled().then_some(found)
+        Some(Resolved { model: self.models.get(id)?, by })
     }
 
     /// A price group's multiplier.
@@ -504,8 +511,8 @@ impl RatioTable {
 
     /// What several requests of one item cost together: each by its own rows, as thresholds are on
     /// the prompt of one. Lines of one row are one line, the sum of all is rounded once, and it is at
-    /// least the largest of the models' minimums. The first names the model and how it was found; its
-    /// multiplier is that of all.
+    /// least the largest of the models' minimums. The first that used anything names the model and how
+    /// it was found; its multiplier is that of all.
     ///
     /// # Errors
     /// See [`RatingError`]; all are rated, or none is.
@@ -513,67 +520,76 @@ impl RatioTable {
     /// # Panics
     /// Where there are no requests.
     pub fn rate_together(&self, requests: &[Request<'_>]) -> Result<Rated, RatingError> {
-        let (first, further) = requests.split_first().expect("an item has a request");
-        let (found, mut lines) = self.lines(first, first.usage)?;
-        let mut models = vec![found.model];
-        for request in further {
-            let (Resolved { model, .. }, more) = self.lines(request, request.usage)?;
-            models.push(model);
-            for line in more {
+        let mut lines = Vec::new();
+        let mut models = Vec::new();
+        let mut told = Told::default();
+        for request in requests {
+            let (found, own) = self.lines(request, request.usage)?;
+            models.push(found.model);
+            told.tell(request, found, &own);
+            for line in own {
                 add_line(&mut lines, line)?;
             }
         }
         sort(&mut lines, &models);
-        Ok(self.total(first, found, &models, lines))
+        let (request, found) = told.request();
+        Ok(self.total(&request, found, &models, lines))
     }
 
     /// As [`rate_together`](Self::rate_together), where each dimension of a request has the price of a
-    /// newer table if this one has none for it, by the name that goes with the request there. All else
-    /// is of this table, as far as it knows the model.
+    /// newer table if this one has none for it. A request is given as each of the two tables knows
+    /// it, or only one: the usage is that of the first. All else is of this table, as far as it
+    /// prices any of it.
     ///
     /// # Errors
     /// See [`RatingError`]; all are rated, or none is.
     ///
     /// # Panics
-    /// Where there are no requests.
+    /// Where there are no requests, or one is given as neither knows it.
     pub fn rate_filled(
         &self,
         newer: &Self,
-        requests: &[(Request<'_>, &str)],
+        requests: &[[Option<Request<'_>>; 2]],
     ) -> Result<(Rated, PricedBy), RatingError> {
         let mut lines = Vec::new();
-        let mut models: Vec<&Model> = Vec::new();
-        let mut first = None;
-        let (mut own_lines, mut newer_lines) = (0_u32, 0_u32);
-        for (request, name) in requests {
-            let own = self.resolve(request.model).map(|found| (request.model, found));
-            let theirs = newer.resolve(name).map(|found| (*name, found));
-            let Some((name, found)) = own.or(theirs) else {
+        let mut models: [Vec<&Model>; 2] = [Vec::new(), Vec::new()];
+        let mut told = Told::default();
+        let mut used = [false; 2];
+        for request in requests {
+            let mut sources = Vec::new();
+            for (source, (table, request)) in [self, newer].into_iter().zip(request).enumerate() {
+                let found =
+                    request.and_then(|request| Some((request, table.resolve(request.model)?)));
+                sources.extend(found.map(|(request, found)| (source, table, request, found)));
+            }
+            let Some((_, _, request, found)) = sources.first().copied() else {
+                let name = request.iter().flatten().last().expect("it is known by a name").model;
                 return Err(RatingError::UnknownModel { name: echo(name) });
             };
-            let sources: Vec<_> = [(own, self), (theirs, newer)]
-                .into_iter()
-                .filter_map(|(found, table)| Some((table, found?.1.model)))
-                .collect();
-            for (_, model) in &sources {
-                if models.iter().all(|known| known.id() != model.id()) {
-                    models.push(model);
-                }
+            for (source, _, _, found) in &sources {
+                models[*source].push(found.model);
             }
-            for (source, line) in lines_of(&sources, request, request.usage)? {
-                let is_own = own.is_some() && source == 0;
-                *(if is_own { &mut own_lines } else { &mut newer_lines }) += 1;
+            let tables: Vec<_> =
+                sources.iter().map(|(_, table, _, found)| (*table, found.model)).collect();
+            let own = lines_of(&tables, &request, request.usage)?;
+            told.tell(&request, found, &own);
+            for (index, line) in own {
+                used[sources[index].0] = true;
                 add_line(&mut lines, line)?;
             }
-            first.get_or_insert((Request { model: name, ..*request }, found));
         }
-        let (request, found) = first.expect("an item has a request");
-        sort(&mut lines, &models);
-        let by = match (own_lines, newer_lines) {
-            (_, 0) => PricedBy::This,
-            (0, _) => PricedBy::Newer,
-            _ => PricedBy::Both,
+        let [own, theirs] = models;
+        let (models, by) = match used {
+            [false, true] => (theirs, PricedBy::Newer),
+            [_, by_newer] => {
+                let is_other = |model: &&Model| own.iter().all(|known| known.id() != model.id());
+                let others: Vec<_> = theirs.into_iter().filter(is_other).collect();
+                let by = if by_newer { PricedBy::Both } else { PricedBy::This };
+                ([own, others].concat(), by)
+            }
         };
+        sort(&mut lines, &models);
+        let (request, found) = told.request();
         Ok((self.total(&request, found, &models, lines), by))
     }
 
@@ -626,7 +642,7 @@ impl RatioTable {
         let subtotal = subtotal.expect("32 lines of 10^9 are in range");
         let sum = round(subtotal, self.credit).expect("32 lines of 10^9 are in range");
         let used = models.iter().filter(|model| lines.iter().any(|l| l.model() == model.id()));
-        let minimums = used.map(|model| self.minimum(model, request.multiplier));
+        let minimums = used.map(|model| self.minimum_of(model, request.multiplier));
         let minimum = minimums.max().unwrap_or(Credits::ZERO);
         Rated {
             model: found.model.id().to_owned(),
@@ -640,11 +656,31 @@ impl RatioTable {
 
     /// A model's minimum in a price group, at the scale of sums: up, as a minimum that is rounded
     /// away is none.
-    fn minimum(&self, model: &Model, multiplier: Multiplier) -> Credits {
+    ///
+    /// # Panics
+    /// Where the minimum is above 10^9 or the multiplier no less than 10: no table has such.
+    pub fn minimum_of(&self, model: &Model, multiplier: Multiplier) -> Credits {
         let up = CreditRule::new(self.credit.scale(), Rounding::Up).expect("it is one's scale");
         Exact::of_credits(model.minimum(), multiplier)
             .and_then(|exact| round(exact, up))
             .expect("a minimum is at most 10^9 and a multiplier below 10")
+    }
+}
+
+/// Which of several requests names the model: the first that used anything, or else the first.
+#[derive(Default)]
+struct Told<'r, 'a>(Option<(Request<'r>, Resolved<'a>, bool)>);
+
+impl<'r, 'a> Told<'r, 'a> {
+    fn tell<T>(&mut self, request: &Request<'r>, found: Resolved<'a>, lines: &[T]) {
+        if self.0.is_none_or(|(.., used)| !used && !lines.is_empty()) {
+            self.0 = Some((*request, found, !lines.is_empty()));
+        }
+    }
+
+    fn request(self) -> (Request<'r>, Resolved<'a>) {
+        let (request, found, _) = self.0.expect("an item has a request");
+        (request, found)
     }
 }
 

@@ -254,21 +254,26 @@ impl UsageOf {
         let named: Vec<_> = self
             .requests
             .iter()
-            .filter_map(|request| {
-                let theirs = self.named(request, newer);
-                let own = self.named(request, table);
-                // What a request used is told by the table that knows its model.
-                let knows = |known: &(&str, _, _)| table.resolve(known.0).is_some();
-                let own = own.filter(|own| theirs.is_none() || knows(own));
-                let name = theirs.as_ref().map(|(name, ..)| *name);
-                let (model, usage, parameters) = own.or(theirs)?;
-                Some((model, usage, parameters, name.unwrap_or(model)))
-            })
+            .map(|request| (request, [self.named(request, table), self.named(request, newer)]))
+            .filter(|(_, named)| named.iter().any(Option::is_some))
             .collect();
         let requests: Vec<_> = named
             .iter()
-            .map(|(model, usage, parameters, name)| {
-                (Request { model, usage, parameters, at, multiplier }, *name)
+            .map(|(used, named)| {
+                let [own, theirs] = named.each_ref().map(|named| {
+                    let (model, usage, parameters) = named.as_ref()?;
+                    Some(Request { model, usage, parameters, at, multiplier })
+                });
+                let own = own.filter(|own| table.resolve(own.model).is_some() || theirs.is_none());
+                // A price of the request itself goes with others of its table.
+                let counts = |(request, table): (Option<Request<'_>>, &RatioTable)| {
+                    let found = request.and_then(|request| table.resolve(request.model));
+                    found.is_some_and(|found| found.model.prices(REQUESTS))
+                };
+                let is_counted =
+                    used.is_response && (counts((own, table)) || counts((theirs, newer)));
+                let own = own.filter(|own| !is_counted || table.rate(own).is_ok());
+                [own, theirs]
             })
             .collect();
         table.rate_filled(newer, &requests).map_err(|error| refusals::rating(&error, &self.pointer))
@@ -288,7 +293,8 @@ impl UsageOf {
         request: &'a RequestOf,
         table: &RatioTable,
     ) -> Option<(&'a str, Cow<'a, Usage>, &'a Parameters)> {
-        let known = request.names.iter().find(|name| table.resolve(name).is_some());
+        // Also one that is disabled: it must not be sold at the price of another.
+        let known = request.names.iter().find(|name| table.knows(name));
         let model = known.or(request.names.last()).expect("a request has a name");
         let found = table.resolve(model);
         let others_used = || self.requests.iter().any(|other| !other.usage.is_empty());
@@ -330,9 +336,18 @@ fn usage_of(lines: &[&Line]) -> Result<Usage, Problem> {
 }
 
 /// Why an item of a charge that is priced by another table may not be what it would have cost there:
-/// it was several of so many `requests`, which its lines don't tell apart; or the table prices requests,
-/// of which the charge counted none as its own table did not.
-pub fn doubt_of_charged(table: &RatioTable, rated: &Rated, requests: u32) -> Option<&'static str> {
+/// it was several of so many `requests`, which its lines don't tell apart; another table filled in; or the
+/// table prices requests, of which the charge counted none as its own table did not.
+pub fn doubt_of_charged(
+    table: &RatioTable,
+    rated: &Rated,
+    (requests, filled_by): (u32, Option<u64>),
+) -> Option<&'static str> {
+    if filled_by.is_some() {
+        return Some(
+            "the item had prices of two tables, which may count it as different dimensions",
+        );
+    }
     if requests > 1 {
         let reason = "the item was several requests, which the charge keeps as sums: here their \
                       prompts count together";

@@ -328,6 +328,74 @@ async fn a_promised_price_is_kept_where_another_is_missing() {
     adds_up(&api, &account).await;
 }
 
+/// The price of a request goes with the others of its table: neither lost nor asked twice.
+#[tokio::test]
+async fn the_price_of_a_request_is_of_one_table() {
+    let api = shared().api();
+    let account = open(&api, "grounded", "1000").await;
+    let name = unique("gemini-e2e");
+    let id = format!("google/{name}");
+    let row = |dimension: &str, credits: &str, when: Value| json!({"dimension": dimension, "credits": credits, "per": 1, "when": when});
+    let (search, always) =
+        (json!({"grounding": "search"}), json!({"until": "2999-01-01T00:00:00Z"}));
+    let by_request = [
+        row("web_searches", "0", search.clone()),
+        row("requests", "0", always.clone()),
+        json!({"dimension": "requests", "credits": "40", "per": 1,
+               "when": {"grounding": "search", "until": "2999-01-01T00:00:00Z"}}),
+    ];
+    let by_search = [row("web_searches", "20", always)];
+    for (first, then, expected) in
+        [(&[][..], &by_request[..], "-62"), (&by_request[1..], &by_search[..], "-42")]
+    {
+        let model = |input: &str, rows: &[Value]| {
+            let mut model = text_model(input, "1000000");
+            model["ratios"].as_array_mut().unwrap().extend(rows.iter().cloned());
+            model
+        };
+        let old = publish(&api, |models| models[&id] = model("1000000", first)).await;
+        let charge = json!({"provider": "google", "ratio_version": old, "on_unpriced": "park",
+        "provider_response": {
+            "modelVersion": name,
+            "candidates": [{"groundingMetadata": {"webSearchQueries": ["a"]}}],
+            "usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 2,
+                              "totalTokenCount": 12},
+        }});
+        let parked = priced(post(&api, &account, "charges", &unique("k"), &charge)).await;
+        let parked = parked.expect(202)["unrated"]["id"].clone();
+        let new = publish(&api, |models| models[&id] = model("2000000", then)).await;
+        let path = format!("/v1/unrated/{}/rate", parked.as_str().unwrap());
+        let rated = priced(api.post(&path).json(&json!({}))).await.expect(201);
+        let told = fields(&rated, &["/operation/credits", "/operation/ratio_version"]);
+        assert_eq!(told, [json!(expected), json!(new)], "{rated}");
+    }
+    adds_up(&api, &account).await;
+}
+
+/// A model that is disabled is not sold at the price of another that answers to its name.
+#[tokio::test]
+async fn a_disabled_model_of_a_response_is_unknown() {
+    let api = shared().api();
+    let account = open(&api, "disabled", "10").await;
+    let name = unique("gpt-e2e");
+    let version = publish(&api, |models| {
+        let mut disabled = text_model("3000", "3000");
+        disabled["enabled"] = json!(false);
+        let mut other = text_model("1000", "1000");
+        other["aliases"] = json!([name]);
+        models[format!("azure/{name}")] = disabled;
+        models[format!("openai/{name}")] = other;
+    })
+    .await;
+    for (provider, status) in [("openai", 201), ("azure", 422)] {
+        let body = json!({"provider": provider, "ratio_version": version, "provider_response": {
+            "model": name, "usage": {"prompt_tokens": 9, "completion_tokens": 1}
+        }});
+        let answer = priced(post(&api, &account, "charges", &unique("k"), &body)).await;
+        assert_eq!(answer.status, status, "{provider} {}", answer.value());
+    }
+}
+
 /// The recommended way is there for work that costs nothing, too.
 #[tokio::test]
 async fn work_that_costs_nothing_is_held_and_captured() {

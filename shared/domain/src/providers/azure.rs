@@ -3,6 +3,7 @@
 //! | body | read as |
 //! |---|---|
 //! | Messages (`type: message` and its events, or counts of its cache) | `anthropic.rs` |
+//! | `usage_info` of Mistral's documents | `mistral.rs` |
 //! | all others | `openai.rs`, with the same subsets, and the same meaning of what is missing |
 //!
 //! Of its own Azure adds the results of its content filters (`prompt_filter_results`,
@@ -15,7 +16,7 @@
 use super::anthropic::{Messages, is_messages};
 use super::body::Body;
 use super::stream::Events;
-use super::{Provider, ProviderError, ResponseUsage, openai};
+use super::{Provider, ProviderError, ResponseUsage, mistral, openai};
 
 pub(super) const PROVIDER: Provider = Provider {
     name: "azure",
@@ -27,6 +28,9 @@ pub(super) const PROVIDER: Provider = Provider {
 };
 
 fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
+    if body.get("usage_info").is_some() {
+        return (mistral::PROVIDER.read)(body);
+    }
     if is_messages(body)? { Messages::HOSTED.read(body) } else { openai::read(body) }
 }
 
@@ -62,6 +66,20 @@ mod tests {
 
     pub(in crate::providers) fn cases() -> Vec<Case> {
         vec![
+            case(
+                "https://github.com/BerriAI/litellm/issues/38546",
+                json!({"model": "mistral-document-ai-2512", "pages": [], "usage_info": {
+                    "pages_processed": 0, "pages_processed_annotation": 8, "doc_size_bytes": 100
+                }}),
+                Usage("mistral-document-ai-2512: annotated_pages 8"),
+            ),
+            case(
+                "https://github.com/BerriAI/litellm/issues/38546",
+                json!({"model": "mistral-document-ai-2512", "usage_info": {
+                    "pages_processed": 3, "pages_processed_annotation": null
+                }}),
+                Usage("mistral-document-ai-2512: pages 3"),
+            ),
             case(
                 STREAMING,
                 fixture(include_str!("../../../../events/responses/azure-chat-stream.json")),

@@ -63,7 +63,9 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
             let mut read = ResponseUsage::of(body);
             read.set(SERVICE_CLASS, body.parameter("service_tier", CHAT.standard_tiers)?);
             read.add_quantity("audio_seconds", seconds);
-            if body.text("text").is_none() {
+            let is_transcription = body.text("text").is_some()
+                || body.text("type").is_some_and(|kind| kind.starts_with("transcription."));
+            if !is_transcription {
                 beside_sound(&mut read, &usage)?;
             }
             read
@@ -122,6 +124,12 @@ fn connectors(read: &mut ResponseUsage, usage: &Body<'_>) -> Result<(), Provider
 fn ocr(body: &Body<'_>, usage: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
     let mut read = ResponseUsage::of(body);
     let pages = usage.required_count("pages_processed")?;
+    // Azure counts them apart.
+    if let Some(annotated) = usage.count("pages_processed_annotation")?.filter(|pages| *pages > 0) {
+        read.add("pages", pages);
+        read.add("annotated_pages", annotated);
+        return Ok(read);
+    }
     let annotated = body.get("document_annotation").is_some()
         || body.list("pages")?.iter().any(|page| {
             let images = page.get("images").and_then(Value::as_array).into_iter().flatten();

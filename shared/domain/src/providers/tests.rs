@@ -204,6 +204,11 @@ fn names_of_models() {
     check("google", "models/g", &["google/models/g", "models/g", "google/g", "g"]);
     // Its own price before that of the Gemini API.
     check("vertex_ai", "g", &["vertex_ai/g", "google/g", "g"]);
+    check(
+        "vertex_ai",
+        "google/g",
+        &["vertex_ai/google/g", "google/google/g", "vertex_ai/g", "google/g"],
+    );
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl RatioTable {
     /// One enabled model as a buyer in a price group may see it, by its id alone.
     pub fn rate_card_model(&self, id: &str, multiplier: Multiplier) -> Option<RateCardModel<'_>> {
         let model = self.model(id).filter(|model| model.enabled())?;
-        let minimum = self.minimum(model, multiplier);
+        let minimum = self.minimum_of(model, multiplier);
         let ratios = model.ratios().iter().map(|row| RateCardRatio {
             dimension: row.dimension(),
             credits: row.rate().credits().multiplied(multiplier),

@@ -834,6 +834,7 @@ fn a_newer_table_prices_what_an_older_one_does_not() {
             "prefix": {"feature": "any", "match": [{"starts_with": "p-"}], "minimum": "50",
                        "ratios": [row("input_tokens", "1")]},
             "renamed": {"feature": "any", "ratios": [row("input_tokens", "1")]},
+            "later": {"feature": "any", "ratios": [row("input_tokens", "1")]},
         }),
     );
     let rows = [
@@ -846,13 +847,15 @@ fn a_newer_table_prices_what_an_older_one_does_not() {
     ];
     let mut alias = model(&rows);
     alias["aliases"] = json!(["renamed"]);
+    let mut later = model(&rows);
+    later["minimum"] = json!("99");
     let new = table(
         json!({
             "output_reasoning_tokens": {"part_of": ["output_tokens"]},
             "input_audio_tokens": {"part_of": ["input_tokens"]},
         }),
         json!({"a": model(&rows), "off": model(&rows), "b": model(&rows), "p-1": model(&rows),
-               "other": alias}),
+               "other": alias, "later": later}),
     );
     let check = |name: &str, used: &[(&str, u64)], size: &str, expected: &str| {
         let usage: Usage = used
@@ -868,7 +871,7 @@ fn a_newer_table_prices_what_an_older_one_does_not() {
             at,
             multiplier: Multiplier::ONE,
         };
-        let told = match old.rate_filled(&new, &[(request, name)]) {
+        let told = match old.rate_filled(&new, &[[Some(request), Some(request)]]) {
             Ok((rated, by)) => {
                 let line = |line: &Line| {
                     format!("{} {} {}", line.model(), line.dimension(), line.rate().credits())
@@ -929,6 +932,14 @@ fn a_newer_table_prices_what_an_older_one_does_not() {
     // Only the newer one knows it.
     check("b", &[input], "", "500 Newer: b input_tokens 5");
     check("off", &[input], "", "500 Newer: off input_tokens 5");
+    // And its minimum is the newer one's.
+    check("later", &[("web_searches", 1)], "", "99 Newer: later web_searches 10");
+    check(
+        "later",
+        &[("web_searches", 1), input],
+        "",
+        "110 Both: later input_tokens 1, later web_searches 10",
+    );
     check("a", &[("web_searches", 1)], "", "10 Newer: a web_searches 10");
     // Neither does.
     check("c", &[input], "", "unknown model \"c\"");
