@@ -14,7 +14,7 @@ use uc_domain::ratios::{
 
 use crate::costs::{CostRow, ModelCosts, Omitted, ProviderCosts};
 use crate::exact::{self, Fraction};
-use crate::settings::{CalculatorSettings, Margin, MinimumRatio, Scoped, pointer};
+use crate::settings::{CalculatorSettings, Margin, MinimumRatio, Scoped, kind_of, pointer};
 
 /// Most models, as in a table.
 pub const MAX_MODELS: usize = 10_000;
@@ -657,7 +657,9 @@ fn warn_of_unused(
     let dimensions: BTreeSet<&str> =
         models.values().flat_map(|model| &model.costs).map(|row| row.dimension.as_str()).collect();
     let known = |[kind, name]: [&str; 2]| match kind {
-        "features" => costs.features.contains_key(name),
+        "features" => {
+            costs.features.keys().any(|feature| feature == name || kind_of(feature) == Some(name))
+        }
         "providers" => providers.contains(name),
         _ => models.contains_key(name) || costs.omitted.iter().any(|omitted| omitted.model == name),
     };

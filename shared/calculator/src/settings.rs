@@ -201,6 +201,11 @@ impl CalculatorSettings {
     }
 }
 
+/// What a feature is, where its name says its shape behind that.
+pub(crate) fn kind_of(feature: &str) -> Option<&str> {
+    feature.split_once('-').map(|(kind, _)| kind)
+}
+
 impl<T> Scoped<T> {
     /// One value for all.
     pub const fn all(default: T) -> Self {
@@ -212,15 +217,19 @@ impl<T> Scoped<T> {
         }
     }
 
-    /// What counts for a model. An importer's feature may name its shape behind what it is
-    /// (`image-tokens`): a value for `image` counts for that too.
+    /// What counts for a model.
     pub fn of(&self, model: &str, provider: &str, feature: &str) -> &T {
         self.models
             .get(model)
             .or_else(|| self.providers.get(provider))
-            .or_else(|| self.features.get(feature))
-            .or_else(|| self.features.get(feature.split_once('-')?.0))
+            .or_else(|| self.of_feature(feature))
             .unwrap_or(&self.default)
+    }
+
+    /// The exception for a feature. An importer's may name its shape behind what it is
+    /// (`image-tokens`): one for `image` counts for that too.
+    pub(crate) fn of_feature(&self, feature: &str) -> Option<&T> {
+        self.features.get(feature).or_else(|| self.features.get(kind_of(feature)?))
     }
 
     /// The exceptions: by what, whose, and the value.
@@ -548,6 +557,7 @@ mod tests {
         check("m", "openai", "text", "0.4");
         check("n", "openai", "text", "0.3");
         check("n", "other", "text", "0.2");
+        check("n", "other", "text-by-seconds", "0.2");
         check("n", "other", "image", "0.1");
     }
 }

@@ -298,7 +298,10 @@ fn write_inputs<'a>(
     }
     let models = || calculation.models.values();
     let mut features = BTreeMap::new();
-    features.extend(models().map(|model| (model.feature.as_str(), None)));
+    features.extend(models().map(|model| {
+        let feature = model.feature.as_str();
+        (feature, settings.margins.of_feature(feature).copied())
+    }));
     features.extend(given(&settings.margins.features));
     next = write_margins(sheet, next + 2, "Margin of a feature", &features, &mut places.features)?;
     let mut providers = BTreeMap::new();
