@@ -403,7 +403,7 @@ async fn capture_hold(
         let answers = charge_account(&deps, account, &[&capture], (&tables, since), &log).await;
         let answer = answers.into_iter().next().expect("an answer for each charge");
         let Some(version) = capture.missing().filter(|_| answer.is_err()) else { break answer };
-        let table = if deps.ratios.is_promised(version).await? {
+        let table = if tables::is_promised(&deps.ratios, version).await? {
             deps.ratios.version(version).await.map_err(Problem::from)
         } else {
             current.clone()

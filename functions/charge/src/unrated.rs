@@ -239,7 +239,7 @@ async fn rate_unrated(
     // What had a price when it was used, was promised it: by its hold, its estimate, or the table
     // that was in force.
     let promised = match unrated.ratio_version.filter(|_| named.is_none()) {
-        Some(version) if deps.ratios.is_promised(version).await? => {
+        Some(version) if tables::is_promised(&deps.ratios, version).await? => {
             Some(deps.ratios.version(version).await?)
         }
         _ => None,

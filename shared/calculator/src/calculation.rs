@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use uc_domain::Credits;
 use uc_domain::account::Money;
 use uc_domain::ratios::{
-    Conditions, Cost, Multiplier, Per, Ratio, RatioTable, Rounding, TableError, is_model_name,
+    Conditions, Cost, MatchedBy, Multiplier, Per, Ratio, RatioTable, Resolved, Rounding,
+    TableError, is_model_name,
 };
 
 use crate::costs::{CostRow, ModelCosts, Omitted, ProviderCosts};
@@ -171,6 +172,13 @@ pub enum Warning {
         /// How they are rounded.
         rounding: Rounding,
     },
+    /// Names of models that were left out lead to this one by a rule of it, and so to its prices.
+    CaughtByRule {
+        /// The model.
+        model: String,
+        /// Those that were left out.
+        left_out: Vec<String>,
+    },
     /// A setting is about something that the costs don't have: perhaps a typing error.
     UnusedSetting {
         /// Where in the settings, as a JSON pointer.
@@ -202,6 +210,12 @@ impl fmt::Display for Warning {
             Self::RoundedSums { rounding } => write!(
                 f,
                 "sums are rounded {rounding:?}: small requests can cost less than their lines"
+            ),
+            Self::CaughtByRule { model, left_out } => write!(
+                f,
+                "{} was left out and would be sold at the price of {model}, whose rule its name fits: \
+                 give it a price, or a model of its own that is disabled",
+                few(left_out)
             ),
             Self::UnusedSetting { pointer } => {
                 write!(f, "the costs have nothing that {pointer} of the settings is about")
@@ -377,6 +391,7 @@ pub fn calculate(
     if settings.credit.rounding() != Rounding::Up {
         warnings.push(Warning::RoundedSums { rounding: settings.credit.rounding() });
     }
+    warn_of_caught(&table, &omitted, &mut warnings);
     warn_of_unused(settings, costs, &mut warnings);
     Ok(Calculation {
         table,
@@ -644,6 +659,20 @@ fn warn_of_groups(
             Warning::UnderCost { group, multiplier: *multiplier, models: under_cost }
         });
     }
+}
+
+/// Models that were left out and that a rule of another one would sell at its price.
+fn warn_of_caught(table: &RatioTable, omitted: &[Omitted], warnings: &mut Vec<Warning>) {
+    let mut caught: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for omitted in omitted.iter().filter(|one| one.field.is_none() && !one.is_taken_over()) {
+        if let Some(Resolved { model, by: MatchedBy::Prefix(_) }) = table.resolve(&omitted.model) {
+            caught.entry(model.id()).or_default().insert(&omitted.model);
+        }
+    }
+    warnings.extend(caught.into_iter().map(|(model, left_out)| Warning::CaughtByRule {
+        model: model.to_owned(),
+        left_out: left_out.into_iter().map(str::to_owned).collect(),
+    }));
 }
 
 /// Exceptions for what the costs don't have.

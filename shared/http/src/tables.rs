@@ -54,6 +54,20 @@ pub async fn for_request(
     Ok(table)
 }
 
+/// Whether the prices of a version may still be what was promised. A version that this process does not
+/// know yet is looked for as in [`for_request`].
+///
+/// # Errors
+/// `conflict` where nothing was published yet, `unavailable`.
+pub async fn is_promised(reader: &Reader, version: u64) -> Result<bool, Problem> {
+    let promised = reader.is_promised(version).await?;
+    if !promised && reader.current().await?.version < version {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        return Ok(reader.is_promised(version).await?);
+    }
+    Ok(promised)
+}
+
 /// The newest table beside one that a request names: price groups may be newer than that one. None
 /// where the request names no table, or the newest one is not to be had.
 pub async fn beside(reader: &Reader, named: Option<u64>) -> Option<Arc<Versioned>> {

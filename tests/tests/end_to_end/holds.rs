@@ -404,13 +404,16 @@ async fn work_that_costs_nothing_is_held_and_captured() {
     let free = unique("e2e/free");
     let version = publish(&api, |models| models[&free] = text_model("0", "0")).await;
     let item = json!({"model": free, "usage": {"input_tokens": 1000, "output_tokens": 9}});
-    for body in [json!({"items": [item], "ratio_version": version}), json!({"credits": "0"})] {
+    // A hold without a version has the prices that its process knows.
+    let fixed = json!({"credits": "0", "description": "work"});
+    for (body, used) in [
+        (json!({"items": [item], "ratio_version": version}), item),
+        (json!({"credits": "0"}), fixed),
+    ] {
         let held = priced(post(&api, &account, "holds", &unique("h"), &body)).await.expect(201);
         assert_eq!(fields(&held, &["/hold/credits"]), [json!("0")]);
         let path = format!("holds/{}/capture", held["hold"]["id"].as_str().unwrap());
-        let mut captured = item.clone();
-        captured["on_unpriced"] = json!("refuse");
-        let captured = priced(post(&api, &account, &path, &unique("c"), &captured)).await;
+        let captured = priced(post(&api, &account, &path, &unique("c"), &used)).await;
         assert_eq!(fields(&captured.expect(201), &["/operation/credits"]), [json!("0")]);
     }
     // Also in debt.

@@ -308,6 +308,26 @@ fn settings_that_change_less_than_they_seem_to_are_warned_of() {
     );
 }
 
+#[test]
+fn models_that_were_left_out_and_that_a_rule_catches_are_warned_of() {
+    let mut costs = costs(&[("a", "x", "text", &[("input_tokens", "1", M, Value::Null)])]);
+    let omit = |model: &str, field: Option<&str>, reason: &str| Omitted {
+        model: model.to_owned(),
+        field: field.map(str::to_owned),
+        reason: reason.to_owned(),
+    };
+    // The rule is for names that begin with a-2.
+    costs.omitted = vec![
+        omit("a-2-pro", None, "it can't be read"),
+        omit("a-1", None, "it can't be read"),
+        omit("a-2-part", Some("field"), "it can't be read"),
+        omit("a-2-there", None, "taken over: but for something"),
+    ];
+    let calculation = calculate(&costs, &settings(json!({"default": "0"}), json!({}))).unwrap();
+    let (model, left_out) = ("a".to_owned(), vec!["a-2-pro".to_owned()]);
+    assert_eq!(calculation.warnings, [Warning::CaughtByRule { model, left_out }]);
+}
+
 /// The next ratio below one, told by the rules for ratios alone.
 fn next_below(ratio: Ratio, per: Per) -> Fraction {
     let (mantissa, places) = ratio.parts();
