@@ -315,15 +315,17 @@ async fn a_promised_price_is_kept_where_another_is_missing() {
         (&by_version, named, "-101", filled),
         (&unknown, json!({}), "-1", filled),
     ] {
-        let other = if version == promised { json!(filled) } else { Value::Null };
         let path = format!("/v1/unrated/{}/rate", unrated.as_str().unwrap());
         let rated = priced(api.post(&path).json(&body)).await.expect(201);
-        let told = fields(&rated, &["/operation/credits", "/operation/ratio_version"]);
-        assert_eq!(told, [json!(credits), json!(version)], "{rated}");
+        assert_eq!(rated["operation"]["credits"], credits, "{rated}");
+        // Other tests publish, too: what the newest table priced may be of a later one.
+        let by = rated["operation"]["ratio_version"].as_u64().unwrap();
+        let is_promised = version == promised;
+        assert!(if is_promised { by == promised } else { by >= filled }, "{rated}");
         // The last item, or the only one, is what the first table had not all prices for.
         let items = rated["operation"]["items"].as_array();
-        let told = items.and_then(|items| items.last()?.get("filled_by"));
-        assert_eq!(told.unwrap_or(&Value::Null), &other, "{rated}");
+        let other = items.and_then(|items| items.last()?.get("filled_by")?.as_u64());
+        assert_eq!(other.is_some_and(|other| other >= filled), is_promised, "{rated}");
     }
     adds_up(&api, &account).await;
 }
@@ -366,8 +368,8 @@ async fn the_price_of_a_request_is_of_one_table() {
         let new = publish(&api, |models| models[&id] = model("2000000", then)).await;
         let path = format!("/v1/unrated/{}/rate", parked.as_str().unwrap());
         let rated = priced(api.post(&path).json(&json!({}))).await.expect(201);
-        let told = fields(&rated, &["/operation/credits", "/operation/ratio_version"]);
-        assert_eq!(told, [json!(expected), json!(new)], "{rated}");
+        assert_eq!(rated["operation"]["credits"], expected, "{rated}");
+        assert!(rated["operation"]["ratio_version"].as_u64() >= Some(new), "{rated}");
     }
     adds_up(&api, &account).await;
 }
