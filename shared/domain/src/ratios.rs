@@ -520,20 +520,8 @@ impl RatioTable {
     /// # Panics
     /// Where there are no requests.
     pub fn rate_together(&self, requests: &[Request<'_>]) -> Result<Rated, RatingError> {
-        let mut lines = Vec::new();
-        let mut models = Vec::new();
-        let mut told = Told::default();
-        for request in requests {
-            let (found, own) = self.lines(request, request.usage)?;
-            models.push(found.model);
-            told.tell(request, found, &own);
-            for line in own {
-                add_line(&mut lines, line)?;
-            }
-        }
-        sort(&mut lines, &models);
-        let (request, found) = told.request();
-        Ok(self.total(&request, found, &models, lines))
+        let requests: Vec<_> = requests.iter().map(|request| [Some(*request)]).collect();
+        Ok(Self::together([self], &requests)?.0)
     }
 
     /// As [`rate_together`](Self::rate_together), where each dimension of a request has the price of a
@@ -551,46 +539,62 @@ impl RatioTable {
         newer: &Self,
         requests: &[[Option<Request<'_>>; 2]],
     ) -> Result<(Rated, PricedBy), RatingError> {
+        let (rated, used) = Self::together([self, newer], requests)?;
+        let by = match used {
+            [_, false] => PricedBy::This,
+            [true, true] => PricedBy::Both,
+            [false, true] => PricedBy::Newer,
+        };
+        Ok((rated, by))
+    }
+
+    /// What several requests cost together, each dimension by the first of some tables that has a
+    /// price for it; and which of the tables priced any.
+    fn together<const TABLES: usize>(
+        tables: [&Self; TABLES],
+        requests: &[[Option<Request<'_>>; TABLES]],
+    ) -> Result<(Rated, [bool; TABLES]), RatingError> {
         let mut lines = Vec::new();
-        let mut models: [Vec<&Model>; 2] = [Vec::new(), Vec::new()];
-        let mut told = Told::default();
-        let mut used = [false; 2];
+        let mut models: Vec<(usize, &Model)> = Vec::new();
+        let mut used = [false; TABLES];
+        // The first request that used anything names the model, or else the first.
+        let mut told: Option<(Request<'_>, Resolved<'_>)> = None;
         for request in requests {
             let mut sources = Vec::new();
-            for (source, (table, request)) in [self, newer].into_iter().zip(request).enumerate() {
-                let found =
-                    request.and_then(|request| Some((request, table.resolve(request.model)?)));
-                sources.extend(found.map(|(request, found)| (source, table, request, found)));
+            let mut known = None;
+            for (index, (table, request)) in tables.into_iter().zip(request).enumerate() {
+                let Some(request) = request else { continue };
+                let Some(found) = table.resolve(request.model) else { continue };
+                known.get_or_insert((*request, found));
+                sources.push((index, table, found.model));
             }
-            let Some((_, _, request, found)) = sources.first().copied() else {
+            let Some((request, found)) = known else {
                 let name = request.iter().flatten().last().expect("it is known by a name").model;
                 return Err(RatingError::UnknownModel { name: echo(name) });
             };
-            for (source, _, _, found) in &sources {
-                models[*source].push(found.model);
+            models.extend(sources.iter().map(|(index, _, model)| (*index, *model)));
+            let own = lines_of(&sources, &request, request.usage)?;
+            if told.is_none() || (lines.is_empty() && !own.is_empty()) {
+                told = Some((request, found));
             }
-            let tables: Vec<_> =
-                sources.iter().map(|(_, table, _, found)| (*table, found.model)).collect();
-            let own = lines_of(&tables, &request, request.usage)?;
-            told.tell(&request, found, &own);
             for (index, line) in own {
-                used[sources[index].0] = true;
+                used[index] = true;
                 add_line(&mut lines, line)?;
             }
         }
-        let [own, theirs] = models;
-        let (models, by) = match used {
-            [false, true] => (theirs, PricedBy::Newer),
-            [_, by_newer] => {
-                let is_other = |model: &&Model| own.iter().all(|known| known.id() != model.id());
-                let others: Vec<_> = theirs.into_iter().filter(is_other).collect();
-                let by = if by_newer { PricedBy::Both } else { PricedBy::This };
-                ([own, others].concat(), by)
+        let (request, found) = told.expect("an item has a request");
+        // A table that priced nothing has no minimum either, and of two of one id the first's counts.
+        models.retain(|(index, _)| used[*index]);
+        models.sort_by_key(|(index, _)| *index);
+        let mut counted: Vec<&Model> = Vec::new();
+        for (_, model) in models {
+            if counted.iter().all(|known| known.id() != model.id()) {
+                counted.push(model);
             }
-        };
-        sort(&mut lines, &models);
-        let (request, found) = told.request();
-        Ok((self.total(&request, found, &models, lines), by))
+        }
+        let rank = |line: &Line| counted.iter().position(|model| model.id() == line.model());
+        lines.sort_by(|a, b| (rank(a), a.dimension()).cmp(&(rank(b), b.dimension())));
+        Ok((tables[0].total(&request, found, &counted, lines), used))
     }
 
     /// As [`rate`](Self::rate), by the rows that hold where `tier` is used instead: a bound of
@@ -625,7 +629,7 @@ impl RatioTable {
         let found = self
             .resolve(request.model)
             .ok_or_else(|| RatingError::UnknownModel { name: echo(request.model) })?;
-        let lines = lines_of(&[(self, found.model)], request, tier)?;
+        let lines = lines_of(&[(0, self, found.model)], request, tier)?;
         Ok((found, lines.into_iter().map(|(_, line)| line).collect()))
     }
 
@@ -667,27 +671,10 @@ impl RatioTable {
     }
 }
 
-/// Which of several requests names the model: the first that used anything, or else the first.
-#[derive(Default)]
-struct Told<'r, 'a>(Option<(Request<'r>, Resolved<'a>, bool)>);
-
-impl<'r, 'a> Told<'r, 'a> {
-    fn tell<T>(&mut self, request: &Request<'r>, found: Resolved<'a>, lines: &[T]) {
-        if self.0.is_none_or(|(.., used)| !used && !lines.is_empty()) {
-            self.0 = Some((*request, found, !lines.is_empty()));
-        }
-    }
-
-    fn request(self) -> (Request<'r>, Resolved<'a>) {
-        let (request, found, _) = self.0.expect("an item has a request");
-        (request, found)
-    }
-}
-
 /// The lines of one request in the order of their dimensions: each dimension by the first of some
-/// tables' models that has a price for it, and which that is. At least one table.
-fn lines_of(
-    sources: &[(&RatioTable, &Model)],
+/// tables' models that has a price for it, after that table's index. At least one table.
+fn lines_of<'a>(
+    sources: &[(usize, &'a RatioTable, &'a Model)],
     request: &Request<'_>,
     tier: &Usage,
 ) -> Result<Vec<(usize, Line)>, RatingError> {
@@ -702,16 +689,18 @@ fn lines_of(
     let facts = Facts { usage: tier, parameters: request.parameters, at: request.at };
     let mut counted: BTreeMap<(&str, usize), Counted<'_>> = BTreeMap::new();
     for (dimension, quantity) in used() {
-        let rows = sources.iter().enumerate().filter_map(|(source, (table, model))| {
+        let row_of = |(index, table, model): &(usize, &'a RatioTable, &'a Model)| {
             let row_of = |dimension| model.row(dimension, &facts);
             let row = row_of(dimension).or_else(|| table.dimensions.find(dimension, row_of));
-            Some((source, row?))
-        });
-        let (source, row) = { rows }.next().ok_or_else(|| RatingError::UnpricedDimension {
-            model: sources.last().expect("there is a table").1.id().to_owned(),
+            Some((*index, *model, row?))
+        };
+        let found = sources.iter().find_map(row_of);
+        let (index, model, row) = found.ok_or_else(|| RatingError::UnpricedDimension {
+            model: sources.last().expect("there is a table").2.id().to_owned(),
             dimension: echo(dimension),
         })?;
-        let counted = counted.entry((row.dimension(), source)).or_insert_with(|| Counted {
+        let counted = counted.entry((row.dimension(), index)).or_insert_with(|| Counted {
+            model,
             row,
             quantity: Quantity::ZERO,
             parts: Vec::new(),
@@ -727,9 +716,9 @@ fn lines_of(
     }
 
     let mut lines = Vec::with_capacity(counted.len());
-    for ((dimension, source), Counted { row, quantity, parts }) in counted {
+    for ((dimension, index), Counted { model, row, quantity, parts }) in counted {
         let line = Line::new(
-            sources[source].1.id().to_owned(),
+            model.id().to_owned(),
             dimension.to_owned(),
             quantity,
             row.rate().clone(),
@@ -741,15 +730,9 @@ fn lines_of(
         })?
         .with_parts(parts)
         .expect("the quantity is the sum of its parts and of what is its own");
-        lines.push((source, line));
+        lines.push((index, line));
     }
     Ok(lines)
-}
-
-/// Sorts lines by the models' order, then by their dimensions.
-fn sort(lines: &mut [Line], models: &[&Model]) {
-    let rank = |line: &Line| models.iter().position(|model| model.id() == line.model());
-    lines.sort_by(|a, b| (rank(a), a.dimension()).cmp(&(rank(b), b.dimension())));
 }
 
 /// Adds a line, to the one of the same row where there is one.
@@ -772,6 +755,7 @@ fn add_line(lines: &mut Vec<Line>, line: Line) -> Result<(), RatingError> {
 
 /// What is counted as one dimension.
 struct Counted<'a> {
+    model: &'a Model,
     row: &'a Row,
     quantity: Quantity,
     parts: Vec<(String, Quantity)>,

@@ -237,13 +237,8 @@ async fn a_capture_without_a_price_is_kept() {
     );
     assert_eq!(four(&api, &account).await, "10 4 6 0");
     let version = publish(&api, |models| models[&name] = text_model("1000", "10000")).await;
-    let unrated = parked["unrated"]["id"].as_str().unwrap();
-    let rate = api.post(&format!("/v1/unrated/{unrated}/rate"));
-    let rated = priced(rate.json(&json!({"ratio_version": version}))).await.expect(201);
-    assert_eq!(
-        fields(&rated, &["/operation/kind", "/operation/credits"]),
-        [json!("capture"), json!("-2")]
-    );
+    let rated = rate_kept(&api, &parked["unrated"]["id"], &json!({"ratio_version": version})).await;
+    assert_eq!(fields(&rated, &["/kind", "/credits"]), [json!("capture"), json!("-2")]);
     assert_eq!(four(&api, &account).await, "8 8 0 0");
     assert_eq!(call.send().await.header("idempotent-replayed"), Some("true"));
     adds_up(&api, &account).await;
@@ -267,6 +262,12 @@ async fn a_capture_without_a_price_is_kept() {
     charge["on_unpriced"] = json!("park");
     let answer = post(&api, &account, "charges", "again", &charge).send().await;
     refused(&answer, 403, "account_suspended");
+}
+
+/// Rates what was kept by a table that was published just now.
+async fn rate_kept(api: &Client, unrated: &Value, body: &Value) -> Value {
+    let path = format!("/v1/unrated/{}/rate", unrated.as_str().unwrap());
+    priced(api.post(&path).json(body)).await.expect(201)["operation"].clone()
 }
 
 /// What had a price when it was used keeps it, whenever what had none gets one.
@@ -315,15 +316,14 @@ async fn a_promised_price_is_kept_where_another_is_missing() {
         (&by_version, named, "-101", filled),
         (&unknown, json!({}), "-1", filled),
     ] {
-        let path = format!("/v1/unrated/{}/rate", unrated.as_str().unwrap());
-        let rated = priced(api.post(&path).json(&body)).await.expect(201);
-        assert_eq!(rated["operation"]["credits"], credits, "{rated}");
+        let rated = rate_kept(&api, unrated, &body).await;
+        assert_eq!(rated["credits"], credits, "{rated}");
         // Other tests publish, too: what the newest table priced may be of a later one.
-        let by = rated["operation"]["ratio_version"].as_u64().unwrap();
+        let by = rated["ratio_version"].as_u64().unwrap();
         let is_promised = version == promised;
         assert!(if is_promised { by == promised } else { by >= filled }, "{rated}");
         // The last item, or the only one, is what the first table had not all prices for.
-        let items = rated["operation"]["items"].as_array();
+        let items = rated["items"].as_array();
         let other = items.and_then(|items| items.last()?.get("filled_by")?.as_u64());
         assert_eq!(other.is_some_and(|other| other >= filled), is_promised, "{rated}");
     }
@@ -366,10 +366,9 @@ async fn the_price_of_a_request_is_of_one_table() {
         let parked = priced(post(&api, &account, "charges", &unique("k"), &charge)).await;
         let parked = parked.expect(202)["unrated"]["id"].clone();
         let new = publish(&api, |models| models[&id] = model("2000000", then)).await;
-        let path = format!("/v1/unrated/{}/rate", parked.as_str().unwrap());
-        let rated = priced(api.post(&path).json(&json!({}))).await.expect(201);
-        assert_eq!(rated["operation"]["credits"], expected, "{rated}");
-        assert!(rated["operation"]["ratio_version"].as_u64() >= Some(new), "{rated}");
+        let rated = rate_kept(&api, &parked, &json!({})).await;
+        assert_eq!(rated["credits"], expected, "{rated}");
+        assert!(rated["ratio_version"].as_u64() >= Some(new), "{rated}");
     }
     adds_up(&api, &account).await;
 }
