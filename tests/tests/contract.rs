@@ -249,3 +249,46 @@ fn texts(value: &Yaml) -> Vec<&str> {
         one => vec![text(one)],
     }
 }
+
+/// A program without tests is not built once more for them: two dozen programs, each with the whole
+/// SDK, are minutes. So none may have a test that would never run.
+#[test]
+fn what_is_not_built_for_tests_has_none() {
+    let metadata = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
+        .current_dir(root(""))
+        .output()
+        .unwrap();
+    let metadata: Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    let mut untested = 0;
+    for package in metadata["packages"].as_array().unwrap() {
+        let targets = package["targets"].as_array().unwrap();
+        let is = |target: &Value, kind: &str| target["kind"][0] == kind;
+        let has_lib = targets.iter().any(|target| is(target, "lib"));
+        let programs = targets.iter().filter(|target| is(target, "bin") || is(target, "lib"));
+        for target in programs.filter(|target| target["test"] == false) {
+            untested += 1;
+            let file = PathBuf::from(target["src_path"].as_str().unwrap());
+            let mut files = vec![file.clone()];
+            if is(target, "lib") || !has_lib {
+                files = sources(file.parent().unwrap());
+            }
+            for file in files {
+                let text = std::fs::read_to_string(&file).unwrap();
+                let is_other = is(target, "lib")
+                    && (file.ends_with("main.rs") || file.parent().unwrap().ends_with("bin"));
+                let has_tests = text.contains("#[test]") || text.contains("::test]");
+                assert!(is_other || !has_tests, "{}", file.display());
+            }
+        }
+    }
+    assert!(untested > 20, "{untested}");
+}
+
+/// All Rust files in a directory and below.
+fn sources(directory: &std::path::Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let (directories, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let below = directories.iter().flat_map(|directory| sources(directory));
+    files.into_iter().filter(|file| file.extension().is_some_and(|end| end == "rs")).chain(below).collect()
+}

@@ -136,6 +136,7 @@ fn four_lines() -> Command {
         parameters: [("service_class".to_owned(), "priority".to_owned())].into(),
         requests: 1,
         filled_by: None,
+        provider: None,
     };
     Command::Charge(Charge {
         credits: item.credits,
@@ -737,6 +738,7 @@ fn two_lines() -> Command {
         parameters: BTreeMap::new(),
         requests: 1,
         filled_by: None,
+        provider: None,
     };
     Command::Charge(Charge {
         credits: item.credits,

@@ -179,11 +179,7 @@ impl Again<'_> {
             // Nothing was used, which costs nothing under any version.
             Ok(None) => RatedAgain { credits: Some(Credits::ZERO), ..none },
             Ok(Some(rated)) => RatedAgain {
-                approximate: items::doubt_of_charged(
-                    self.table,
-                    &rated,
-                    (item.requests, item.filled_by),
-                ),
+                approximate: items::doubt_of_charged(self.table, &rated, item.into()),
                 model: Some(rated.model),
                 credits: Some(rated.credits),
                 lines: rated.lines,

@@ -602,6 +602,7 @@ fn rate(
                 parameters: usage.parameters(),
                 requests: usage.requests(),
                 filled_by,
+                provider: usage.provider().map(str::to_owned),
             })
         })
         .collect()

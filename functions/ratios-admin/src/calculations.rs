@@ -371,7 +371,8 @@ fn accepted(headers: &HeaderMap) -> Format {
             _ => return None,
         };
         let weight = parts.find_map(|part| part.strip_prefix("q=")).map_or(Ok(1.0), str::parse);
-        Some((format, weight.unwrap_or(0.0_f32)))
+        // Of weight 0 it is not wanted at all; and what is no weight is none.
+        weight.ok().filter(|weight| 0.0 < *weight && *weight <= 1.0_f32).map(|q| (format, q))
     };
     let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let formats = values.flat_map(|value| value.split(',')).filter_map(named).rev();

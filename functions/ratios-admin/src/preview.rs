@@ -14,7 +14,7 @@ use uc_domain::ratios::{
     Side, TableDiff, Totals, UsageTotals,
 };
 use uc_domain::{AccountId, Credits, Quantity, Timestamp};
-use uc_http::items::{self, Item, UsageOf};
+use uc_http::items::{self, Item, KnownAs, UsageOf};
 use uc_http::scope::RatiosAdmin;
 use uc_http::{
     Access, Code, FieldError, LargeJson, Limit, Page, Problem, RequestLog, Scope, openapi,
@@ -133,9 +133,8 @@ struct Used {
     item: usize,
     /// What was used; or why that is not known.
     usage: Result<UsageOf, Problem>,
-    /// How many requests of a charge it has as sums, one where they are known; and the version that
-    /// filled in.
-    known_as: (u32, Option<u64>),
+    /// What the charge tells of it, where it was charged.
+    known_as: Option<KnownAs>,
     at: Timestamp,
 }
 
@@ -616,7 +615,7 @@ fn given(usage: &Value, now: Timestamp) -> Result<Vec<Used>, Problem> {
             // A response without usage, say: nothing that either table could price.
             usage => {
                 let at = occurred_at.unwrap_or(now);
-                Ok(Used { operation: None, item, usage, known_as: (1, None), at })
+                Ok(Used { operation: None, item, usage, known_as: None, at })
             }
         }
     };
@@ -679,7 +678,7 @@ async fn charged(
                 // Of an item that used nothing there is no line to tell the model.
                 let Some(usage) = UsageOf::of_charged(rated).transpose() else { continue };
                 let at = occurred_at.unwrap_or(at);
-                let known_as = (rated.requests, rated.filled_by);
+                let known_as = Some(rated.into());
                 used.push(Used { operation: Some(id), item, usage, known_as, at });
             }
             last = Some(id);
@@ -729,9 +728,12 @@ fn compare(
             (Ok(from), Ok(to)) => {
                 totals.add(comparison, &from, &to).map_err(|_| over_limit())?;
                 let sides = [(&comparison.from, &from), (&comparison.to, &to)];
-                let reason = sides
-                    .into_iter()
-                    .find_map(|(side, rated)| items::doubt_of_charged(side.table, rated, known_as));
+                let reason = known_as.and_then(|known_as| {
+                    let doubt = |(side, rated): (&Side<'_>, _)| {
+                        items::doubt_of_charged(side.table, rated, known_as)
+                    };
+                    sides.into_iter().find_map(doubt)
+                });
                 if let (Some(operation), Some(reason)) = (operation, reason) {
                     let operation = operation.to_string();
                     approximate.push(Approximate { operation, item, reason });

@@ -23,6 +23,8 @@ use uc_domain::{AccountId, Credits, Timestamp};
 const MAX_ROWS: usize = 1_000_000;
 /// Characters of a reason at most.
 const MAX_REASON: usize = 512;
+/// What is said of a row that takes several lines.
+const SPLIT: &str = "a field goes on in the next line: a quote is not closed";
 
 /// A row as it stands in the file.
 #[derive(Debug, Deserialize)]
@@ -99,8 +101,10 @@ pub fn read(file: &[u8]) -> Result<(Vec<Row>, Vec<RowError>), csv::Error> {
         let read = if rows.len() == MAX_ROWS {
             Err(format!("a file has at most {MAX_ROWS} rows"))
         } else {
+            // Else a quote too many would take the rows up to the next one along.
+            let is_split = record.iter().any(|field| field.contains(['\n', '\r']));
             let raw = record.deserialize::<Raw>(Some(&headers)).map_err(|error| error.to_string());
-            raw.and_then(|raw| row(line, raw))
+            raw.and_then(|raw| if is_split { Err(SPLIT.to_owned()) } else { row(line, raw) })
         };
         let read = read.and_then(|row| match named.insert(row.key.clone(), line) {
             Some(earlier) => Err(format!("is named like line {earlier}: give both an id")),
@@ -201,7 +205,9 @@ mod tests {
         check("acme,-1,2999-01-01T00:00:00Z,,,", Err("a debt"));
         check("acme,1,,,", Err("fields"));
         check(&format!("acme,1,,,{},", "x".repeat(513)), Err("reason"));
-        check("acme,1,,,\"one\ntwo\",", Err("reason: no control"));
+        check("acme,1,,,\"one\ntwo\",", Err("a quote is not closed"));
+        check("acme,1,,,,\"r1\nother,2,,,,r2\"", Err("a quote is not closed"));
+        check("acme,1,,,,\"r1\nother,2,,,,r2", Err("a quote is not closed"));
         check("acme,1,,,one\ttwo,", Err("reason: no control"));
     }
 

@@ -11,8 +11,8 @@ use uc_domain::AccountId;
 use uc_domain::account::{Detail, Operation, OperationId, Origin};
 use uc_domain::journal::Entry;
 use uc_ledger::audit::{Changes, PaymentItem, Refunds, unmarked};
-use uc_ledger::keys;
 use uc_ledger::store::text;
+use uc_ledger::{Unrated, keys};
 
 use crate::record::{Kind, Record};
 
@@ -66,7 +66,10 @@ impl Beside {
                 let operation = keys::operation(account, &Origin::Client { key });
                 let operation = operation.map(|key| key.pk).unwrap_or_default();
                 let id = text(&item, "sk").unwrap_or_default();
-                match self.parked.remove(id) {
+                let parked = self.parked.remove(id);
+                // Usage that nobody can price any more is lost.
+                Unrated::from_item(&item).map_err(|error| error.to_string())?;
+                match parked {
                     Some(parked) if parked == operation => {}
                     // It was charged, and is still on the list.
                     None => {

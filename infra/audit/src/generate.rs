@@ -111,6 +111,7 @@ fn charge(tokens: u64) -> Command {
             parameters: Parameters::new(),
             requests: 1,
             filled_by: None,
+            provider: None,
         }],
         ratio_version: Some(1),
         price_group: None,

@@ -265,7 +265,8 @@ pub fn read_line(line: &[u8]) -> Read1 {
         }),
         Some(("U", _)) => sk.parse().ok().filter(|id| keys::unrated(id).pk == pk).and_then(|_| {
             let account = of(item.a.text())?;
-            Some(with(&[("k", &item.k)], account.as_str(), 0, Kind::Unrated))
+            let said = [("a", &item.a), ("k", &item.k), ("b", &item.b), ("x", &item.x)];
+            Some(with(&said, account.as_str(), 0, Kind::Unrated))
         }),
         Some(("C", rest)) if rest.starts_with("progress#") => Some(Read1::Other),
         Some(("C", rest)) if rest.starts_with("digest#") => (0..keys::DIRECTORY_SHARDS)

@@ -161,7 +161,7 @@ impl Deployment {
                     progress(&format!("{} of {} parameters", count("done"), count("total")));
                     pause
                 }
-                Ok(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE && !late => {
+                Ok(answer) if is_passing(answer.status()) && !late => {
                     progress("the deployment is not available, waiting");
                     retry_after(answer.headers()).unwrap_or(PAUSE)
                 }
@@ -226,6 +226,17 @@ fn json(answer: Response<Body>, url: &str) -> Result<Value, RemoteError> {
     serde_json::from_slice(&body).map_err(|error| strange(error.to_string()))
 }
 
+/// Whether the same request may succeed a little later: a gateway's answers, too.
+fn is_passing(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    )
+}
+
 /// A problem (RFC 9457) in one text.
 fn refused(answer: Response<Body>, url: &str) -> RemoteError {
     let status = answer.status();
@@ -234,6 +245,12 @@ fn refused(answer: Response<Body>, url: &str) -> RemoteError {
         Err(error) => return error,
     };
     let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
+    if text("code").is_empty() {
+        // From something before the functions, or from what is none of ours.
+        let said = text("message");
+        let hint = "is the address that of a deployment, without /v1?";
+        return RemoteError::Refused(format!("{status} from {url}: {said}\n  {hint}"));
+    }
     let fields = problem["errors"].as_array().into_iter().flatten().map(|error| {
         let field = |name: &str| error[name].as_str().unwrap_or_default();
         format!("\n  {}: {}", field("pointer"), field("detail"))

@@ -401,6 +401,9 @@ struct PackedItem {
     requests: Option<u32>,
     #[n(6)]
     filled_by: Option<u64>,
+    /// Absent: the request named the model.
+    #[n(7)]
+    provider: Option<u32>,
 }
 
 #[derive(Encode, Decode)]
@@ -702,6 +705,7 @@ impl PackedItem {
             parameters: Some(parameters.collect()).filter(|pairs: &Vec<_>| !pairs.is_empty()),
             requests: Some(item.requests).filter(|requests| *requests > 1),
             filled_by: item.filled_by,
+            provider: item.provider.as_ref().map(|provider| strings.intern(provider)),
         }
     }
 
@@ -773,6 +777,7 @@ impl PackedItem {
             parameters,
             requests: self.requests.unwrap_or(1),
             filled_by: self.filled_by,
+            provider: self.provider.map(|provider| text(strings, provider).cloned()).transpose()?,
         })
     }
 }

@@ -160,6 +160,10 @@ const ELSE_OF: [(&str, &str); 1] = [(google::VERTEX_AI.name, google::PROVIDER.na
 /// The names to look for where a response of `provider`, by its own name, says that `model` answered,
 /// the most exact first: qualified by the provider, as two sell the same model at different prices,
 /// and as it is; then both without the collection it is in (`models/..`), as Google has it.
+///
+/// A router names the models of others by their owner, and such a name as it is means what the owner
+/// sells: `google/gemma-3`, which is free of charge there, or `deepseek/deepseek-r1` for
+/// `deepseek/deepseek-r1:free`. So it is looked for as the router's alone.
 pub fn names_of(provider: &str, model: &str) -> Vec<String> {
     let also = ELSE_OF.iter().filter(|(own, _)| *own == provider).map(|(_, also)| *also);
     let providers: Vec<&str> = iter::once(provider).chain(also).collect();
@@ -172,9 +176,30 @@ pub fn names_of(provider: &str, model: &str) -> Vec<String> {
             Some(format!("{own}/{}", name.strip_prefix(also)?.strip_prefix('/')?))
         });
         let qualified = providers.iter().map(|provider| format!("{provider}/{name}"));
-        qualified.chain(own).chain([name.to_owned()]).collect::<Vec<_>>()
+        let of_another = name
+            .split_once('/')
+            .and_then(|(owner, _)| canonical_name(owner))
+            .is_some_and(|owner| !providers.contains(&owner));
+        let as_it_is = Some(name.to_owned()).filter(|_| !of_another);
+        qualified.chain(own).chain(as_it_is).collect::<Vec<_>>()
     };
     names.flat_map(of_name).collect()
+}
+
+/// Whose response has a model of these names, where they are as [`names_of`] gives them.
+pub fn provider_of(names: &[String]) -> Option<&'static str> {
+    let (provider, model) = names.first()?.split_once('/')?;
+    let provider = canonical_name(provider)?;
+    (names_of(provider, model) == names).then_some(provider)
+}
+
+/// The names to look for, by another table, where a response of `provider` had a model of `name`, one
+/// of [`names_of`] what the response said.
+pub fn names_again(provider: &str, name: &str) -> Vec<String> {
+    let also = ELSE_OF.iter().filter(|(own, _)| *own == provider).map(|(_, also)| *also);
+    let of = |provider: &str| name.strip_prefix(provider)?.strip_prefix('/');
+    let model = iter::once(provider).chain(also).find_map(of).unwrap_or(name);
+    names_of(provider, model)
 }
 
 /// A model's name within the collection that is written before it: `models/..`,

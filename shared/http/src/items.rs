@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 use uc_domain::account::RatedItem;
-use uc_domain::providers::{ResponseUsage, canonical_name, names_of, usage_from_response};
+use uc_domain::providers::{ResponseUsage, canonical_name, names_again, names_of, provider_of, usage_from_response};
 use uc_domain::ratios::{
     Line, Multiplier, Parameters, PricedBy, Rated, RatioTable, Request, Usage, is_model_name,
     is_name, is_parameter_value,
@@ -190,15 +190,21 @@ impl UsageOf {
         }
         let read = |(model, lines): (&str, Vec<&Line>)| {
             // The same request by another table: its name may lead elsewhere there, or nowhere.
-            let own = charged.matched.as_ref().filter(|_| model == first.model());
+            let is_first = model == first.model();
+            let own = charged.matched.as_ref().filter(|_| is_first);
             let name = own.map_or(model, |matched| &*matched.name);
-            Ok(RequestOf {
-                names: vec![name.to_owned()],
-                // What counted as a request is among the lines.
-                is_response: false,
-                usage: usage_of(&lines)?,
-                parameters: charged.parameters.clone(),
-            })
+            let provider = charged.provider.as_ref().filter(|_| is_first);
+            let names = match provider {
+                Some(provider) => names_again(provider, name),
+                None => vec![name.to_owned()],
+            };
+            let mut usage = usage_of(&lines)?;
+            // That it was a response, which a table may price as a request, or not.
+            let is_response = provider.is_some() && charged.requests == 1;
+            if is_response && usage.get(REQUESTS) == Some(&ONE) {
+                usage.remove(REQUESTS);
+            }
+            Ok(RequestOf { names, is_response, usage, parameters: charged.parameters.clone() })
         };
         let requests = requests.into_iter().map(read).collect::<Result<_, Problem>>()?;
         Ok(Some(Self { requests, pointer: String::new() }))
@@ -214,6 +220,13 @@ impl UsageOf {
     /// response.
     pub fn parameters(&self) -> Parameters {
         self.requests.first().map(|request| request.parameters.clone()).unwrap_or_default()
+    }
+
+    /// Whose response it was, where that named the model: of the request that names it to people.
+    pub fn provider(&self) -> Option<&'static str> {
+        let used = self.requests.iter().find(|request| !request.usage.is_empty());
+        let told = used.or(self.requests.first()).filter(|told| told.is_response)?;
+        provider_of(&told.names)
     }
 
     /// These and those as one item.
@@ -335,15 +348,33 @@ fn usage_of(lines: &[&Line]) -> Result<Usage, Problem> {
     Ok(usage)
 }
 
+/// What an item of a charge is known as, beside what was used.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownAs {
+    requests: u32,
+    is_filled: bool,
+    is_response: bool,
+}
+
+impl From<&RatedItem> for KnownAs {
+    fn from(item: &RatedItem) -> Self {
+        Self {
+            requests: item.requests,
+            is_filled: item.filled_by.is_some(),
+            is_response: item.provider.is_some(),
+        }
+    }
+}
+
 /// Why an item of a charge that is priced by another table may not be what it would have cost there:
-/// it was several of so many `requests`, which its lines don't tell apart; another table filled in; or the
-/// table prices requests, of which the charge counted none as its own table did not.
+/// it was several requests, which its lines don't tell apart; another table filled in; or the table
+/// prices requests, and whether the charge was one is not known, as its own table did not count any.
 pub fn doubt_of_charged(
     table: &RatioTable,
     rated: &Rated,
-    (requests, filled_by): (u32, Option<u64>),
+    KnownAs { requests, is_filled, is_response }: KnownAs,
 ) -> Option<&'static str> {
-    if filled_by.is_some() {
+    if is_filled {
         return Some(
             "the item had prices of two tables, which may count it as different dimensions",
         );
@@ -355,7 +386,7 @@ pub fn doubt_of_charged(
     }
     let priced = table.model(&rated.model).is_some_and(|model| model.prices(REQUESTS));
     let counted = rated.lines.iter().any(|line| line.dimension() == REQUESTS);
-    (priced && !counted)
+    (priced && !counted && !is_response)
         .then_some("a table has a price of requests, which the charge did not count")
 }
 

@@ -328,15 +328,18 @@ pub struct ChargedItem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<MatchedSchema>)]
     pub matched: Option<Matched>,
+    /// Whose response it was read from, where that named the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "openai")]
+    pub provider: Option<String>,
 }
 
 impl From<&RatedItem> for ChargedItem {
     fn from(item: &RatedItem) -> Self {
-        let RatedItem {
-            credits, minimum_applied, requests, filled_by, ref lines, ref matched, ..
-        } = *item;
-        let (lines, matched) = (lines.len(), matched.clone());
-        Self { credits, minimum_applied, requests, filled_by, lines, matched }
+        let RatedItem { credits, minimum_applied, requests, filled_by, .. } = *item;
+        let (lines, matched) = (item.lines.len(), item.matched.clone());
+        let provider = item.provider.clone();
+        Self { credits, minimum_applied, requests, filled_by, lines, matched, provider }
     }
 }
 

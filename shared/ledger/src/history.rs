@@ -144,8 +144,9 @@ impl Ledger {
     }
 
     /// The first entry that was written at `instant` or later, else the newest one: what took
-    /// effect before `instant` is in it (an expiry that was written late) or below. By bisection:
-    /// 20 reads for a million entries.
+    /// effect before `instant` is in it (an expiry that was written late) or below, as no operation
+    /// takes effect before the time of the entry below its own. By bisection: 20 reads for a million
+    /// entries.
     async fn first_since(
         &self,
         account: &AccountId,

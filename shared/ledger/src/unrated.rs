@@ -383,6 +383,16 @@ impl Ledger {
     }
 }
 
+impl Unrated {
+    /// Reads an item of unrated usage as it is stored.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn from_item(item: &Item) -> Result<(UnratedId, Self), LedgerError> {
+        read(item)
+    }
+}
+
 fn unrated_item(id: &UnratedId, unrated: &Unrated) -> Item {
     let body = Body {
         fingerprint: unrated.fingerprint,

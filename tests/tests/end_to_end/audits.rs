@@ -784,3 +784,59 @@ async fn several_requests_are_rated_again_as_one() {
     let view = api.post("/v1/ratios/preview").json(&current).send().await.expect(200);
     assert_eq!(view["usage"]["approximate"][0]["reason"], reason);
 }
+
+/// Another table is asked for a response as it was first: by the names of who answered, and as a
+/// request.
+#[tokio::test]
+async fn a_response_is_rated_again_by_the_most_exact_name_of_another_table() {
+    let api = shared().api();
+    let account = open(&api, "resold", "100").await;
+    let name = unique("resold");
+    let (owned, resold) = (format!("e2e/{name}"), format!("azure/{name}"));
+    let first = publish(&api, |models| {
+        models[&owned] = text_model("1", "1");
+        models[&owned]["aliases"] = json!([name]);
+    })
+    .await;
+    let second = publish(&api, |models| {
+        models[&resold] = text_model("3", "1");
+        models[&resold]["ratios"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"dimension": "requests", "credits": "0.5", "per": 1}));
+    })
+    .await;
+    let charge = async |key: &str, version: u64| {
+        let usage = json!({"prompt_tokens": 1_000_000, "completion_tokens": 0});
+        let item = json!({
+            "provider": "azure", "provider_response": {"model": name, "usage": usage},
+            "ratio_version": version,
+        });
+        let call = api.post(&format!("/v1/accounts/{account}/charges")).key(key).json(&item);
+        priced(call).await.expect(201)["operation"].clone()
+    };
+    let (before, after) = (charge("before", first).await, charge("after", second).await);
+    assert_eq!((&before["credits"], &after["credits"]), (&json!("-1"), &json!("-3.5")));
+    let item = &before["items"][0];
+    assert_eq!((&item["provider"], &item["matched"]["alias"]), (&json!("azure"), &json!(name)));
+
+    for (operation, version, credits) in
+        [(&before, first, "1"), (&before, second, "3.5"), (&after, first, "1"), (&after, second, "3.5")]
+    {
+        let id = operation["id"].as_str().unwrap();
+        let path = format!("/v1/accounts/{account}/transactions/{id}/rerate");
+        let again = landed(api.post(&path).json(&json!({"ratio_version": version}))).await;
+        let again = again.expect(200);
+        let told = (&again["credits"], &again["exact"]);
+        assert_eq!(told, (&json!(credits), &json!(true)), "{id} by {version}: {again}");
+    }
+    let asked = json!({"from": first, "to": second, "account": account});
+    let view = api.post("/v1/ratios/preview").json(&asked).send().await.expect(200);
+    let usage = &view["usage"];
+    assert_eq!((&usage["approximate"], &usage["unpriced"]), (&json!([]), &json!([])), "{usage}");
+    assert_eq!(
+        (&usage["from"]["credits"], &usage["to"]["credits"]),
+        (&json!("2"), &json!("7")),
+        "{usage}"
+    );
+}

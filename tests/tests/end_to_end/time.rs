@@ -167,6 +167,17 @@ async fn what_a_period_leaves_rolls_over() {
     own.advance((start.millis() - own.now().millis()) / 1_000 + 86_400).await;
     assert_eq!(grants(&api, &account).await, "rollover 400, plan 1000");
     let all = journal(&api, &account).await;
+    // Periods that were missed end as they come: time goes one way, and so a list until any day has
+    // all that is of before.
+    let at = |operation: &Value| -> uc_domain::Timestamp {
+        operation["at"].as_str().unwrap().parse().unwrap()
+    };
+    assert!(all.is_sorted_by_key(at), "{all:?}");
+    for day in all.iter().map(at).collect::<std::collections::BTreeSet<_>>() {
+        let path = format!("/v1/accounts/{account}/transactions?to={day}");
+        let until = super::stack::pages(&api, &path).await.len();
+        assert_eq!(until, all.iter().filter(|operation| at(operation) < day).count(), "{day}");
+    }
     let rolled: Vec<_> = all
         .iter()
         .filter(|operation| operation["grant"]["source"] == "rollover")

@@ -20,6 +20,7 @@
 //! There, letters are compared without regard to case, here as they are written.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::iter;
 
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -168,16 +169,25 @@ impl<'a> Source<'a> {
         let mut starts_with = Vec::new();
         let mut clauses: Vec<&RawValue> = body.get("match").into_iter().collect();
         if let Some(any) = body.get("match").and_then(Object::from_raw).and_then(|m| m.get("or")) {
-            clauses = json::array(any).unwrap_or_default();
+            clauses = json::array(any).unwrap_or_else(|| vec![any]);
         }
         for clause in clauses {
             let clause = Object::from_raw(clause).unwrap_or(Object(Vec::new()));
             match clause.0.as_slice() {
-                [(kind, value)] if kind == "equals" => names.extend(json::text(value)),
-                [(kind, value)] if kind == "starts_with" => {
-                    let prefix = json::text(value).map(|prefix| format!("{provider}/{prefix}"));
-                    let usual = prefix.as_deref().and_then(super::usual_name);
-                    starts_with.extend(prefix.into_iter().chain(usual));
+                [(kind, value)]
+                    if matches!(&**kind, "equals" | "starts_with")
+                        && let Some(text) = json::text(value) =>
+                {
+                    if kind == "equals" {
+                        names.push(text);
+                    } else {
+                        let prefix = format!("{provider}/{text}");
+                        let usual = super::usual_name(&prefix);
+                        starts_with.extend(iter::once(prefix).chain(usual));
+                    }
+                }
+                [(kind, _)] if matches!(&**kind, "equals" | "starts_with") => {
+                    collector.omit(&id, Some("match"), format!("a rule of {kind:?} for no text"));
                 }
                 [(kind, _)] => {
                     let reason =
@@ -373,7 +383,11 @@ impl Prices {
         }
 
         let mut variants = Vec::new();
-        let list = body.get("price_variants").and_then(json::array).unwrap_or_default();
+        // Without the dearer ones a margin could be undercut.
+        let Some(list) = list(body.get("price_variants")) else {
+            collector.omit(id, Some("price_variants"), format!("not a list: {LEFT_OUT}"));
+            return None;
+        };
         for raw in list {
             let variant = Object::from_raw(raw);
             let field = |name| variant.as_ref().and_then(|variant| variant.get(name));
@@ -554,6 +568,14 @@ fn read_set(raw: &RawValue, id: &str, collector: &mut Collector) -> Option<Set> 
     Some(set)
 }
 
+/// The items of a list that may be absent; `None` where it is something else.
+fn list(raw: Option<&RawValue>) -> Option<Vec<&RawValue>> {
+    match raw.filter(|raw| raw.get() != "null") {
+        Some(raw) => json::array(raw),
+        None => Some(Vec::new()),
+    }
+}
+
 /// A price, and whether something of it was rounded.
 fn read_price(raw: &RawValue, by: By) -> Result<(Tiered, bool), PriceError> {
     let one = |raw: &RawValue| {
@@ -570,12 +592,19 @@ fn read_price(raw: &RawValue, by: By) -> Result<(Tiered, bool), PriceError> {
     let base = object.get("base").ok_or(PriceError::NotANumber).and_then(one)?;
     let mut rounded = base.rounded;
     let mut tiers = Vec::new();
-    let list = object.get("tiers").and_then(json::array).unwrap_or_default();
-    if list.len() > MAX_PARTS {
-        return Err(PriceError::NotANumber);
+    let list = list(object.get("tiers")).ok_or(PriceError::Tiers)?;
+    let is_known = |known: &[&str], object: &Object<'_>| {
+        object.0.iter().all(|(name, _)| known.contains(&&**name))
+    };
+    if list.len() > MAX_PARTS || !is_known(&["base", "tiers"], &object) {
+        return Err(PriceError::Tiers);
     }
     for raw in list {
-        let tier = Object::from_raw(raw).ok_or(PriceError::NotANumber)?;
+        let tier = Object::from_raw(raw).ok_or(PriceError::Tiers)?;
+        // What else it said would be about where it holds.
+        if !is_known(&["start", "price"], &tier) {
+            return Err(PriceError::Tiers);
+        }
         let start = tier.get("start").and_then(|raw| raw.get().parse().ok());
         let price = tier.get("price").ok_or(PriceError::NotANumber).and_then(one)?;
         rounded |= price.rounded;

@@ -24,6 +24,8 @@ pub(super) struct Read {
 pub(super) enum PriceError {
     #[error("not a number")]
     NotANumber,
+    #[error("tiers of another form than a list of a start and a price each")]
+    Tiers,
     #[error("a price is not negative")]
     Negative,
     #[error("more than a million for one unit is no price")]

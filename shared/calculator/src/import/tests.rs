@@ -90,12 +90,47 @@ fn genai_data() {
     check("genai", &genai::import(GENAI.as_bytes()).unwrap());
 }
 
+/// What has another form than it should is told, and the model left out where it may hold a dearer
+/// price.
+#[test]
+fn genai_data_of_another_form() {
+    let check = |price: &str, fields: &str, expected: &str| {
+        let prices = format!(r#""prices": {{"input_mtok": {price}}}"#);
+        let model = format!(r#"{{"id": "m", {prices}{fields}}}"#);
+        let source = format!(r#"[{{"id": "p", "models": [{model}]}}]"#);
+        let costs = genai::import(source.as_bytes()).unwrap();
+        let shown = shown(&costs);
+        let told = shown.lines().find(|line| line.contains(expected));
+        assert!(told.is_some(), "{model}: {shown}");
+        let is_left_out = told.is_some_and(|told| told.contains("left out"));
+        assert_eq!(costs.models.is_empty(), is_left_out, "{model}: {shown}");
+    };
+    let flex = r#"{"when": {"service_tier": "flex"}, "prices": {"input_mtok": 9}}"#;
+    check("1", &format!(r#", "price_variants": {flex}"#), "price_variants: not a list: left out");
+    check("1", &format!(r#", "price_variants": [{flex}]"#), "service_class");
+    check("1", r#", "match": {"or": {"equals": "n"}}"#, "p/n");
+    check("1", r#", "match": {"starts_with": 5}"#, r#"a rule of "starts_with" for no text"#);
+    check("1", r#", "match": {"or": [{"equals": ["n"]}]}"#, r#"a rule of "equals" for no text"#);
+    for price in [
+        r#"{"base": 1, "tiers": {}}"#,
+        r#"{"base": 1, "tiers": [{"start": 5, "end": 10, "price": 2}]}"#,
+        r#"{"base": 1, "tiers": [], "unit": "k"}"#,
+    ] {
+        check(price, "", "input_mtok: tiers of another form");
+    }
+}
+
 #[test]
 fn csv_file() {
     let costs = csv::import(CSV.as_bytes()).unwrap();
     check("csv", &costs);
     let crlf = format!("\u{feff}{}", CSV.replace('\n', "\r\n"));
     assert_eq!(csv::import(crlf.as_bytes()).unwrap(), costs);
+    // A quote too many would take the next line along.
+    let quoted = CSV.replacen(",\n", ",\"n\n", 1).replacen(",\n", ",n\"\n", 1);
+    assert_ne!(quoted, CSV);
+    let refused = csv::import(quoted.as_bytes()).unwrap_err().to_string();
+    assert!(refused.contains("a quote is not closed"), "{refused}");
 }
 
 /// Entries of `LiteLLM`'s table that make something special, as text.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     AccountState, Charge, Command, Detail, ExpiredHold, GrantId, Hold, HoldId, LATE_CAPTURE_MILLIS,
     MAX_COMMANDS, MAX_HOLDS, MAX_LINES, MAX_OPERATIONS, Operation, OperationId, Origin, Overuse,
-    Posting, Rejection, ReleaseCause, Reservation, Settings, Source, Target,
+    Posting, Rejection, ReleaseCause, Reservation, Settings, Source, Status, Target,
 };
 use crate::{Credits, Timestamp};
 
@@ -305,8 +305,14 @@ impl Draft {
         self.state.grants.iter_mut().find(of).expect("a hold reserves from grants that are there")
     }
 
-    /// A grant's end has come at `at`. Returns the end of what rolled over.
+    /// A grant's end has come at `at`. Returns the end of what rolled over; nothing does in a closed
+    /// account.
+    ///
+    /// The end of a grant that came when it was over takes effect as it comes: no operation is of a
+    /// time before that of the entry below it, or what happened until some day could not be found
+    /// without reading all that was written since.
     fn expire_grant(&mut self, id: GrantId, at: Timestamp) -> Option<(Timestamp, Event)> {
+        let takes_effect = at.max(self.state.settled_at);
         // Debt may have taken all of a grant as it became effective: nothing is left to expire.
         let index = self.state.grants.iter().position(|grant| grant.id == id)?;
         let grant = &mut self.state.grants[index];
@@ -318,9 +324,10 @@ impl Draft {
         self.state.grants.retain(super::Grant::is_kept);
         if left.is_positive() {
             let posting = Posting { target: Target::Grant(id), credits: -left };
-            self.push_at(Origin::System, at, vec![posting], Detail::Expiry { grant: id });
+            let detail = Detail::Expiry { grant: id };
+            self.push_at(Origin::System, takes_effect, vec![posting], detail);
         }
-        let rollover = rollover?;
+        let rollover = rollover.filter(|_| self.state.settings.status != Status::Closed)?;
         let amount = rollover.rolled(left, at);
         if amount.is_zero() {
             return None;
@@ -340,7 +347,7 @@ impl Draft {
             paid: None,
             rollover: None,
         };
-        self.push_at(Origin::System, at, postings, detail);
+        self.push_at(Origin::System, takes_effect, postings, detail);
         Some((rollover.expires_at, Event::GrantExpiry(grant)))
     }
 

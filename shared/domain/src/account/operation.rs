@@ -162,6 +162,9 @@ pub struct RatedItem {
     /// The version of the table that priced what the operation's own had no price for, where that
     /// was so: usage that was kept until it had one.
     pub filled_by: Option<u64>,
+    /// Whose response it was read from ([`canonical_name`](crate::providers::canonical_name)), where
+    /// that response named the model: another table may have it by a name that is more exact.
+    pub provider: Option<String>,
 }
 
 /// What an operation did, by kind.

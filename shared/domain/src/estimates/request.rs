@@ -590,23 +590,8 @@ impl Counter<'_> {
                 }
             }
         }
-        for Image { count, size, detail } in &asked.input_images {
-            let count = u64::from(*count);
-            // Who prices an answer's tokens counts those of pictures, even with a price for each.
-            let counts_tokens = ["output_tokens", "output_image_tokens"];
-            let counts_tokens = counts_tokens.iter().any(|name| self.model.prices(name));
-            let names = if counts_tokens && self.model.prices("input_tokens") {
-                &["input_image_tokens", "input_tokens"][..]
-            } else {
-                &["input_image_tokens", "input_images", "input_tokens"]
-            };
-            let dimension = self.first_priced(names);
-            let each = match dimension {
-                "input_images" => [1; 3],
-                _ => self.media.image(*size, *detail),
-            };
-            let all = each.map(|tokens| tokens.saturating_mul(count));
-            self.add(dimension, Basis::InputImages, None, whole(all));
+        if !asked.input_images.is_empty() {
+            self.pictures(&asked.input_images);
         }
         if let Some(seconds) = asked.input_audio_seconds {
             self.heard(seconds, &["input_audio_tokens", "input_audio_seconds", "input_tokens"]);
@@ -639,6 +624,27 @@ impl Counter<'_> {
                 times(pages, self.media.page(asked.media_resolution)),
             );
         }
+    }
+
+    /// Pictures in the prompt, however many: together, as there may be thousands.
+    fn pictures(&mut self, images: &[Image]) {
+        // Who prices an answer's tokens counts those of pictures, even with a price for each.
+        let counts_tokens = ["output_tokens", "output_image_tokens"];
+        let counts_tokens = counts_tokens.iter().any(|name| self.model.prices(name));
+        let names = if counts_tokens && self.model.prices("input_tokens") {
+            &["input_image_tokens", "input_tokens"][..]
+        } else {
+            &["input_image_tokens", "input_images", "input_tokens"]
+        };
+        let dimension = self.first_priced(names);
+        let all = images.iter().fold([0; 3], |sum, Image { count, size, detail }| {
+            let each = match dimension {
+                "input_images" => [1; 3],
+                _ => self.media.image(*size, *detail),
+            };
+            plus(sum, each.map(|tokens| tokens.saturating_mul(u64::from(*count))))
+        });
+        self.add(dimension, Basis::InputImages, None, whole(all));
     }
 
     /// Queries of a model that ranks or finds: one, or one for each so many documents, of which the

@@ -45,6 +45,7 @@ fn item(credits: &str, lines: Vec<Line>) -> RatedItem {
         parameters: Parameters::new(),
         requests: 1,
         filled_by: None,
+        provider: None,
     }
 }
 
@@ -174,21 +175,29 @@ fn format_1_has_parts_and_names() {
     assert_eq!(Entry::decode(&bytes), Ok(golden_parts()));
 }
 
-/// One request is told by nothing, nor that one table priced all of it; else what it was stands behind
-/// what there was before.
+/// One request is told by nothing, nor that one table priced all of it, nor that the caller named the
+/// model; else what it was stands behind what there was before.
 #[test]
-fn an_item_has_its_requests_and_what_filled_it() {
-    let of = |requests: u32, filled_by: Option<u64>| {
+fn an_item_has_its_requests_what_filled_it_and_whose_response_it_was() {
+    let of = |requests: u32, filled_by: Option<u64>, provider: Option<&str>| {
         let mut draft = Draft::open(&AccountState::new(Settings::default()), day(0));
-        let items = vec![RatedItem { requests, filled_by, ..item("0.2", Vec::new()) }];
+        let provider = provider.map(str::to_owned);
+        let items = vec![RatedItem { requests, filled_by, provider, ..item("0.2", Vec::new()) }];
         draft.apply(client(KEY), &Command::Charge(charge(items))).unwrap();
         entry(draft)
     };
-    let plain = of(1, None).encode().len();
-    for (requests, filled_by) in [(1, None), (u32::MAX, None), (1, Some(u64::MAX)), (2, Some(1))] {
-        let bytes = of(requests, filled_by).encode();
-        assert_eq!(bytes.len() > plain, (requests, filled_by) != (1, None));
-        assert_eq!(Entry::decode(&bytes), Ok(of(requests, filled_by)));
+    let plain = of(1, None, None).encode().len();
+    for (requests, filled_by, provider) in [
+        (1, None, None),
+        (u32::MAX, None, None),
+        (1, Some(u64::MAX), None),
+        (1, None, Some("azure")),
+        (2, Some(1), Some("x")),
+    ] {
+        let entry = of(requests, filled_by, provider);
+        let bytes = entry.encode();
+        assert_eq!(bytes.len() > plain, (requests, filled_by, provider) != (1, None, None));
+        assert_eq!(Entry::decode(&bytes), Ok(entry));
     }
 }
 
@@ -460,6 +469,7 @@ fn newer() -> NewerBody {
         parameters: None,
         requests: None,
         filled_by: None,
+        provider: None,
     }];
     NewerBody {
         time: entry.time,
@@ -655,6 +665,7 @@ fn unknown_and_impossible_operations_are_refused() {
             parameters: None,
             requests: None,
             filled_by: None,
+            provider: None,
         });
     };
     check(&|body| of_items(body, MAX_LINES + 1), "too many lines");

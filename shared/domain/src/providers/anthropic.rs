@@ -39,11 +39,13 @@
 //!
 //! A refusal (`stop_reason`) before any output is not billed by Anthropic, whatever its counts say.
 //!
-//! A stream: `message_start` has the model and the tier, the last `message_delta` cumulative
-//! counts. What that leaves out is as it was at the start; what was written to the cache after it,
-//! without its lifetime, has the only one that the start tells. Without a `message_delta` the output
-//! is not known. A `message_delta` alone is read too, but may lack the cache's lifetimes and the tier.
+//! A stream: `message_start` has the model and the tier, each `message_delta` cumulative counts.
+//! What the last one leaves out is as it was told last, by one before it or the start; what was
+//! written to the cache after that, without its lifetime, has the only one that was told. Without a
+//! `message_delta` the output is not known. A `message_delta` alone is read too, but may lack the
+//! cache's lifetimes and the tier. What was told to be something is nothing later in no true stream.
 
+use std::collections::BTreeSet;
 use std::mem;
 
 use crate::Quantity;
@@ -114,8 +116,8 @@ impl Messages {
 
     pub fn read_stream(&self, events: &Events<'_>) -> Result<ResponseUsage, ProviderError> {
         let mut start: Option<Body<'_>> = None;
-        let mut last: Option<&Body<'_>> = None;
-        let mut deltas = OneResponse::default();
+        let mut deltas: Vec<(&Body<'_>, Body<'_>)> = Vec::new();
+        let mut one = OneResponse::default();
         for event in events.iter() {
             match event.text("type") {
                 Some("message_start") => {
@@ -129,27 +131,40 @@ impl Messages {
                 }
                 Some("message_delta") => {
                     if let Some(usage) = event.object("usage")? {
-                        deltas.check(event, &usage)?;
-                        last = Some(event);
+                        one.check(event, &usage)?;
+                        deltas.push((event, usage));
                     }
                 }
                 _ => {}
             }
         }
-        match (start, last) {
-            (None, None) => events.read_last(&[&["usage"]], |event| self.read(event)),
-            (Some(_), None) => Err(no_output()),
-            (None, Some(last)) => self.read(last),
-            (Some(start), Some(last)) => {
-                let Some(mut usage) = last.object("usage")? else { return Err(no_output()) };
-                if let Some(before) = start.object("usage")? {
-                    usage = usage.over(before);
-                }
-                let delta = last.object("delta")?;
-                let reason = delta.as_ref().and_then(|delta| delta.text("stop_reason"));
-                self.messages(&start, &usage, reason == Some("refusal"))
+        let Some((last, _)) = deltas.last() else {
+            return match start {
+                None => events.read_last(&[&["usage"]], |event| self.read(event)),
+                Some(_) => Err(no_output()),
+            };
+        };
+        let mut usage = match &start {
+            Some(start) => start.object("usage")?,
+            None => None,
+        };
+        // Each that was the last to tell something, in their order.
+        let tells = |field: &&str| deltas.iter().rposition(|(_, usage)| usage.has_own(field));
+        let telling: BTreeSet<usize> = CUMULATIVE.iter().filter_map(tells).collect();
+        for index in telling {
+            let told = deltas[index].1.clone();
+            if let Some(before) = &usage {
+                check_not_undone(before, &told)?;
             }
+            usage = Some(match usage {
+                Some(before) => told.over(before),
+                None => told,
+            });
         }
+        let Some(usage) = usage else { return Err(no_output()) };
+        let delta = last.object("delta")?;
+        let reason = delta.as_ref().and_then(|delta| delta.text("stop_reason"));
+        self.messages(start.as_ref().unwrap_or(last), &usage, reason == Some("refusal"))
     }
 
     fn messages(
@@ -202,6 +217,36 @@ impl Messages {
         }
         Ok(read)
     }
+}
+
+/// What the usage of a stream's events may tell.
+const CUMULATIVE: [&str; 11] = [
+    "input_tokens",
+    "cache_creation_input_tokens",
+    "cache_read_input_tokens",
+    "cache_creation",
+    "output_tokens",
+    "output_tokens_details",
+    "server_tool_use",
+    "iterations",
+    "service_tier",
+    "speed",
+    "inference_geo",
+];
+
+/// Checks that what the start of a stream told of its input is not nothing later. It may be less, as
+/// compaction makes it; then there are iterations, by which it is billed.
+fn check_not_undone(before: &Body<'_>, told: &Body<'_>) -> Result<(), ProviderError> {
+    let has_iterations =
+        !told.list("iterations")?.is_empty() || !before.list("iterations")?.is_empty();
+    for field in &CUMULATIVE[..3] {
+        let now = told.count(field)?;
+        if now == Some(0) && !has_iterations && before.count_or_zero(field)? > 0 {
+            let detail = format!("{field} were more at the start of the stream");
+            return Err(contradictory(told.at(field), detail));
+        }
+    }
+    Ok(())
 }
 
 /// The calls of the tools that run at Anthropic.
@@ -379,7 +424,7 @@ impl Counts {
                 }
                 let rest = written.map_or(0, |written| written - short - long);
                 // The start of a stream told the lifetimes, and its end that there was more.
-                let is_later = usage.has_own(WRITTEN) && !usage.has_own(BY_AGE);
+                let is_later = usage.has_above(WRITTEN, BY_AGE);
                 if is_later && short == 0 && long > 0 {
                     (0, long + rest, 0)
                 } else {
@@ -719,6 +764,37 @@ mod tests {
                      input_tokens 10682, output_tokens 510, web_searches 1 \
                      service_class=priority",
                 ),
+            ),
+            // Each count as it was told last, be it before the last delta; also without a start.
+            case(
+                STREAMING,
+                json!([
+                    start,
+                    delta(json!({
+                        "input_tokens": 5_000, "cache_creation_input_tokens": 130,
+                        "output_tokens": 15, "server_tool_use": {"web_search_requests": 2}
+                    })),
+                    delta(json!({"output_tokens": 20, "server_tool_use": null})),
+                    delta(json!({"output_tokens": 25}))
+                ]),
+                Usage(
+                    "claude-opus-4-6: cache_read_tokens 50, cache_write_1h_tokens 130, \
+                     input_tokens 5000, output_tokens 25, web_searches 2 service_class=priority",
+                ),
+            ),
+            case(
+                STREAMING,
+                json!([
+                    delta(json!({"input_tokens": 7, "output_tokens": 9})),
+                    delta(json!({"output_tokens": 11}))
+                ]),
+                Usage("-: input_tokens 7, output_tokens 11"),
+            ),
+            // What there was can't be nothing later.
+            case(
+                STREAMING,
+                json!([start, delta(json!({"cache_read_input_tokens": 0, "output_tokens": 9}))]),
+                Contradictory("/1/usage/cache_read_input_tokens"),
             ),
             // The last event alone, and one of the older kind, which has the output only.
             case(

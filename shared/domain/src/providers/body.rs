@@ -67,6 +67,14 @@ impl<'a> Body<'a> {
         self.fields.get(field).is_some_and(|value| !value.is_null())
     }
 
+    /// Whether `field` is from an object above that which `other` is from.
+    pub fn has_above(&self, field: &str, other: &str) -> bool {
+        if self.has_own(field) || self.has_own(other) {
+            return !self.has_own(other);
+        }
+        self.under.as_ref().is_some_and(|under| under.has_above(field, other))
+    }
+
     /// Whether a field is in this object, though it be `null`.
     pub fn has(&self, field: &str) -> bool {
         self.fields.contains_key(field)

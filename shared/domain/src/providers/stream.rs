@@ -1,5 +1,7 @@
 //! [`Events`]: all events of a stream.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::body::Body;
@@ -37,7 +39,8 @@ impl<'a> Events<'a> {
     }
 
     /// Reads the last event whose usage is at one of `paths`: of most providers it tells the whole
-    /// of what was used up to there. What else it lacks, such as the model, the first event has.
+    /// of what was used up to there. What else it lacks, such as the model, the first event has, and
+    /// the service tier whichever told it last.
     ///
     /// Where the events that tell usage are of different responses, of different models, or two of
     /// them end one, all but one would be lost: that is refused. So are several of which neither an
@@ -60,10 +63,12 @@ impl<'a> Events<'a> {
                 }
             }
         }
-        match (last, self.0.first()) {
-            (Some(last), Some(first)) => read(&last.clone().over(first.clone())),
-            _ => Err(self.no_usage()),
+        let (Some(last), Some(first)) = (last, self.0.first()) else { return Err(self.no_usage()) };
+        let mut under = first.clone();
+        if let Some(tier) = self.iter().rev().find(|event| event.has_own("service_tier")) {
+            under = tier.clone().over(under);
         }
+        read(&last.clone().over(under))
     }
 
     /// Why a stream none of whose events tells the usage can't be charged.
@@ -93,6 +98,8 @@ pub(super) struct OneResponse<'a> {
     model: Option<&'a str>,
     /// What the event before told.
     usage: Option<Body<'a>>,
+    /// The counts that were told so far, each the last time.
+    counts: BTreeMap<&'a str, u64>,
 }
 
 /// Where an event has what it is of: as itself, or in the response that it brings.
@@ -161,11 +168,10 @@ impl<'a> OneResponse<'a> {
         let end = kind.filter(|kind| ENDS.contains(kind));
         let end = end.or_else(|| event.text("object").filter(|kind| WHOLE.contains(kind)));
         let end = end.or_else(|| AT_THE_END.into_iter().find(|field| event.get(field).is_some()));
-        let mut is_again = false;
         if let Some(end) = end {
             // A response has one end, whichever it is.
             let end = if end.starts_with("response.") { "response" } else { end };
-            is_again = self.ended.contains(&end);
+            let is_again = self.ended.contains(&end);
             if is_again && !(has_same_id && end == CHAT_COMPLETION) {
                 return Err(several(event.pointer().to_owned()));
             }
@@ -173,9 +179,7 @@ impl<'a> OneResponse<'a> {
                 self.ended.push(end);
             }
         }
-        if is_again || !has_same_id {
-            self.check_counts(usage)?;
-        }
+        self.check_counts(usage)?;
         if kind.is_none() && !has_same_id {
             self.check_prompt(event, usage)?;
         }
@@ -196,20 +200,21 @@ impl<'a> OneResponse<'a> {
         Err(several(event.pointer().to_owned()))
     }
 
-    /// Checks that no count is less than that of the event before.
-    fn check_counts(&self, usage: &Body<'a>) -> Result<(), ProviderError> {
-        let Some(before) = &self.usage else { return Ok(()) };
-        let count = |of: &Body<'a>, field: &str| of.get(field).and_then(Value::as_u64);
-        let falls = |field: &&str| {
+    /// Checks that no count is less than it was before.
+    fn check_counts(&mut self, usage: &Body<'a>) -> Result<(), ProviderError> {
+        for field in usage.names() {
             // What else is told, such as times and costs, is no count.
             let is_count = COUNTS.iter().any(|part| field.to_ascii_lowercase().contains(part));
-            let now = count(usage, field);
-            is_count && now.is_some() && now < count(before, field)
-        };
-        match usage.names().find(falls) {
-            Some(field) => Err(several(usage.at(field))),
-            None => Ok(()),
+            let Some(now) = usage.get(field).and_then(Value::as_u64).filter(|_| is_count) else {
+                continue;
+            };
+            if self.counts.insert(field, now).is_some_and(|before| now < before) {
+                let detail = "less than an event before it says: a stream's counts are of all up to \
+                              there, and of several responses each is charged by itself";
+                return Err(contradictory(usage.at(field), detail));
+            }
         }
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::body::Body;
 use super::chat::{Chat, Reasoning};
 use super::{
-    PROVIDERS, ProviderError, ResponseUsage, canonical_name, names_of, usage_from_response,
+    PROVIDERS, ProviderError, ResponseUsage, canonical_name, names_again, names_of, provider_of, usage_from_response,
 };
 
 /// What a body is expected to give.
@@ -209,6 +209,40 @@ fn names_of_models() {
         "google/g",
         &["vertex_ai/google/g", "google/google/g", "vertex_ai/g", "google/g"],
     );
+    // Never at the price of the model's owner; unless that is who answered, by whichever name.
+    check("openrouter", "google/g:free", &["openrouter/google/g:free"]);
+    check("groq", "mistralai/m", &["groq/mistralai/m"]);
+    check("huggingface", "meta-llama/l", &["huggingface/meta-llama/l", "meta-llama/l"]);
+    check("perplexity", "perplexity/sonar", &["perplexity/perplexity/sonar", "perplexity/sonar"]);
+    check("xai", "x-ai/g", &["xai/x-ai/g", "x-ai/g"]);
+    check("vertex_ai", "xai/g", &["vertex_ai/xai/g", "google/xai/g"]);
+}
+
+/// By whichever of its names a model was found, a more exact one is looked for again.
+#[test]
+fn names_of_models_again() {
+    let check = |provider: &str, name: &str, expected: &[&str]| {
+        assert_eq!(names_again(provider, name), expected, "{provider} {name}");
+    };
+    check("azure", "gpt-5.1", &["azure/gpt-5.1", "gpt-5.1"]);
+    check("azure", "azure/gpt-5.1", &["azure/gpt-5.1", "gpt-5.1"]);
+    check("openrouter", "openrouter/openai/m", &["openrouter/openai/m"]);
+    check("huggingface", "acme/m", &["huggingface/acme/m", "acme/m"]);
+    check("google", "models/m", &["google/models/m", "models/m", "google/m", "m"]);
+    for name in ["vertex_ai/m", "google/m", "m"] {
+        check("vertex_ai", name, &["vertex_ai/m", "google/m", "m"]);
+    }
+    for provider in PROVIDERS.iter().map(|provider| provider.name) {
+        for model in ["m", "google/m", "openai/m", "acme/m", "models/m", "perplexity/m"] {
+            let names = names_of(provider, model);
+            assert_eq!(provider_of(&names), Some(provider), "{names:?}");
+        }
+    }
+    // What a caller named has no other name.
+    for names in [&["gpt-5.1"][..], &["azure/gpt-5.1"], &["acme/m", "m"]] {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(provider_of(&names), None, "{names:?}");
+    }
 }
 
 #[test]
@@ -229,6 +263,31 @@ fn streams() {
         let events = json!([{"choices": []}, "[DONE]", {}]);
         check_provider(provider.name, &events, Expected::Contradictory("/1"));
     }
+    // Counts that fall within one response; and a tier that only the middle tells.
+    let chunk = |counts: Value, tier: Value| {
+        json!({
+            "object": "chat.completion.chunk", "id": "c", "model": "m", "choices": [],
+            "service_tier": tier, "usage": counts,
+        })
+    };
+    let counts = |input: u64, output: u64| json!({"prompt_tokens": input, "completion_tokens": output});
+    for provider in ["openai", "groq", "openrouter", "xai"] {
+        let falling = json!([chunk(counts(9, 5), json!(null)), chunk(counts(0, 0), json!(null))]);
+        check_provider(provider, &falling, Expected::Contradictory("/1/usage/completion_tokens"));
+    }
+    let tiers = json!([
+        chunk(json!(null), json!(null)), chunk(json!(null), json!("priority")),
+        chunk(counts(9, 5), json!(null)),
+    ]);
+    let expected = "m: input_tokens 9, output_tokens 5 service_class=priority";
+    check_provider("openai", &tiers, Expected::Usage(expected));
+    let gemini = |usage: Value| json!({"responseId": "r", "modelVersion": "m", "usageMetadata": usage});
+    let falling = json!([
+        gemini(json!({"promptTokenCount": 9, "candidatesTokenCount": 5, "totalTokenCount": 14})),
+        gemini(json!({"promptTokenCount": 9, "totalTokenCount": 9})),
+    ]);
+    let at = "/1/usageMetadata/totalTokenCount";
+    check_provider("google", &falling, Expected::Contradictory(at));
 }
 
 /// Responses that were trimmed to model and usage look like the events of a stream, of which all but
@@ -280,16 +339,18 @@ fn trimmed_responses() {
     for provider in ["google", "vertex_ai"] {
         check(provider, &gemini, "usageMetadata", "modelVersion", "promptTokenCount");
     }
-    // An id tells that they are of one response, and the prompt that they may be.
+    // An id tells that they are of one response, and the prompt that they may be; no count falls.
     let event = |id: Value, output: u64| {
         json!({"responseId": id, "usageMetadata": {
             "promptTokenCount": 2, "candidatesTokenCount": output
         }})
     };
-    for (id, before) in [(json!("r"), 9), (json!(null), 7)] {
+    for id in [json!("r"), json!(null)] {
         let last = event(id.clone(), 8);
-        let one = usage_from_response("google", &json!([event(id, before), last]));
+        let one = usage_from_response("google", &json!([event(id.clone(), 7), last]));
         assert_eq!(one, usage_from_response("google", &last));
+        let at = "/1/usageMetadata/candidatesTokenCount";
+        check_provider("google", &json!([event(id, 9), last]), Expected::Contradictory(at));
     }
 }
 

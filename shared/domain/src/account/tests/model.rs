@@ -127,6 +127,8 @@ pub struct World {
     pub hands: Vec<Hand>,
     /// Holds that expired, oldest first: name, when, ratio version.
     pub late: Vec<(HoldId, Timestamp, Option<u64>)>,
+    /// Until when time has passed.
+    passed: Option<Timestamp>,
     pub debt: i128,
     pub settings: Settings,
     pub events: Vec<Rc<Event>>,
@@ -432,6 +434,7 @@ impl World {
             coins: Vec::new(),
             hands: Vec::new(),
             late: Vec::new(),
+            passed: None,
             debt: 0,
             settings,
             events: Vec::new(),
@@ -477,6 +480,7 @@ impl World {
             }
         }
         self.late.retain(|(_, at, _)| now.millis() - at.millis() < 7 * DAY);
+        self.passed = Some(now);
     }
 
     fn next_instant(&self) -> Option<Timestamp> {
@@ -495,11 +499,16 @@ impl World {
         let gone = self.free(name);
         self.pick(gone, |coin| coin.lot == name && coin.holder.is_none());
         self.tidy();
+        // What comes too late ends as it comes.
+        let told = self.passed.map_or(at, |passed| passed.max(at));
         if gone > 0 {
             self.totals.expired += gone;
-            self.tell(What::Expiry(name), at, changes([(grant(name), -gone)]));
+            self.tell(What::Expiry(name), told, changes([(grant(name), -gone)]));
         }
         let Some(Rollover { min, max, expires_at }) = rollover else { return };
+        if self.settings.status == Status::Closed {
+            return;
+        }
         let rolled = max.micros().min(min.micros().max(gone));
         if rolled > 0 && expires_at > at {
             let id = GrantId(self.next);
@@ -526,7 +535,7 @@ impl World {
                 amount: rolled,
                 until: Some(expires_at),
             };
-            self.tell(what, at, changes);
+            self.tell(what, told, changes);
         }
     }
 

@@ -637,6 +637,7 @@ fn item(credits: &str, lines: usize) -> RatedItem {
         parameters: Parameters::new(),
         requests: 1,
         filled_by: None,
+        provider: None,
     }
 }
 
