@@ -290,5 +290,9 @@ fn sources(directory: &std::path::Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let (directories, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
     let below = directories.iter().flat_map(|directory| sources(directory));
-    files.into_iter().filter(|file| file.extension().is_some_and(|end| end == "rs")).chain(below).collect()
+    files
+        .into_iter()
+        .filter(|file| file.extension().is_some_and(|end| end == "rs"))
+        .chain(below)
+        .collect()
 }

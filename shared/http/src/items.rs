@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 use uc_domain::account::RatedItem;
-use uc_domain::providers::{ResponseUsage, canonical_name, names_again, names_of, provider_of, usage_from_response};
+use uc_domain::providers::{
+    ResponseUsage, canonical_name, names_again, names_of, provider_of, usage_from_response,
+};
 use uc_domain::ratios::{
     Line, Multiplier, Parameters, PricedBy, Rated, RatioTable, Request, Usage, is_model_name,
     is_name, is_parameter_value,

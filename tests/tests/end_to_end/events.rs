@@ -210,7 +210,7 @@ async fn responses_of_several_requests() {
                 "model": "groq/compound", "usage": {"prompt_tokens": 10_000, "completion_tokens": 0},
                 "usage_breakdown": {"models": [{"model": "action/voice-clone", "usage": {
                     "prompt_tokens": 0, "completion_tokens": 0
-                }}, {"model": "openai/gpt-4o-mini", "usage": {
+                }}, {"model": "gpt-4o-mini", "usage": {
                     "prompt_tokens": 10_000, "completion_tokens": 0
                 }}]}
             }),

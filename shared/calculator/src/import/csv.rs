@@ -64,7 +64,9 @@ pub fn import(source: &[u8]) -> Result<ProviderCosts, ImportError> {
         }
         // Else a quote too many would take the records up to the next one along.
         if record.iter().any(|field| field.contains(['\n', '\r'])) {
-            return Err(wrong("a field goes on in the next line: a quote is not closed".to_owned()));
+            return Err(wrong(
+                "a field goes on in the next line: a quote is not closed".to_owned(),
+            ));
         }
         if let Some(long) = record.iter().find(|field| field.len() > MAX_FIELD) {
             return Err(wrong(format!("{:?} is longer than {MAX_FIELD} bytes", echo(long))));

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::body::Body;
 use super::chat::{Chat, Reasoning};
 use super::{
-    PROVIDERS, ProviderError, ResponseUsage, canonical_name, names_again, names_of, provider_of, usage_from_response,
+    PROVIDERS, ProviderError, ResponseUsage, canonical_name, names_again, names_of, provider_of,
+    usage_from_response,
 };
 
 /// What a body is expected to give.
@@ -270,18 +271,21 @@ fn streams() {
             "service_tier": tier, "usage": counts,
         })
     };
-    let counts = |input: u64, output: u64| json!({"prompt_tokens": input, "completion_tokens": output});
+    let counts =
+        |input: u64, output: u64| json!({"prompt_tokens": input, "completion_tokens": output});
     for provider in ["openai", "groq", "openrouter", "xai"] {
         let falling = json!([chunk(counts(9, 5), json!(null)), chunk(counts(0, 0), json!(null))]);
         check_provider(provider, &falling, Expected::Contradictory("/1/usage/completion_tokens"));
     }
     let tiers = json!([
-        chunk(json!(null), json!(null)), chunk(json!(null), json!("priority")),
+        chunk(json!(null), json!(null)),
+        chunk(json!(null), json!("priority")),
         chunk(counts(9, 5), json!(null)),
     ]);
     let expected = "m: input_tokens 9, output_tokens 5 service_class=priority";
     check_provider("openai", &tiers, Expected::Usage(expected));
-    let gemini = |usage: Value| json!({"responseId": "r", "modelVersion": "m", "usageMetadata": usage});
+    let gemini =
+        |usage: Value| json!({"responseId": "r", "modelVersion": "m", "usageMetadata": usage});
     let falling = json!([
         gemini(json!({"promptTokenCount": 9, "candidatesTokenCount": 5, "totalTokenCount": 14})),
         gemini(json!({"promptTokenCount": 9, "totalTokenCount": 9})),
