@@ -47,7 +47,6 @@ pub struct MemoryStore {
     table: Mutex<Table>,
     faults: Mutex<Faults>,
     random: Mutex<fastrand::Rng>,
-    skew_seconds: Mutex<u64>,
 }
 
 impl MemoryStore {
@@ -57,18 +56,12 @@ impl MemoryStore {
             table: Mutex::default(),
             faults: Mutex::new(Box::new(|_| None)),
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
-            skew_seconds: Mutex::default(),
         }
     }
 
     /// From now on, `faults` is asked before each operation what goes wrong with it.
     pub fn inject(&self, faults: impl FnMut(Operation<'_>) -> Option<StoreFault> + Send + 'static) {
         *lock(&self.faults) = Box::new(faults);
-    }
-
-    /// From now on, the machine's clock is so far from the store's.
-    pub fn set_clock_skew_seconds(&self, seconds: u64) {
-        *lock(&self.skew_seconds) = seconds;
     }
 
     /// All items, in order of their keys.
@@ -174,6 +167,6 @@ impl Store for MemoryStore {
     }
 
     fn clock_skew_seconds(&self) -> u64 {
-        *lock(&self.skew_seconds)
+        0
     }
 }

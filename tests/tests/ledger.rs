@@ -148,7 +148,7 @@ fn four_lines() -> Command {
     })
 }
 
-/// The bar of the design: one read and one write round trip, at most 4 write units with 5 grants
+/// The bar: one read and one write round trip, at most 4 write units with 5 grants
 /// and 4 lines; by our own size function and by what the store says it took.
 #[tokio::test]
 async fn a_charge_costs_two_round_trips_and_four_write_units() {
@@ -750,7 +750,7 @@ fn two_lines() -> Command {
     })
 }
 
-/// The bar of the design: at most 2.5 write units an operation at 25, 2.3 at 96, with metadata of
+/// The bar: at most 2.5 write units an operation at 25, 2.3 at 96, with metadata of
 /// 64 bytes; one read and one write round trip for all of them.
 #[tokio::test]
 async fn a_batch_costs_little_more_than_its_operation_items() {
@@ -1173,7 +1173,7 @@ async fn a_period_is_granted_once_however_many_schedulers_run() {
     assert_eq!(write_units(), before, "nothing is due");
     ledger.verify(&acme).await.unwrap();
 
-    // The bar of the design: a renewal is at most 8 write units, with what ends and rolls over.
+    // The bar: a renewal is at most 8 write units, with what ends and rolls over.
     other.anchor = SystemClock.now().saturating_add_millis(-40 * 86_400_000);
     let globex = account("globex");
     let closing = other.clone();

@@ -79,7 +79,7 @@ pub fn read(file: &[u8]) -> Result<(Vec<Row>, Vec<RowError>), csv::Error> {
     // The reader counts a line that ends in CRLF with the next one.
     let ends = |(at, byte): &(usize, &u8)| **byte != b'\r' || file.get(at + 1) != Some(&b'\n');
     let file: Vec<u8> = file.iter().enumerate().filter(ends).map(|(_, byte)| *byte).collect();
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(&*file);
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(&*file);
     let headers = reader.headers()?.clone();
     // The header alone tells: what is missing or unknown there is so in every row.
     let blank = csv::StringRecord::from(vec![""; headers.len()]);
@@ -87,7 +87,7 @@ pub fn read(file: &[u8]) -> Result<(Vec<Row>, Vec<RowError>), csv::Error> {
     let (mut rows, mut wrong) = (Vec::new(), Vec::new());
     let mut named: HashMap<String, u64> = HashMap::new();
     for record in reader.into_records() {
-        let record = match record {
+        let mut record = match record {
             Ok(record) => record,
             // A row of another length, or one that is not UTF-8: the next one may be right.
             Err(error) if !error.is_io_error() => {
@@ -98,11 +98,12 @@ pub fn read(file: &[u8]) -> Result<(Vec<Row>, Vec<RowError>), csv::Error> {
             Err(error) => return Err(error),
         };
         let line = record.position().map_or(0, csv::Position::line);
+        // Else a quote too many would take the rows up to the next one along.
+        let is_split = record.iter().any(|field| field.contains(['\n', '\r']));
+        record.trim();
         let read = if rows.len() == MAX_ROWS {
             Err(format!("a file has at most {MAX_ROWS} rows"))
         } else {
-            // Else a quote too many would take the rows up to the next one along.
-            let is_split = record.iter().any(|field| field.contains(['\n', '\r']));
             let raw = record.deserialize::<Raw>(Some(&headers)).map_err(|error| error.to_string());
             raw.and_then(|raw| if is_split { Err(SPLIT.to_owned()) } else { row(line, raw) })
         };
@@ -208,6 +209,9 @@ mod tests {
         check("acme,1,,,\"one\ntwo\",", Err("a quote is not closed"));
         check("acme,1,,,,\"r1\nother,2,,,,r2\"", Err("a quote is not closed"));
         check("acme,1,,,,\"r1\nother,2,,,,r2", Err("a quote is not closed"));
+        check("acme,1,,,\"\nother,2,,,\",", Err("a quote is not closed"));
+        check("acme,1,,,,\"\nother,2,,,,\"", Err("a quote is not closed"));
+        check("acme,1,,,, x ", Ok(("1", "migrated balance")));
         check("acme,1,,,one\ttwo,", Err("reason: no control"));
     }
 

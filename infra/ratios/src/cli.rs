@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// import -> calculate -> diff -> push: costs from a price list, a table with a margin, what it
 /// would change, and its publication. Files and `-` (standard input or output) may be named.
 #[derive(Debug, Parser)]
-#[command(name = "ratios", version)]
+#[command(name = "ratios", bin_name = "cargo ratios", version)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

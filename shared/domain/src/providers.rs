@@ -163,7 +163,8 @@ const ELSE_OF: [(&str, &str); 1] = [(google::VERTEX_AI.name, google::PROVIDER.na
 ///
 /// A router names the models of others by their owner, and such a name as it is means what the owner
 /// sells: `google/gemma-3`, which is free of charge there, or `deepseek/deepseek-r1` for
-/// `deepseek/deepseek-r1:free`. So it is looked for as the router's alone.
+/// `deepseek/deepseek-r1:free`. So it is looked for as the router's alone, where the owner is known,
+/// or it is a name of `OpenRouter`, whose owners all sell.
 pub fn names_of(provider: &str, model: &str) -> Vec<String> {
     let also = ELSE_OF.iter().filter(|(own, _)| *own == provider).map(|(_, also)| *also);
     let providers: Vec<&str> = iter::once(provider).chain(also).collect();
@@ -176,10 +177,9 @@ pub fn names_of(provider: &str, model: &str) -> Vec<String> {
             Some(format!("{own}/{}", name.strip_prefix(also)?.strip_prefix('/')?))
         });
         let qualified = providers.iter().map(|provider| format!("{provider}/{name}"));
-        let of_another = name
-            .split_once('/')
-            .and_then(|(owner, _)| canonical_name(owner))
-            .is_some_and(|owner| !providers.contains(&owner));
+        let owner = name.split_once('/').and_then(|(owner, _)| canonical_name(owner));
+        let of_another = owner
+            .map_or(provider == openrouter::PROVIDER.name, |owner| !providers.contains(&owner));
         let as_it_is = Some(name.to_owned()).filter(|_| !of_another);
         qualified.chain(own).chain(as_it_is).collect::<Vec<_>>()
     };

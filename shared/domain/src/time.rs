@@ -61,14 +61,6 @@ impl Timestamp {
         }
     }
 
-    /// Minutes since UTC midnight, 0 to 1439.
-    pub const fn minute_of_day(self) -> u16 {
-        let minutes = self.0.rem_euclid(Self::DAY) / 60_000;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 1,440")]
-        let minutes = minutes as u16;
-        minutes
-    }
-
     /// As calendar date and time of day.
     pub fn to_utc(self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)

@@ -44,7 +44,7 @@ scopes! {
     Charge = "charge";
     /// Seeing accounts and what happened in them.
     Read = "read";
-    /// Buying credits.
+    /// Buying credits: quotes and checkouts, which are not there yet.
     Topup = "topup";
     /// Giving credits and setting what an account may do.
     Grant = "grant";

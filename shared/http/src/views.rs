@@ -596,7 +596,10 @@ impl OperationView {
         self.ratio_version = ratio_version;
         self.forgiven = requested.checked_add(self.credits).filter(|c| c.is_positive());
         let is_told = |item: &RatedItem| {
-            item.matched.is_some() || item.requests > 1 || item.filled_by.is_some()
+            item.matched.is_some()
+                || item.requests > 1
+                || item.filled_by.is_some()
+                || item.provider.is_some()
         };
         if items.len() > 1 || items.iter().any(is_told) {
             self.items = items.iter().map(ChargedItem::from).collect();

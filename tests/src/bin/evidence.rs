@@ -32,7 +32,7 @@ const CACHE: &str = ".cache";
 
 /// Runs what proves the ledger, and prints a table of it.
 #[derive(Parser)]
-#[command(name = "cargo evidence")]
+#[command(name = "evidence", bin_name = "cargo evidence")]
 struct Arguments {
     /// Minutes for the simulation, for each fuzz target, and for what else runs until it is told
     /// to stop.

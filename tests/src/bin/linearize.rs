@@ -15,7 +15,7 @@ use uc_tests::linearizability::{self, CLIENTS};
 
 /// Checks that what clients see at the same time could have happened one after the other.
 #[derive(Parser)]
-#[command(name = "cargo linearize")]
+#[command(name = "linearize", bin_name = "cargo linearize")]
 struct Arguments {
     /// How many rounds to run; 100, or with `--minutes` as many as fit.
     #[arg(long)]

@@ -9,7 +9,7 @@ use uc_tests::simulation::{self, Broken};
 
 /// Runs the ledger over a store whose failures, delays and order come from a seed.
 #[derive(Parser)]
-#[command(name = "cargo simulate")]
+#[command(name = "simulate", bin_name = "cargo simulate")]
 struct Arguments {
     /// How many seeds to run; 10,000, or with `--minutes` as many as fit.
     #[arg(long)]

@@ -47,7 +47,7 @@ pub fn import(source: &[u8]) -> Result<ProviderCosts, ImportError> {
         return Err(ImportError::TooLarge);
     }
     let source = source.strip_prefix(b"\xef\xbb\xbf").unwrap_or(source);
-    let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(source);
+    let mut reader = ReaderBuilder::new().trim(Trim::Headers).from_reader(source);
     let header = reader.headers().map_err(|error| failed(&error))?.clone();
     let columns = Columns::of(&header)?;
 
@@ -56,7 +56,7 @@ pub fn import(source: &[u8]) -> Result<ProviderCosts, ImportError> {
     let mut by_model: HashMap<String, usize> = HashMap::new();
     let mut rounded = Vec::new();
     for (number, record) in reader.records().enumerate() {
-        let record = record.map_err(|error| failed(&error))?;
+        let mut record = record.map_err(|error| failed(&error))?;
         let line = record.position().map_or(0, ::csv::Position::line);
         let wrong = |detail: String| ImportError::syntax(format!("line {line}"), detail);
         if number == MAX_RECORDS {

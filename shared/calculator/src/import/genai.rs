@@ -611,5 +611,8 @@ fn read_price(raw: &RawValue, by: By) -> Result<(Tiered, bool), PriceError> {
         tiers.push((start.ok_or(PriceError::NotANumber)?, price.price));
     }
     tiers.sort_by_key(|(start, _)| *start);
+    if tiers.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+        return Err(PriceError::Tiers);
+    }
     Ok((Tiered { base: base.price, tiers }, rounded))
 }

@@ -114,6 +114,7 @@ fn genai_data_of_another_form() {
     for price in [
         r#"{"base": 1, "tiers": {}}"#,
         r#"{"base": 1, "tiers": [{"start": 5, "end": 10, "price": 2}]}"#,
+        r#"{"base": 1, "tiers": [{"start": 5, "price": 3}, {"start": 5, "price": 2}]}"#,
         r#"{"base": 1, "tiers": [], "unit": "k"}"#,
     ] {
         check(price, "", "input_mtok: tiers of another form");
@@ -127,10 +128,13 @@ fn csv_file() {
     let crlf = format!("\u{feff}{}", CSV.replace('\n', "\r\n"));
     assert_eq!(csv::import(crlf.as_bytes()).unwrap(), costs);
     // A quote too many would take the next line along.
-    let quoted = CSV.replacen(",\n", ",\"n\n", 1).replacen(",\n", ",n\"\n", 1);
-    assert_ne!(quoted, CSV);
-    let refused = csv::import(quoted.as_bytes()).unwrap_err().to_string();
-    assert!(refused.contains("a quote is not closed"), "{refused}");
+    for name in ["n", ""] {
+        let quoted = CSV.replacen(",\n", &format!(",\"{name}\n"), 1);
+        let quoted = quoted.replacen(",\n", &format!(",{name}\"\n"), 1);
+        assert_ne!(quoted, CSV);
+        let refused = csv::import(quoted.as_bytes()).unwrap_err().to_string();
+        assert!(refused.contains("a quote is not closed"), "{refused}");
+    }
 }
 
 /// Entries of `LiteLLM`'s table that make something special, as text.

@@ -165,7 +165,7 @@ impl Draft {
         }
         let lines = charge.items.iter().map(|item| item.lines.len()).sum::<usize>();
         if lines.max(charge.items.len()) > MAX_LINES {
-            return Err(Rejection::LimitExceeded("a charge has at most 32 items and 32 lines"));
+            return Err(Rejection::LimitExceeded("a charge has at most 32 lines"));
         }
         Ok(())
     }

@@ -221,7 +221,7 @@ impl AccountState {
         self.grants.iter().filter(|grant| !self.is_pending(grant))
     }
 
-    /// I2, I3 and I4 of the design, and all that the state machine relies on, so that no decoded
+    /// The invariants I2, I3 and I4 of ARCHITECTURE.md, and all that the state machine relies on, so that no decoded
     /// state makes it fail. What breaks one is a fault of this crate, or stored bytes that were
     /// tampered with.
     pub(crate) fn check(&self) -> Result<(), &'static str> {

@@ -43,9 +43,11 @@
 //! What the last one leaves out is as it was told last, by one before it or the start; what was
 //! written to the cache after that, without its lifetime, has the only one that was told. Without a
 //! `message_delta` the output is not known. A `message_delta` alone is read too, but may lack the
-//! cache's lifetimes and the tier. What was told to be something is nothing later in no true stream.
+//! cache's lifetimes and the tier. No count is less than it was told before, in no true stream. Where
+//! a model fell back to another, the start has the one that was asked, the last `fallback` block or
+//! iteration the one that answered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
 use crate::Quantity;
@@ -111,13 +113,15 @@ impl Messages {
         // An event has the reason in its delta.
         let delta = body.object("delta")?;
         let reason = body.text("stop_reason").or_else(|| delta.as_ref()?.text("stop_reason"));
-        self.messages(body, &usage, reason == Some("refusal"))
+        self.messages(body, &usage, (None, reason == Some("refusal")))
     }
 
     pub fn read_stream(&self, events: &Events<'_>) -> Result<ResponseUsage, ProviderError> {
         let mut start: Option<Body<'_>> = None;
-        let mut deltas: Vec<(&Body<'_>, Body<'_>)> = Vec::new();
+        let mut deltas: Vec<Body<'_>> = Vec::new();
+        let mut last: Option<&Body<'_>> = None;
         let mut one = OneResponse::default();
+        let (mut reason, mut answered) = (None, None);
         for event in events.iter() {
             match event.text("type") {
                 Some("message_start") => {
@@ -129,51 +133,62 @@ impl Messages {
                     }
                     start = event.object("message")?;
                 }
+                Some("content_block_start") => {
+                    let block = event.object("content_block")?;
+                    let block = block.filter(|block| block.text("type") == Some("fallback"));
+                    let to = block.map(|block| block.object("to")).transpose()?.flatten();
+                    answered = to.and_then(|to| to.model()).or(answered);
+                }
                 Some("message_delta") => {
+                    let delta = event.object("delta")?;
+                    reason = delta.and_then(|delta| delta.text("stop_reason")).or(reason);
                     if let Some(usage) = event.object("usage")? {
                         one.check(event, &usage)?;
-                        deltas.push((event, usage));
+                        deltas.push(usage);
+                        last = Some(event);
                     }
                 }
                 _ => {}
             }
         }
-        let Some((last, _)) = deltas.last() else {
+        let Some(last) = last else {
             return match start {
                 None => events.read_last(&[&["usage"]], |event| self.read(event)),
                 Some(_) => Err(no_output()),
             };
         };
-        let mut usage = match &start {
+        let before = match &start {
             Some(start) => start.object("usage")?,
             None => None,
         };
+        let told: Vec<&Body<'_>> = before.iter().chain(&deltas).collect();
+        check_nothing_undone(&told)?;
         // Each that was the last to tell something, in their order.
-        let tells = |field: &&str| deltas.iter().rposition(|(_, usage)| usage.has_own(field));
+        let tells = |field: &&str| told.iter().rposition(|usage| usage.has_own(field));
         let telling: BTreeSet<usize> = CUMULATIVE.iter().filter_map(tells).collect();
-        for index in telling {
-            let told = deltas[index].1.clone();
-            if let Some(before) = &usage {
-                check_not_undone(before, &told)?;
-            }
-            usage = Some(match usage {
-                Some(before) => told.over(before),
-                None => told,
-            });
-        }
-        let Some(usage) = usage else { return Err(no_output()) };
-        let delta = last.object("delta")?;
-        let reason = delta.as_ref().and_then(|delta| delta.text("stop_reason"));
-        self.messages(start.as_ref().unwrap_or(last), &usage, reason == Some("refusal"))
+        let telling = telling.into_iter().map(|index| told[index].clone());
+        let Some(usage) = telling.reduce(|before, usage| usage.over(before)) else {
+            return Err(no_output());
+        };
+        let mut iterations = usage.list("iterations")?.into_iter().rev();
+        let fell_back = iterations.find(|step| step.text("type") == Some(FALLBACK));
+        let answered = answered.or_else(|| fell_back?.model());
+        let body = start.as_ref().unwrap_or(last);
+        self.messages(body, &usage, (answered, reason == Some("refusal")))
     }
 
     fn messages(
         &self,
         body: &Body<'_>,
         usage: &Body<'_>,
-        refused: bool,
+        (answered, refused): (Option<String>, bool),
     ) -> Result<ResponseUsage, ProviderError> {
         let mut read = ResponseUsage::of(body);
+        if let Some(answered) = answered
+            && read.model.as_ref().is_none_or(|model| !is_same(model, &answered))
+        {
+            read.model = Some(answered);
+        }
         read.set(SERVICE_CLASS, usage.parameter("service_tier", &["standard"])?);
         read.set("speed", usage.parameter("speed", &["standard"])?);
         read.set("inference_geo", usage.parameter("inference_geo", &["global", "not_available"])?);
@@ -234,19 +249,47 @@ const CUMULATIVE: [&str; 11] = [
     "inference_geo",
 ];
 
-/// Checks that what the start of a stream told of its input is not nothing later. It may be less, as
-/// compaction makes it; then there are iterations, by which it is billed.
-fn check_not_undone(before: &Body<'_>, told: &Body<'_>) -> Result<(), ProviderError> {
-    let has_iterations =
-        !told.list("iterations")?.is_empty() || !before.list("iterations")?.is_empty();
-    for field in &CUMULATIVE[..3] {
-        let now = told.count(field)?;
-        if now == Some(0) && !has_iterations && before.count_or_zero(field)? > 0 {
-            let detail = format!("{field} were more at the start of the stream");
-            return Err(contradictory(told.at(field), detail));
+/// Checks that nothing that a stream's events tell, in their order, is less than before. Input may be
+/// less, as compaction makes it; then there are iterations, by which it is billed. What of the output
+/// the start tells is no count yet.
+fn check_nothing_undone(told: &[&Body<'_>]) -> Result<(), ProviderError> {
+    let mut iterates = false;
+    for usage in told {
+        iterates |= !usage.list("iterations")?.is_empty();
+    }
+    let mut before: BTreeMap<&str, &Body<'_>> = BTreeMap::new();
+    for usage in told {
+        for field in CUMULATIVE.into_iter().filter(|field| usage.has_own(field)) {
+            let Some(before) = before.insert(field, usage) else { continue };
+            let is_less = match field {
+                "input_tokens" | "cache_creation_input_tokens" | "cache_read_input_tokens" => {
+                    !iterates && usage.count(field)? < before.count(field)?
+                }
+                "output_tokens_details" | "server_tool_use" => has_less(usage, before, field)?,
+                "cache_creation" => !iterates && has_less(usage, before, field)?,
+                "iterations" => usage.list(field)?.len() < before.list(field)?.len(),
+                _ => false,
+            };
+            if is_less {
+                let detail = format!("{field} were more earlier in the stream");
+                return Err(contradictory(usage.at(field), detail));
+            }
         }
     }
     Ok(())
+}
+
+/// Whether a count within the object `field` is less than before.
+fn has_less(usage: &Body<'_>, before: &Body<'_>, field: &str) -> Result<bool, ProviderError> {
+    let (Some(usage), Some(before)) = (usage.object(field)?, before.object(field)?) else {
+        return Ok(false);
+    };
+    for name in before.names() {
+        if usage.count_or_zero(name)? < before.count_or_zero(name)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The calls of the tools that run at Anthropic.
@@ -313,7 +356,7 @@ impl Sampled {
                         .others
                         .push(counts.as_step(ResponseUsage { model, ..response.empty() }));
                 }
-                Some(kind @ (COMPACTION | "message" | "fallback_message")) => {
+                Some(kind @ (COMPACTION | "message" | FALLBACK)) => {
                     all = all.plus(counts, iteration)?;
                     let counts = lifetimes.give(counts, kind);
                     match (model, &answered) {
@@ -343,6 +386,8 @@ impl Sampled {
 
 /// The type of an advisor's iterations.
 const ADVISOR: &str = "advisor_message";
+/// The type of the iterations of a model to which another one fell back.
+const FALLBACK: &str = "fallback_message";
 /// The type of the iterations that the top level doesn't count.
 const COMPACTION: &str = "compaction";
 
@@ -790,11 +835,78 @@ mod tests {
                 ]),
                 Usage("-: input_tokens 7, output_tokens 11"),
             ),
-            // What there was can't be nothing later.
+            // What there was can't be less later.
             case(
                 STREAMING,
                 json!([start, delta(json!({"cache_read_input_tokens": 0, "output_tokens": 9}))]),
                 Contradictory("/1/usage/cache_read_input_tokens"),
+            ),
+            case(
+                STREAMING,
+                json!([start, delta(json!({"input_tokens": 24, "output_tokens": 9}))]),
+                Contradictory("/1/usage/input_tokens"),
+            ),
+            case(
+                STREAMING,
+                json!([
+                    start,
+                    delta(json!({"output_tokens": 9, "server_tool_use": {"web_search_requests": 3}})),
+                    delta(json!({"output_tokens": 9})),
+                    delta(json!({"output_tokens": 9, "server_tool_use": {}}))
+                ]),
+                Contradictory("/3/usage/server_tool_use"),
+            ),
+            case(
+                STREAMING,
+                json!([
+                    start,
+                    delta(json!({"output_tokens": 9, "cache_creation": {
+                        "ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 0
+                    }}))
+                ]),
+                Contradictory("/1/usage/cache_creation"),
+            ),
+            case(
+                STREAMING,
+                json!([
+                    delta(json!({"input_tokens": 1, "output_tokens": 1, "iterations": [
+                        {"type": "compaction", "input_tokens": 9, "output_tokens": 9},
+                        {"type": "message", "input_tokens": 1, "output_tokens": 1}
+                    ]})),
+                    delta(json!({"output_tokens": 1, "iterations": []}))
+                ]),
+                Contradictory("/1/usage/iterations"),
+            ),
+            // The start names the model that was asked, a block or an iteration who answered.
+            case(
+                FALLBACK,
+                json!([
+                    {"type": "message_start", "message": {"model": "claude-fable-5", "usage": {
+                        "input_tokens": 408, "output_tokens": 1
+                    }}},
+                    delta(json!({"input_tokens": 412, "output_tokens": 264, "iterations": [
+                        {"type": "message", "model": "claude-fable-5", "input_tokens": 408,
+                            "output_tokens": 0},
+                        {"type": "fallback_message", "model": "claude-opus-4-8",
+                            "input_tokens": 412, "output_tokens": 264}
+                    ]}))
+                ]),
+                Usage("claude-opus-4-8: input_tokens 412, output_tokens 264"),
+            ),
+            case(
+                FALLBACK,
+                json!([
+                    {"type": "message_start", "message": {"model": "claude-fable-5", "usage": {
+                        "input_tokens": 412, "output_tokens": 1
+                    }}},
+                    {"type": "content_block_start", "content_block": {
+                        "type": "fallback", "from": {"model": "claude-fable-5"},
+                        "to": {"model": "claude-opus-4-8"}
+                    }},
+                    delta(json!({"output_tokens": 264})),
+                    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
+                ]),
+                Usage("claude-opus-4-8: input_tokens 412, output_tokens 264"),
             ),
             // The last event alone, and one of the older kind, which has the output only.
             case(
@@ -862,7 +974,7 @@ mod tests {
                         "output_tokens": 1, "cache_creation_input_tokens": 99
                     }))
                 ]),
-                Contradictory("/0/message/usage/cache_creation/ephemeral_1h_input_tokens"),
+                Contradictory("/1/usage/cache_creation_input_tokens"),
             ),
         ]
     }

@@ -277,6 +277,7 @@ fn read_parts(parts: &[Body<'_>]) -> Result<ResponseUsage, ProviderError> {
     let mut read = ResponseUsage { model, ..ResponseUsage::default() };
     match counted {
         Some((usage, names, class, _)) => {
+            one.check_end()?;
             grounding.count_tools(&usage)?;
             read.set(SERVICE_CLASS, class);
             tokens(&mut read, &usage, names, grounding.brings_billed())?;

@@ -64,6 +64,7 @@ impl<'a> Events<'a> {
             }
         }
         let (Some(last), Some(first)) = (last, self.0.first()) else { return Err(self.no_usage()) };
+        one.check_end()?;
         let mut under = first.clone();
         if let Some(tier) = self.iter().rev().find(|event| event.has_own("service_tier")) {
             under = tier.clone().over(under);
@@ -179,8 +180,10 @@ impl<'a> OneResponse<'a> {
                 self.ended.push(end);
             }
         }
+        // Zeros stand in some events' usage until it is told.
+        let is_told = self.counts.values().any(|count| *count > 0);
         self.check_counts(usage)?;
-        if kind.is_none() && !has_same_id {
+        if kind.is_none() && !has_same_id && is_told {
             self.check_prompt(event, usage)?;
         }
         self.usage = Some(usage.clone());
@@ -198,6 +201,19 @@ impl<'a> OneResponse<'a> {
             return Ok(());
         }
         Err(several(event.pointer().to_owned()))
+    }
+
+    /// Checks that the last event tells all counts that were told to be something: of what is left
+    /// out, nothing would be charged.
+    pub fn check_end(&self) -> Result<(), ProviderError> {
+        let Some(last) = &self.usage else { return Ok(()) };
+        match self.counts.iter().find(|(field, count)| **count > 0 && last.get(field).is_none()) {
+            Some((field, _)) => {
+                let detail = format!("an event before tells {field}, and the last one doesn't");
+                Err(contradictory(last.pointer().to_owned(), detail))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Checks that no count is less than it was before.

@@ -212,6 +212,7 @@ fn names_of_models() {
     );
     // Never at the price of the model's owner; unless that is who answered, by whichever name.
     check("openrouter", "google/g:free", &["openrouter/google/g:free"]);
+    check("openrouter", "minimax/m", &["openrouter/minimax/m"]);
     check("groq", "mistralai/m", &["groq/mistralai/m"]);
     check("huggingface", "meta-llama/l", &["huggingface/meta-llama/l", "meta-llama/l"]);
     check("perplexity", "perplexity/sonar", &["perplexity/perplexity/sonar", "perplexity/sonar"]);
@@ -292,6 +293,17 @@ fn streams() {
     ]);
     let at = "/1/usageMetadata/totalTokenCount";
     check_provider("google", &falling, Expected::Contradictory(at));
+    let left_out = json!([
+        gemini(json!({"promptTokenCount": 9, "candidatesTokenCount": 5})),
+        gemini(json!({"promptTokenCount": 9})),
+    ]);
+    check_provider("google", &left_out, Expected::Contradictory("/1/usageMetadata"));
+    // Zeros until it is told.
+    let zeros = json!([
+        {"usageMetadata": {"promptTokenCount": 0, "candidatesTokenCount": 0, "totalTokenCount": 0}},
+        {"usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 5, "totalTokenCount": 14}},
+    ]);
+    check_provider("google", &zeros, Expected::Usage("-: input_tokens 9, output_tokens 5"));
 }
 
 /// Responses that were trimmed to model and usage look like the events of a stream, of which all but

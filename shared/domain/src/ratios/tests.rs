@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// The table of the design, with a model of a second feature.
+/// A table of two features.
 fn base() -> Value {
     json!({
         "credit": {"scale": 4, "rounding": "up"},

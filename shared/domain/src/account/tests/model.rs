@@ -1174,7 +1174,7 @@ fn in_range(micros: i128) -> Credits {
     Credits::from_micros(micros).expect("a figure of an account is in range")
 }
 
-/// Which of two is spent first, step by step as the design has it.
+/// Which of two is spent first, step by step as the first rule has it.
 fn sooner<'a>(a: &'a Lot, b: &'a Lot) -> &'a Lot {
     if a.priority != b.priority {
         return if a.priority < b.priority { a } else { b };

@@ -521,7 +521,7 @@ fn show_rejection(rejection: &Rejection) -> String {
 fn which_limit(text: &str) -> &'static str {
     let words = [
         ("an entry carries", "entry"),
-        ("items and 32 lines", "lines"),
+        ("32 lines", "lines"),
         ("10^15", "range"),
         ("open holds reserve from 64", "lingering"),
         ("64 open holds", "holds"),
