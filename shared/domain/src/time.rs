@@ -29,8 +29,6 @@ impl Timestamp {
     pub const MIN: Self = Self(946_684_800_000);
     /// 2999-12-31T23:59:59.999Z.
     pub const MAX: Self = Self(32_503_679_999_999);
-    /// Milliseconds in a day.
-    const DAY: i64 = 86_400_000;
 
     /// From milliseconds since 1970.
     ///

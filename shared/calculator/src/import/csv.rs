@@ -68,6 +68,7 @@ pub fn import(source: &[u8]) -> Result<ProviderCosts, ImportError> {
                 "a field goes on in the next line: a quote is not closed".to_owned(),
             ));
         }
+        record.trim();
         if let Some(long) = record.iter().find(|field| field.len() > MAX_FIELD) {
             return Err(wrong(format!("{:?} is longer than {MAX_FIELD} bytes", echo(long))));
         }

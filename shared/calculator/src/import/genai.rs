@@ -15,8 +15,9 @@
 //! - *Hours* are seconds here: what doesn't end is rounded up at the limit of digits.
 //!
 //! A model's id is `<provider>/<id>`. What its match rule compares with (`equals`) is an alias of
-//! the same form, and alone where no other provider claims it; `starts_with` is a prefix of that
-//! form only. Both also under the provider's usual name, where genai-prices has another (`x-ai`).
+//! the same form, and alone where no other provider claims it and it names no owner (`Qwen/..`);
+//! `starts_with` is a prefix of that form only. Of the providers behind Hugging Face's router
+//! (`huggingface_..`) the only one that has a name has it as `huggingface/..`, too. Both also under the provider's usual name, where genai-prices has another (`x-ai`).
 //! There, letters are compared without regard to case, here as they are written.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -201,36 +202,38 @@ impl<'a> Source<'a> {
     }
 }
 
+/// Notes that a provider has a name.
+fn claim(owners: &mut HashMap<String, Option<String>>, name: &str, provider: &str) {
+    let owner = owners.entry(name.to_owned()).or_insert_with(|| Some(provider.to_owned()));
+    if owner.as_deref() != Some(provider) {
+        *owner = None;
+    }
+}
+
 /// Which names only one provider uses.
 struct Claims {
     /// By name the provider, `None` where there are several.
     owners: HashMap<String, Option<String>>,
     /// Names with a provider.
     qualified: HashSet<String>,
-    /// The providers. A reseller's name such as `anthropic/claude-opus-4.1` is the maker's own
-    /// name for those who qualify it, so it is nobody's alias.
-    providers: HashSet<String>,
+    /// By name who sells it behind Hugging Face's router, `None` where there are several.
+    routed: HashMap<String, Option<String>>,
 }
+
+/// How the providers behind Hugging Face's router begin.
+const ROUTED: &str = "huggingface_";
 
 impl Claims {
     fn of(models: &[Source<'_>]) -> Self {
-        let mut claims = Self {
-            owners: HashMap::new(),
-            qualified: HashSet::new(),
-            providers: models.iter().map(|model| model.provider.clone()).collect(),
-        };
+        let mut claims =
+            Self { owners: HashMap::new(), qualified: HashSet::new(), routed: HashMap::new() };
         for model in models {
             for name in &model.names {
                 claims.qualified.insert(format!("{}/{name}", model.provider));
-                claims
-                    .owners
-                    .entry(name.clone())
-                    .and_modify(|owner| {
-                        if owner.as_ref() != Some(&model.provider) {
-                            *owner = None;
-                        }
-                    })
-                    .or_insert_with(|| Some(model.provider.clone()));
+                claim(&mut claims.owners, name, &model.provider);
+                if model.provider.starts_with(ROUTED) {
+                    claim(&mut claims.routed, name, &model.provider);
+                }
             }
         }
         claims
@@ -238,15 +241,21 @@ impl Claims {
 
     fn aliases(&self, model: &Source<'_>) -> Vec<String> {
         let qualified = model.names.iter().map(|name| format!("{}/{name}", model.provider));
+        // A name such as `anthropic/claude-opus-4.1` or `Qwen/Qwen3` is one that several sell.
         let alone = model.names.iter().filter(|name| {
-            let is_qualified =
-                name.split_once('/').is_some_and(|(first, _)| self.providers.contains(first));
             self.owners.get(*name).is_some_and(Option::is_some)
-                && !is_qualified
+                && !name.contains('/')
                 && !self.qualified.contains(*name)
         });
+        // Responses of the router don't tell who is behind it.
+        let routed = model.names.iter().filter(|name| {
+            model.provider.starts_with(ROUTED)
+                && self.routed.get(*name).is_some_and(Option::is_some)
+        });
+        let routed = routed.map(|name| format!("huggingface/{name}"));
         let mut seen = HashSet::new();
-        qualified.chain(alone.cloned()).filter(|name| seen.insert(name.clone())).collect()
+        let all = qualified.chain(alone.cloned()).chain(routed);
+        all.filter(|name| seen.insert(name.clone())).collect()
     }
 }
 

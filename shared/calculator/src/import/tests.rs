@@ -111,6 +111,16 @@ fn genai_data_of_another_form() {
     check("1", r#", "match": {"or": {"equals": "n"}}"#, "p/n");
     check("1", r#", "match": {"starts_with": 5}"#, r#"a rule of "starts_with" for no text"#);
     check("1", r#", "match": {"or": [{"equals": ["n"]}]}"#, r#"a rule of "equals" for no text"#);
+    // What several sell is nobody's alone, but the router's where one stands behind it.
+    let model = r#""models": [{"id": "Q/m", "prices": {"input_mtok": 1}}]"#;
+    let all = ["novita", "huggingface_novita", "huggingface_together"]
+        .map(|id| format!(r#"{{"id": "{id}", {model}}}"#));
+    for (providers, expected) in [(&all[..1], ""), (&all[..2], "huggingface/Q/m"), (&all[..], "")] {
+        let costs = genai::import(format!("[{}]", providers.join(",")).as_bytes()).unwrap();
+        let aliases: Vec<&str> =
+            costs.models.values().flat_map(|model| &model.aliases).map(String::as_str).collect();
+        assert_eq!(aliases.join(" "), expected, "{providers:?}");
+    }
     for price in [
         r#"{"base": 1, "tiers": {}}"#,
         r#"{"base": 1, "tiers": [{"start": 5, "end": 10, "price": 2}]}"#,
@@ -128,6 +138,8 @@ fn csv_file() {
     let crlf = format!("\u{feff}{}", CSV.replace('\n', "\r\n"));
     assert_eq!(csv::import(crlf.as_bytes()).unwrap(), costs);
     // A quote too many would take the next line along.
+    let blanks = CSV.replace(",USD,", ", USD ,");
+    assert_eq!(csv::import(blanks.as_bytes()).unwrap(), costs);
     for name in ["n", ""] {
         let quoted = CSV.replacen(",\n", &format!(",\"{name}\n"), 1);
         let quoted = quoted.replacen(",\n", &format!(",{name}\"\n"), 1);

@@ -850,7 +850,9 @@ mod tests {
                 STREAMING,
                 json!([
                     start,
-                    delta(json!({"output_tokens": 9, "server_tool_use": {"web_search_requests": 3}})),
+                    delta(
+                        json!({"output_tokens": 9, "server_tool_use": {"web_search_requests": 3}})
+                    ),
                     delta(json!({"output_tokens": 9})),
                     delta(json!({"output_tokens": 9, "server_tool_use": {}}))
                 ]),
