@@ -30,6 +30,8 @@ pub struct Credits {
 pub(crate) struct Answer {
     /// Whether it is that of the same request sent before.
     pub replayed: bool,
+    /// Whether it was sent before this call: no answer of its own got lost.
+    pub earlier: bool,
     /// Its JSON.
     pub body: Value,
 }
@@ -92,7 +94,12 @@ impl Credits {
             match self.send_once(method, path, key, body) {
                 Err(Error::NoAnswer(_) | Error::Refused { status: 429 | 503, .. })
                     if attempt < TRIES => {}
-                result => return result,
+                result => {
+                    return result.map(|answer| Answer {
+                        earlier: answer.replayed && attempt == 1,
+                        ..answer
+                    });
+                }
             }
             thread::sleep(PAUSE * attempt);
             attempt += 1;
@@ -132,10 +139,11 @@ impl Credits {
         }
         let body: Value = serde_json::from_str(&text).unwrap_or_default();
         if status.is_success() {
-            return Ok(Answer { replayed, body });
+            return Ok(Answer { replayed, earlier: replayed, body });
         }
         let field = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
-        let (code, detail) = (field("code"), field("detail"));
+        // What comes from before the functions has a message alone.
+        let (code, detail) = (field("code"), field("detail") + &field("message"));
         Err(Error::Refused { status: status.as_u16(), code, detail })
     }
 }

@@ -6,6 +6,7 @@ mod credits;
 pub mod provider;
 
 use std::io::{BufRead as _, BufReader};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -20,6 +21,8 @@ const MAX_TOKENS: u32 = 800;
 /// What the hold lives for, in seconds: longer than an answer takes. Should the back end die, the
 /// hold ends by itself.
 const TTL_SECONDS: u32 = 300;
+/// What the provider has for an answer: after it the stream is as good as broken off.
+const LONGEST: Duration = Duration::from_secs(TTL_SECONDS as u64 - 30);
 
 /// Why a turn was not answered, or not charged.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +40,10 @@ pub enum Error {
     /// Unified Credits does not answer, though asked several times.
     #[error("no answer from Unified Credits: {0}")]
     NoAnswer(String),
+    /// The turn was begun by an earlier call, which charges it or has given it up: another try is a
+    /// turn of its own.
+    #[error("the turn {0} was begun before")]
+    Begun(String),
     /// The provider began nothing.
     #[error("the provider: {0}")]
     Provider(String),
@@ -62,7 +69,8 @@ pub struct Turn {
 }
 
 /// Answers one prompt of an account. `turn` names it in the back end's own database: the keys are
-/// made from it, so that whoever finishes a turn, however late and however often, charges it once.
+/// made from it, so that whoever finishes a turn, however late and however often, charges it once,
+/// and that it is begun once.
 ///
 /// # Errors
 /// [`Error`]. Where the work has not begun nothing is charged, and the hold is given back.
@@ -87,7 +95,14 @@ pub fn answer(
         "ratio_version": estimate["ratio_version"],
         "ttl_seconds": TTL_SECONDS,
     });
-    let held = credits.post(&holds, Some(&format!("{turn}-hold")), &body)?.body;
+    let held = match credits.post(&holds, Some(&format!("{turn}-hold")), &body) {
+        // The key was used, with the same body or, after prices changed, with another.
+        Ok(held) if held.earlier => return Err(Error::Begun(turn.to_owned())),
+        Err(Error::Refused { code, .. }) if code == "idempotency_key_reused" => {
+            return Err(Error::Begun(turn.to_owned()));
+        }
+        held => held?.body,
+    };
     let hold = format!("{holds}/{}", held["hold"]["id"].as_str().unwrap_or_default());
 
     let stream = match stream(provider, &messages) {
@@ -138,6 +153,9 @@ fn stream(provider: &str, messages: &Value) -> Result<Stream, Error> {
         "stream": true, "stream_options": {"include_usage": true},
     });
     let answer = ureq::post(format!("{provider}/v1/chat/completions"))
+        .config()
+        .timeout_global(Some(LONGEST))
+        .build()
         .header("content-type", "application/json")
         .send(body.to_string())
         .map_err(|error| Error::Provider(error.to_string()))?;

@@ -8,6 +8,7 @@ use axum::extract::{Extension, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use uc_domain::account::{AccountState, Capture, Charge, Command};
+use uc_domain::providers::provider_of;
 use uc_domain::ratios::{Multiplier, PricedBy};
 use uc_domain::{AccountId, Credits, Quantity, Timestamp};
 use uc_http::items::UsageOf;
@@ -30,6 +31,10 @@ use crate::charges::{Prices, count, is_unpriced, priced};
 pub(crate) struct ItemView {
     /// The model, as the request or the provider's response named it.
     model: String,
+    /// Whose response it was read from, where that named the model: it is looked for as
+    /// `<provider>/<model>` first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<String>,
     /// How much of each dimension was used.
     #[schema(value_type = BTreeMap<String, openapi::Quantity>)]
     usage: BTreeMap<String, Quantity>,
@@ -88,8 +93,9 @@ impl UnratedView {
     pub(crate) fn new(id: &UnratedId, unrated: Unrated) -> Self {
         let request = |request: UnratedRequest| {
             let UnratedRequest { mut names, usage, parameters, .. } = request;
+            let provider = provider_of(&names).map(str::to_owned);
             // The last is the one that was said; before it stands where to look for it first.
-            ItemView { model: names.pop().unwrap_or_default(), usage, parameters }
+            ItemView { model: names.pop().unwrap_or_default(), provider, usage, parameters }
         };
         let requests = unrated.items.into_iter().flat_map(|item: UnratedItem| item.requests);
         Self {

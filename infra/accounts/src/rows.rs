@@ -16,6 +16,7 @@ use std::collections::HashMap;
 
 use ring::digest;
 use serde::Deserialize;
+use uc_calculator::quoting::{Quoting, STRAY_QUOTE};
 use uc_domain::account::Source;
 use uc_domain::{AccountId, Credits, Timestamp};
 
@@ -23,8 +24,6 @@ use uc_domain::{AccountId, Credits, Timestamp};
 const MAX_ROWS: usize = 1_000_000;
 /// Characters of a reason at most.
 const MAX_REASON: usize = 512;
-/// What is said of a row that takes several lines.
-const SPLIT: &str = "a field goes on in the next line: a quote is not closed";
 
 /// A row as it stands in the file.
 #[derive(Debug, Deserialize)]
@@ -79,6 +78,7 @@ pub fn read(file: &[u8]) -> Result<(Vec<Row>, Vec<RowError>), csv::Error> {
     // The reader counts a line that ends in CRLF with the next one.
     let ends = |(at, byte): &(usize, &u8)| **byte != b'\r' || file.get(at + 1) != Some(&b'\n');
     let file: Vec<u8> = file.iter().enumerate().filter(ends).map(|(_, byte)| *byte).collect();
+    let quoting = Quoting::of(&file);
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(&*file);
     let headers = reader.headers()?.clone();
     // The header alone tells: what is missing or unknown there is so in every row.
@@ -98,14 +98,13 @@ pub fn read(file: &[u8]) -> Result<(Vec<Row>, Vec<RowError>), csv::Error> {
             Err(error) => return Err(error),
         };
         let line = record.position().map_or(0, csv::Position::line);
-        // Else a quote too many would take the rows up to the next one along.
-        let is_split = record.iter().any(|field| field.contains(['\n', '\r']));
+        let is_clean = quoting.is_clean(&record);
         record.trim();
         let read = if rows.len() == MAX_ROWS {
             Err(format!("a file has at most {MAX_ROWS} rows"))
         } else {
             let raw = record.deserialize::<Raw>(Some(&headers)).map_err(|error| error.to_string());
-            raw.and_then(|raw| if is_split { Err(SPLIT.to_owned()) } else { row(line, raw) })
+            raw.and_then(|raw| if is_clean { row(line, raw) } else { Err(STRAY_QUOTE.to_owned()) })
         };
         let read = read.and_then(|row| match named.insert(row.key.clone(), line) {
             Some(earlier) => Err(format!("is named like line {earlier}: give both an id")),
@@ -206,11 +205,21 @@ mod tests {
         check("acme,-1,2999-01-01T00:00:00Z,,,", Err("a debt"));
         check("acme,1,,,", Err("fields"));
         check(&format!("acme,1,,,{},", "x".repeat(513)), Err("reason"));
-        check("acme,1,,,\"one\ntwo\",", Err("a quote is not closed"));
-        check("acme,1,,,,\"r1\nother,2,,,,r2\"", Err("a quote is not closed"));
-        check("acme,1,,,,\"r1\nother,2,,,,r2", Err("a quote is not closed"));
-        check("acme,1,,,\"\nother,2,,,\",", Err("a quote is not closed"));
-        check("acme,1,,,,\"\nother,2,,,,\"", Err("a quote is not closed"));
+        check("acme,1,,,\"one\ntwo\",", Err("a quote"));
+        check("acme,1,,,,\"r1\nother,2,,,,r2\"", Err("a quote"));
+        check("acme,1,,,,\"r1\nother,2,,,,r2", Err("a quote"));
+        check("acme,1,,,\"\nother,2,,,\",", Err("a quote"));
+        check("acme,1,,,,\"\nother,2,,,,\"", Err("a quote"));
+        for stray in [
+            "acme,\"1\"0,,,,",
+            "\"\"acme,1,,,,",
+            "acme,1,,,\"a\"b,",
+            "acme,1,,,,\"r1",
+            "acme, \"1\",,,,",
+        ] {
+            check(stray, Err("a quote"));
+        }
+        check("\"acme\",\"1\",,,\"say \"\"hi\"\", twice\",", Ok(("1", "say \"hi\", twice")));
         check("acme,1,,,, x ", Ok(("1", "migrated balance")));
         check("acme,1,,,one\ttwo,", Err("reason: no control"));
     }
@@ -226,6 +235,8 @@ mod tests {
         assert_eq!(keys("credits,account,reason\n2,acme,corrected\n").0, one);
         assert_ne!(keys("account,credits\nacme,-1\n").0, one);
         assert_ne!(keys("account,credits,id\nacme,1,a\n").0, one);
+        let with_blanks = keys("\n\naccount,credits\n\nacme,1\n\n\nb,2\n");
+        assert_eq!((with_blanks.0.len(), with_blanks.1), (2, vec![]));
         let twice = keys("account,credits,id\nacme,1,\nacme,2,\nacme,3,a\nacme,4,b\nacme,5,a\n");
         assert_eq!((twice.0.len(), twice.1), (3, vec![3, 6]));
         let from_a_spreadsheet = keys("account,credits\r\na,x\r\nb,1\r\nc,x\r\n");

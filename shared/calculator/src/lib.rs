@@ -8,6 +8,7 @@ pub mod costs;
 mod exact;
 pub mod import;
 pub mod output;
+pub mod quoting;
 pub mod settings;
 
 pub use calculation::{Calculation, CalculatorError, calculate};

@@ -57,6 +57,10 @@ async fn what_was_used_is_charged_and_the_rest_released() {
     let all = journal(&api, &account).await;
     assert_eq!(kinds(&all), ["grant", "hold", "capture", "hold_release"]);
 
+    // Whoever begins it again gets nothing for nothing: another try is another turn.
+    let again = turn(&account, &name, None, None).await;
+    assert!(matches!(again, Err(Error::Begun(_))), "{again:?}");
+
     // To the end: the provider's own count.
     let name = unique("turn");
     let whole = turn(&account, &name, None, Some("/holds")).await.unwrap();

@@ -26,6 +26,7 @@ use super::json::Object;
 use super::price::{Price, PriceError};
 use super::{Collector, Draft, ImportError, Kind, MAX_BYTES, echo, row};
 use crate::costs::{CostRow, ProviderCosts};
+use crate::quoting::{Quoting, STRAY_QUOTE};
 
 /// Most records: 10,000 models of 256 rows would be more than the bytes allow.
 const MAX_RECORDS: usize = 200_000;
@@ -47,6 +48,7 @@ pub fn import(source: &[u8]) -> Result<ProviderCosts, ImportError> {
         return Err(ImportError::TooLarge);
     }
     let source = source.strip_prefix(b"\xef\xbb\xbf").unwrap_or(source);
+    let quoting = Quoting::of(source);
     let mut reader = ReaderBuilder::new().trim(Trim::Headers).from_reader(source);
     let header = reader.headers().map_err(|error| failed(&error))?.clone();
     let columns = Columns::of(&header)?;
@@ -62,11 +64,8 @@ pub fn import(source: &[u8]) -> Result<ProviderCosts, ImportError> {
         if number == MAX_RECORDS {
             return Err(wrong(format!("more than {MAX_RECORDS} records")));
         }
-        // Else a quote too many would take the records up to the next one along.
-        if record.iter().any(|field| field.contains(['\n', '\r'])) {
-            return Err(wrong(
-                "a field goes on in the next line: a quote is not closed".to_owned(),
-            ));
+        if !quoting.is_clean(&record) {
+            return Err(wrong(STRAY_QUOTE.to_owned()));
         }
         record.trim();
         if let Some(long) = record.iter().find(|field| field.len() > MAX_FIELD) {

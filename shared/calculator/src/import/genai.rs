@@ -15,8 +15,8 @@
 //! - *Hours* are seconds here: what doesn't end is rounded up at the limit of digits.
 //!
 //! A model's id is `<provider>/<id>`. What its match rule compares with (`equals`) is an alias of
-//! the same form, and alone where no other provider claims it and it names no owner (`Qwen/..`);
-//! `starts_with` is a prefix of that form only. Of the providers behind Hugging Face's router
+//! the same form, and alone where the provider makes its models, no other provider claims it, and it
+//! names no owner (`Qwen/..`); `starts_with` is a prefix of that form only. Of the providers behind Hugging Face's router
 //! (`huggingface_..`) the only one that has a name has it as `huggingface/..`, too. Both also under the provider's usual name, where genai-prices has another (`x-ai`).
 //! There, letters are compared without regard to case, here as they are written.
 
@@ -25,6 +25,8 @@ use std::iter;
 
 use serde_json::json;
 use serde_json::value::RawValue;
+
+use uc_domain::providers::canonical_name;
 
 use super::grid::{self, Axis};
 use super::json::{self, Object};
@@ -220,6 +222,10 @@ struct Claims {
     routed: HashMap<String, Option<String>>,
 }
 
+/// Those whose responses are read and who sell what they make, by the names that
+/// [`canonical_name`] gives them.
+const OWN_MODELS: [&str; 8] =
+    ["anthropic", "cohere", "deepseek", "google", "mistral", "openai", "perplexity", "xai"];
 /// How the providers behind Hugging Face's router begin.
 const ROUTED: &str = "huggingface_";
 
@@ -241,9 +247,12 @@ impl Claims {
 
     fn aliases(&self, model: &Source<'_>) -> Vec<String> {
         let qualified = model.names.iter().map(|name| format!("{}/{name}", model.provider));
-        // A name such as `anthropic/claude-opus-4.1` or `Qwen/Qwen3` is one that several sell.
+        // A name such as `anthropic/claude-opus-4.1` or `Qwen/Qwen3` is one that several sell. So may
+        // any be, by a rule that can't be taken over, but for a model's maker.
+        let makes = OWN_MODELS.contains(&canonical_name(&model.provider).unwrap_or_default());
         let alone = model.names.iter().filter(|name| {
-            self.owners.get(*name).is_some_and(Option::is_some)
+            makes
+                && self.owners.get(*name).is_some_and(Option::is_some)
                 && !name.contains('/')
                 && !self.qualified.contains(*name)
         });

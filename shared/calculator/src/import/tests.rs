@@ -111,6 +111,16 @@ fn genai_data_of_another_form() {
     check("1", r#", "match": {"or": {"equals": "n"}}"#, "p/n");
     check("1", r#", "match": {"starts_with": 5}"#, r#"a rule of "starts_with" for no text"#);
     check("1", r#", "match": {"or": [{"equals": ["n"]}]}"#, r#"a rule of "equals" for no text"#);
+    // A reseller has no name alone, for the maker's rule may not be one that can be taken over.
+    let named = |id: &str| {
+        format!(r#"{{"id": "{id}", "models": [{{"id": "m", "prices": {{"input_mtok": 1}}}}]}}"#)
+    };
+    for (provider, expected) in [("x-ai", "x-ai/m m xai/m"), ("openrouter", ""), ("acme", "")] {
+        let costs = genai::import(format!("[{}]", named(provider)).as_bytes()).unwrap();
+        let aliases: Vec<&str> =
+            costs.models.values().flat_map(|model| &model.aliases).map(String::as_str).collect();
+        assert_eq!(aliases.join(" "), expected.trim_start_matches("x-ai/m "), "{provider}");
+    }
     // What several sell is nobody's alone, but the router's where one stands behind it.
     let model = r#""models": [{"id": "Q/m", "prices": {"input_mtok": 1}}]"#;
     let all = ["novita", "huggingface_novita", "huggingface_together"]
@@ -145,7 +155,7 @@ fn csv_file() {
         let quoted = quoted.replacen(",\n", &format!(",{name}\"\n"), 1);
         assert_ne!(quoted, CSV);
         let refused = csv::import(quoted.as_bytes()).unwrap_err().to_string();
-        assert!(refused.contains("a quote is not closed"), "{refused}");
+        assert!(refused.contains("a quote that is not closed"), "{refused}");
     }
 }
 

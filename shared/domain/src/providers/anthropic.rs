@@ -38,6 +38,8 @@
 //! first, as longer lifetimes come first in a prompt. Where nothing tells a lifetime it is 5 minutes.
 //!
 //! A refusal (`stop_reason`) before any output is not billed by Anthropic, whatever its counts say.
+//! A retry that redeems a fallback credit is charged by its counts as they are told: no document says
+//! whether what the credit makes cheaper stands there as written to the cache or as read from it.
 //!
 //! A stream: `message_start` has the model and the tier, each `message_delta` cumulative counts.
 //! What the last one leaves out is as it was told last, by one before it or the start; what was
@@ -337,6 +339,7 @@ impl Sampled {
         let mut sampled = Self { own: Vec::new(), others: Vec::new() };
         let mut all = Counts::default();
         let mut lifetimes = Lifetimes::left_by(iterations, told)?;
+        let mut messages = None;
         // Where the body doesn't name the model that answered, the last to answer does.
         let mut last = iterations.iter().rev().filter(|i| i.text("type") != Some(ADVISOR));
         let answered = response.model.clone().or_else(|| last.find_map(Body::model));
@@ -358,6 +361,9 @@ impl Sampled {
                 }
                 Some(kind @ (COMPACTION | "message" | FALLBACK)) => {
                     all = all.plus(counts, iteration)?;
+                    if kind != COMPACTION {
+                        messages = Some(messages.unwrap_or(0) + counts.output);
+                    }
                     let counts = lifetimes.give(counts, kind);
                     match (model, &answered) {
                         (Some(model), Some(answered)) if !is_same(&model, answered) => {
@@ -380,7 +386,8 @@ impl Sampled {
                 }
             }
         }
-        Ok((sampled, all))
+        // What is written in compaction stands outside; what it read may stand where a stream began.
+        Ok((sampled, Counts { output: messages.unwrap_or(all.output), ..all }))
     }
 }
 
@@ -1036,6 +1043,12 @@ mod tests {
                      + claude-opus-4-8: input_tokens 23000, output_tokens 1000",
                 ),
             ),
+            // More output than that of the messages.
+            case(
+                COMPACTION,
+                usage(23_000, 1_001, json!([compaction, turn(23_000, 1_000)])),
+                Contradictory("/usage/output_tokens"),
+            ),
             // The top level has the input of the first turn only.
             case(
                 ADVISOR,
@@ -1266,7 +1279,9 @@ mod tests {
                     }
                 })
             };
-            let of_first = |i: usize| turns[0].1[i];
+            // The top level leaves out what compaction writes.
+            let first = turns.iter().find(|(compaction, _)| !compaction).unwrap_or(&turns[0]);
+            let of_first = |i: usize| first.1[i];
             let body = json!({"usage": {
                 "input_tokens": of_first(0), "output_tokens": of_first(4),
                 "output_tokens_details": {"thinking_tokens": thinking},

@@ -17,6 +17,7 @@
 
 use super::body::Body;
 use super::chat::{Beside, Chat, Completion, Prompt};
+use super::stream::Events;
 use super::tools::Tools;
 use super::{Provider, ProviderError, ResponseUsage, compatible, contradictory};
 
@@ -24,7 +25,7 @@ pub(super) const PROVIDER: Provider = Provider {
     name: "perplexity",
     aliases: &[],
     read,
-    read_stream: |events| compatible::read_stream(&CHAT, events, read),
+    read_stream,
     #[cfg(test)]
     cases: tests::cases,
 };
@@ -36,6 +37,16 @@ const CHAT: Chat = Chat {
     ],
     ..Chat::OPENAI
 };
+
+/// In the concise mode a stream ends what it thought (`chat.reasoning.done`) and what it answered
+/// (`chat.completion.done`), the one with an id of its own in some: the latter has all usage.
+fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, ProviderError> {
+    let thinks =
+        |event: &Body<'_>| event.text("object").is_some_and(|o| o.starts_with("chat.reasoning"));
+    let answer = events.without(thinks);
+    let tells = answer.iter().any(|event| event.get("usage").is_some());
+    compatible::read_stream(&CHAT, if tells { &answer } else { events }, read)
+}
 
 fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
     let inner = match body.object_at(&["response", "usage"])? {
@@ -105,6 +116,7 @@ mod tests {
     const SONAR: &str = "https://docs.perplexity.ai/api-reference/chat-completions-post";
     const PRICING: &str = "https://docs.perplexity.ai/getting-started/pricing";
     const STREAM: &str = "https://github.com/perplexityai/api-discussion/issues/175";
+    const CONCISE: &str = "https://docs.perplexity.ai/docs/sonar/pro-search/stream-mode";
     const AGENT: &str = "https://docs.perplexity.ai/docs/agent-api/quickstart";
 
     pub(in crate::providers) fn cases() -> Vec<Case> {
@@ -170,6 +182,21 @@ mod tests {
             // Every chunk of a stream has usage, and says to be a whole response.
             case(STREAM, stream("p", 8), Expected::Usage("sonar: input_tokens 9, output_tokens 8")),
             case(STREAM, stream("q", 8), Expected::Contradictory("/1/id")),
+            // The concise mode.
+            case(
+                CONCISE,
+                json!([
+                    {"id": "r", "model": "sonar-pro", "object": "chat.reasoning", "choices": []},
+                    {"id": "r", "model": "sonar-pro", "object": "chat.reasoning.done", "usage": {
+                        "prompt_tokens": 6, "completion_tokens": 0, "total_tokens": 6
+                    }},
+                    {"id": "a", "model": "sonar-pro", "object": "chat.completion.chunk"},
+                    {"id": "a", "model": "sonar-pro", "object": "chat.completion.done", "usage": {
+                        "prompt_tokens": 6, "completion_tokens": 238, "total_tokens": 244
+                    }}
+                ]),
+                Expected::Usage("sonar-pro: input_tokens 6, output_tokens 238"),
+            ),
             case(STREAM, stream("", 8), Expected::Contradictory("/1")),
             case(STREAM, stream("p", 0), Expected::Contradictory("/1/usage/completion_tokens")),
             case(

@@ -38,6 +38,11 @@ impl<'a> Events<'a> {
         self.0.iter()
     }
 
+    /// The events but for some.
+    pub fn without(&self, some: impl Fn(&Body<'a>) -> bool) -> Self {
+        Self(self.iter().filter(|event| !some(event)).cloned().collect())
+    }
+
     /// Reads the last event whose usage is at one of `paths`: of most providers it tells the whole
     /// of what was used up to there. What else it lacks, such as the model, the first event has, and
     /// the service tier whichever told it last.
