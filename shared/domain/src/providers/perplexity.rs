@@ -19,7 +19,7 @@ use super::body::Body;
 use super::chat::{Beside, Chat, Completion, Prompt};
 use super::stream::Events;
 use super::tools::Tools;
-use super::{Provider, ProviderError, ResponseUsage, compatible, contradictory};
+use super::{Provider, ProviderError, ResponseUsage, compatible, contradictory, missing};
 
 pub(super) const PROVIDER: Provider = Provider {
     name: "perplexity",
@@ -39,13 +39,13 @@ const CHAT: Chat = Chat {
 };
 
 /// In the concise mode a stream ends what it thought (`chat.reasoning.done`) and what it answered
-/// (`chat.completion.done`), the one with an id of its own in some: the latter has all usage.
+/// (`chat.completion.done`), the one with an id of its own in some: only the latter has all usage.
 fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, ProviderError> {
-    let thinks =
-        |event: &Body<'_>| event.text("object").is_some_and(|o| o.starts_with("chat.reasoning"));
-    let answer = events.without(thinks);
-    let tells = answer.iter().any(|event| event.get("usage").is_some());
-    compatible::read_stream(&CHAT, if tells { &answer } else { events }, read)
+    compatible::read_stream(&CHAT, &events.without(is_of_thoughts), read)
+}
+
+fn is_of_thoughts(event: &Body<'_>) -> bool {
+    event.text("object").is_some_and(|object| object.starts_with("chat.reasoning"))
 }
 
 fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
@@ -54,6 +54,11 @@ fn read(body: &Body<'_>) -> Result<ResponseUsage, ProviderError> {
         None => None,
     };
     let body = inner.as_ref().unwrap_or(body);
+    if is_of_thoughts(body) {
+        return Err(missing(
+            "thoughts are a part of a stream: give its chat.completion.done, or all",
+        ));
+    }
     let Some(usage) = body.object("usage")? else { return CHAT.read(body) };
     if usage.get("input_tokens").is_some() && !Chat::is_usage(&usage)? {
         return agent(body, &usage);
@@ -183,6 +188,23 @@ mod tests {
             case(STREAM, stream("p", 8), Expected::Usage("sonar: input_tokens 9, output_tokens 8")),
             case(STREAM, stream("q", 8), Expected::Contradictory("/1/id")),
             // The concise mode.
+            case(
+                CONCISE,
+                json!([
+                    {"id": "r", "model": "sonar-pro", "object": "chat.reasoning.done", "usage": {
+                        "prompt_tokens": 6, "completion_tokens": 0, "total_tokens": 6
+                    }},
+                    {"id": "a", "model": "sonar-pro", "object": "chat.completion.chunk"}
+                ]),
+                Expected::Missing("broke off, or"),
+            ),
+            case(
+                CONCISE,
+                json!({"id": "r", "model": "sonar-pro", "object": "chat.reasoning.done", "usage": {
+                    "prompt_tokens": 6, "completion_tokens": 0, "total_tokens": 6
+                }}),
+                Expected::Missing("thoughts are a part of a stream"),
+            ),
             case(
                 CONCISE,
                 json!([
