@@ -94,8 +94,14 @@ impl UnratedView {
         let request = |request: UnratedRequest| {
             let UnratedRequest { mut names, usage, parameters, .. } = request;
             let provider = provider_of(&names).map(str::to_owned);
-            // The last is the one that was said; before it stands where to look for it first.
-            ItemView { model: names.pop().unwrap_or_default(), provider, usage, parameters }
+            // The last is the one that was said; before it stands where to look for it first. A
+            // router's alone has the router before it.
+            let is_alone = names.len() == 1;
+            let last = names.pop().unwrap_or_default();
+            let said = provider.as_ref().filter(|_| is_alone);
+            let said = said.and_then(|router| last.strip_prefix(router)?.strip_prefix('/'));
+            let model = said.map_or_else(|| last.clone(), str::to_owned);
+            ItemView { model, provider, usage, parameters }
         };
         let requests = unrated.items.into_iter().flat_map(|item: UnratedItem| item.requests);
         Self {
