@@ -138,7 +138,9 @@ fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, ProviderError> {
         responses |= is_response(event)?;
     }
     if messages {
-        return Ok(of_headers(Messages::HOSTED.read_stream(events)?));
+        let read = of_headers(Messages::HOSTED.read_stream(events)?);
+        check_metrics(events, &read)?;
+        return Ok(read);
     }
     if responses {
         return Ok(of_headers(openai::read_stream(events)?));
@@ -151,6 +153,24 @@ fn read_stream(events: &Events<'_>) -> Result<ResponseUsage, ProviderError> {
         calls.add_to(&mut read);
     }
     Ok(read)
+}
+
+/// Checks what Bedrock counted beside a model's own counts of one request: as much was written.
+fn check_metrics(events: &Events<'_>, read: &ResponseUsage) -> Result<(), ProviderError> {
+    if !read.further.is_empty() {
+        return Ok(());
+    }
+    let output = |name: &str| read.usage.get(name).map_or(0, |count| count.millis() / 1_000);
+    let written = output("output_tokens") + output("output_reasoning_tokens");
+    for event in events.iter() {
+        let Some(metrics) = event.object(METRICS)? else { continue };
+        let field = "outputTokenCount";
+        if let Some(counted) = metrics.count(field)?.filter(|counted| *counted != written) {
+            let detail = format!("{field} is {counted}, but the usage tells {written}");
+            return Err(contradictory(metrics.at(field), detail));
+        }
+    }
+    Ok(())
 }
 
 /// What a model's own body says was used: not its tier, which is in a header.
@@ -593,6 +613,17 @@ mod tests {
                 Usage(
                     "claude-opus-4-6: cache_write_tokens 25037, input_tokens 3, output_tokens 13",
                 ),
+            ),
+            case(
+                CLAUDE,
+                json!([
+                    {"type": "message_start", "message": {"model": "claude-opus-4-6", "usage": {
+                        "input_tokens": 3, "output_tokens": 2
+                    }}},
+                    {"type": "message_delta", "usage": {"output_tokens": 12}},
+                    {"type": "message_stop", "amazon-bedrock-invocationMetrics": metrics}
+                ]),
+                Contradictory("/2/amazon-bedrock-invocationMetrics/outputTokenCount"),
             ),
             case(
                 CLAUDE,

@@ -14,7 +14,8 @@
 //!
 //! Sound is billed by the second. Its tokens are in `total_tokens` and not in `prompt_tokens`, and
 //! `prompt_tokens_details` have them too: neither is read. What was cached beside sound is text as
-//! far as there is text. Of a transcription nothing else is billed.
+//! far as there is text. Of a transcription nothing else is billed: its `text` shows it, or the event's
+//! `type`, so a body that is trimmed keeps that, be it empty.
 //! Connectors are billed outside the tokens too. Streams have the usage in their last chunk.
 
 use serde_json::Value;
