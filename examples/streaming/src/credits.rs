@@ -30,8 +30,8 @@ pub struct Credits {
 pub(crate) struct Answer {
     /// Whether it is that of the same request sent before.
     pub replayed: bool,
-    /// Whether it was sent before this call: no answer of its own got lost.
-    pub earlier: bool,
+    /// How often it was sent by this call.
+    pub attempts: u32,
     /// Its JSON.
     pub body: Value,
 }
@@ -94,12 +94,7 @@ impl Credits {
             match self.send_once(method, path, key, body) {
                 Err(Error::NoAnswer(_) | Error::Refused { status: 429 | 503, .. })
                     if attempt < TRIES => {}
-                result => {
-                    return result.map(|answer| Answer {
-                        earlier: answer.replayed && attempt == 1,
-                        ..answer
-                    });
-                }
+                result => return result.map(|answer| Answer { attempts: attempt, ..answer }),
             }
             thread::sleep(PAUSE * attempt);
             attempt += 1;
@@ -139,7 +134,7 @@ impl Credits {
         }
         let body: Value = serde_json::from_str(&text).unwrap_or_default();
         if status.is_success() {
-            return Ok(Answer { replayed, earlier: replayed, body });
+            return Ok(Answer { replayed, attempts: 1, body });
         }
         let field = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
         // What comes from before the functions has a message alone.

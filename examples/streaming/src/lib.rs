@@ -96,8 +96,10 @@ pub fn answer(
         "ttl_seconds": TTL_SECONDS,
     });
     let held = match credits.post(&holds, Some(&format!("{turn}-hold")), &body) {
-        // The key was used, with the same body or, after prices changed, with another.
-        Ok(held) if held.earlier => return Err(Error::Begun(turn.to_owned())),
+        // The key was used before this call: by the same body or, after prices changed, another.
+        Ok(held) if held.replayed && held.attempts == 1 => {
+            return Err(Error::Begun(turn.to_owned()));
+        }
         Err(Error::Refused { code, .. }) if code == "idempotency_key_reused" => {
             return Err(Error::Begun(turn.to_owned()));
         }

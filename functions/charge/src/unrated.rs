@@ -8,7 +8,7 @@ use axum::extract::{Extension, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use uc_domain::account::{AccountState, Capture, Charge, Command};
-use uc_domain::providers::provider_of;
+use uc_domain::providers::told_by;
 use uc_domain::ratios::{Multiplier, PricedBy};
 use uc_domain::{AccountId, Credits, Quantity, Timestamp};
 use uc_http::items::UsageOf;
@@ -92,15 +92,11 @@ pub(crate) struct UnratedView {
 impl UnratedView {
     pub(crate) fn new(id: &UnratedId, unrated: Unrated) -> Self {
         let request = |request: UnratedRequest| {
-            let UnratedRequest { mut names, usage, parameters, .. } = request;
-            let provider = provider_of(&names).map(str::to_owned);
-            // The last is the one that was said; before it stands where to look for it first. A
-            // router's alone has the router before it.
-            let is_alone = names.len() == 1;
-            let last = names.pop().unwrap_or_default();
-            let said = provider.as_ref().filter(|_| is_alone);
-            let said = said.and_then(|router| last.strip_prefix(router)?.strip_prefix('/'));
-            let model = said.map_or_else(|| last.clone(), str::to_owned);
+            let UnratedRequest { names, usage, parameters, .. } = request;
+            let (provider, model) = match told_by(&names) {
+                Some((provider, model)) => (Some(provider.to_owned()), model.to_owned()),
+                None => (None, names.into_iter().next().unwrap_or_default()),
+            };
             ItemView { model, provider, usage, parameters }
         };
         let requests = unrated.items.into_iter().flat_map(|item: UnratedItem| item.requests);

@@ -186,11 +186,12 @@ pub fn names_of(provider: &str, model: &str) -> Vec<String> {
     names.flat_map(of_name).collect()
 }
 
-/// Whose response has a model of these names, where they are as [`names_of`] gives them.
-pub fn provider_of(names: &[String]) -> Option<&'static str> {
+/// Whose response has a model of these names, where they are as [`names_of`] gives them, and the
+/// model as the response named it.
+pub fn told_by(names: &[String]) -> Option<(&'static str, &str)> {
     let (provider, model) = names.first()?.split_once('/')?;
     let provider = canonical_name(provider)?;
-    (names_of(provider, model) == names).then_some(provider)
+    (names_of(provider, model) == names).then_some((provider, model))
 }
 
 /// The names to look for, by another table, where a response of `provider` had a model of `name`, one

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use uc_domain::account::RatedItem;
 use uc_domain::providers::{
-    ResponseUsage, canonical_name, names_again, names_of, provider_of, usage_from_response,
+    ResponseUsage, canonical_name, names_again, names_of, told_by, usage_from_response,
 };
 use uc_domain::ratios::{
     Line, Multiplier, Parameters, PricedBy, Rated, RatioTable, Request, Usage, is_model_name,
@@ -228,7 +228,7 @@ impl UsageOf {
     pub fn provider(&self) -> Option<&'static str> {
         let used = self.requests.iter().find(|request| !request.usage.is_empty());
         let told = used.or(self.requests.first()).filter(|told| told.is_response)?;
-        provider_of(&told.names)
+        told_by(&told.names).map(|(provider, _)| provider)
     }
 
     /// These and those as one item.

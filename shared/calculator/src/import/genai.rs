@@ -16,9 +16,10 @@
 //!
 //! A model's id is `<provider>/<id>`. What its match rule compares with (`equals`) is an alias of
 //! the same form, and alone where the provider makes its models, no other provider claims it, and it
-//! names no owner (`Qwen/..`); `starts_with` is a prefix of that form only. Of the providers behind Hugging Face's router
-//! (`huggingface_..`) the only one that has a name has it as `huggingface/..`, too. Both also under the provider's usual name, where genai-prices has another (`x-ai`).
-//! There, letters are compared without regard to case, here as they are written.
+//! names no owner (`Qwen/..`); `starts_with` is a prefix of that form only. Of the providers behind
+//! Hugging Face's router (`huggingface_..`) the only one that has a name has it as `huggingface/..`,
+//! too. All also under the provider's usual name, where genai-prices has another (`x-ai`). There,
+//! letters are compared without regard to case, here as they are written.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::iter;
@@ -205,7 +206,7 @@ impl<'a> Source<'a> {
 }
 
 /// Notes that a provider has a name.
-fn claim(owners: &mut HashMap<String, Option<String>>, name: &str, provider: &str) {
+fn note_owner(owners: &mut HashMap<String, Option<String>>, name: &str, provider: &str) {
     let owner = owners.entry(name.to_owned()).or_insert_with(|| Some(provider.to_owned()));
     if owner.as_deref() != Some(provider) {
         *owner = None;
@@ -236,9 +237,9 @@ impl Claims {
         for model in models {
             for name in &model.names {
                 claims.qualified.insert(format!("{}/{name}", model.provider));
-                claim(&mut claims.owners, name, &model.provider);
+                note_owner(&mut claims.owners, name, &model.provider);
                 if model.provider.starts_with(ROUTED) {
-                    claim(&mut claims.routed, name, &model.provider);
+                    note_owner(&mut claims.routed, name, &model.provider);
                 }
             }
         }
@@ -402,7 +403,7 @@ impl Prices {
 
         let mut variants = Vec::new();
         // Without the dearer ones a margin could be undercut.
-        let Some(list) = list(body.get("price_variants")) else {
+        let Some(list) = items(body.get("price_variants")) else {
             collector.omit(id, Some("price_variants"), format!("not a list: {LEFT_OUT}"));
             return None;
         };
@@ -587,7 +588,7 @@ fn read_set(raw: &RawValue, id: &str, collector: &mut Collector) -> Option<Set> 
 }
 
 /// The items of a list that may be absent; `None` where it is something else.
-fn list(raw: Option<&RawValue>) -> Option<Vec<&RawValue>> {
+fn items(raw: Option<&RawValue>) -> Option<Vec<&RawValue>> {
     match raw.filter(|raw| raw.get() != "null") {
         Some(raw) => json::array(raw),
         None => Some(Vec::new()),
@@ -610,7 +611,7 @@ fn read_price(raw: &RawValue, by: By) -> Result<(Tiered, bool), PriceError> {
     let base = object.get("base").ok_or(PriceError::NotANumber).and_then(one)?;
     let mut rounded = base.rounded;
     let mut tiers = Vec::new();
-    let list = list(object.get("tiers")).ok_or(PriceError::Tiers)?;
+    let list = items(object.get("tiers")).ok_or(PriceError::Tiers)?;
     let is_known = |known: &[&str], object: &Object<'_>| {
         object.0.iter().all(|(name, _)| known.contains(&&**name))
     };

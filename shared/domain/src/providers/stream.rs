@@ -185,10 +185,8 @@ impl<'a> OneResponse<'a> {
                 self.ended.push(end);
             }
         }
-        // Zeros stand in some events' usage until it is told.
-        let is_told = self.counts.values().any(|count| *count > 0);
         self.check_counts(usage)?;
-        if kind.is_none() && !has_same_id && is_told {
+        if kind.is_none() && !has_same_id {
             self.check_prompt(event, usage)?;
         }
         self.usage = Some(usage.clone());
@@ -200,7 +198,13 @@ impl<'a> OneResponse<'a> {
     /// same in all of them.
     fn check_prompt(&self, event: &Body<'a>, usage: &Body<'a>) -> Result<(), ProviderError> {
         let Some(before) = &self.usage else { return Ok(()) };
-        let is_same = |field: &&str| usage.get(field).is_some_and(|n| before.get(field) == Some(n));
+        // A zero stands in some events until the prompt is told.
+        let is_same = |field: &&str| {
+            let now = usage.get(field);
+            before
+                .get(field)
+                .is_some_and(|before| Some(before) == now || before.as_u64() == Some(0))
+        };
         let is_told = |field: &&str| usage.get(field).is_some();
         if GEMINI_PROMPT.iter().any(|field| is_told(field) && is_same(field)) {
             return Ok(());

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::body::Body;
 use super::chat::{Chat, Reasoning};
 use super::{
-    PROVIDERS, ProviderError, ResponseUsage, canonical_name, names_again, names_of, provider_of,
+    PROVIDERS, ProviderError, ResponseUsage, canonical_name, names_again, names_of, told_by,
     usage_from_response,
 };
 
@@ -237,13 +237,13 @@ fn names_of_models_again() {
     for provider in PROVIDERS.iter().map(|provider| provider.name) {
         for model in ["m", "google/m", "openai/m", "acme/m", "models/m", "perplexity/m"] {
             let names = names_of(provider, model);
-            assert_eq!(provider_of(&names), Some(provider), "{names:?}");
+            assert_eq!(told_by(&names), Some((provider, model)));
         }
     }
     // What a caller named has no other name.
     for names in [&["gpt-5.1"][..], &["azure/gpt-5.1"], &["acme/m", "m"]] {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        assert_eq!(provider_of(&names), None, "{names:?}");
+        assert_eq!(told_by(&names), None, "{names:?}");
     }
 }
 
@@ -283,6 +283,12 @@ fn streams() {
         chunk(json!(null), json!("priority")),
         chunk(counts(9, 5), json!(null)),
     ]);
+    // What is no count shows nothing of two responses.
+    let pictures = |made: u64| json!({"usage": {"num_images_generated": made}});
+    for provider in ["openai", "xai"] {
+        let two = json!([pictures(2), pictures(3)]);
+        check_provider(provider, &two, Expected::Contradictory("/1"));
+    }
     let expected = "m: input_tokens 9, output_tokens 5 service_class=priority";
     check_provider("openai", &tiers, Expected::Usage(expected));
     let gemini =
